@@ -1,0 +1,1 @@
+"""What the Snakefile knows before a job runs: settings, paths and digests. Imports no torch."""
