@@ -1,0 +1,99 @@
+"""Windows of a shard: spans over its documents' tokens, with ids that never change."""
+
+import bisect
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from longspan.seeds import keyed_draw
+from longspan.windows import both_ends, strided
+
+
+@dataclass(frozen=True)
+class Windowing:
+    """How documents are cut into windows.
+
+    Attributes:
+        window_tokens: tokens of a window (T), a BOS token among them.
+        policy: "both_ends" (LongAttn) or "stride" (token weighting).
+        bos_token_id: the token put before each window's text, or None.
+        stride_tokens: step over text tokens under "stride"; at most the text of a window is stepped
+            over, so that no token is lost.
+    """
+
+    window_tokens: int
+    policy: str
+    bos_token_id: int | None = None
+    stride_tokens: int | None = None
+    max_overlap_tokens: int | None = None
+    discard_first: bool = False
+
+    @property
+    def text_tokens(self) -> int:
+        """Tokens of a window's text."""
+        return self.window_tokens - (self.bos_token_id is not None)
+
+    def spans(self, num_tokens: int) -> list[tuple[int, int]]:
+        """(start, stop) over a document's text tokens."""
+        if self.policy == "both_ends":
+            return both_ends(num_tokens, self.text_tokens, max_overlap_tokens=self.max_overlap_tokens)
+        stride = min(self.stride_tokens or self.text_tokens, self.text_tokens)
+        return strided(num_tokens, self.text_tokens, stride, discard_first=self.discard_first)
+
+
+def windows_of(documents: Iterable[dict], windowing: Windowing, id_prefix: str) -> Iterator[dict]:
+    """Rows of the windows table for rows of the tokens table, numbered in document order.
+
+    Args:
+        documents: rows with `document_id`, `category`, `input_ids`, `char_deltas`, `split_positions`
+            (arrays as in `tokenization.TokenizedDocument`).
+        windowing: how to cut.
+        id_prefix: what stands before `_0000001` in the ids; names the corpus and the shard.
+    """
+    number = 0
+    for document in documents:
+        boundaries = np.cumsum(document["char_deltas"], dtype=np.int64)
+        splits = document["split_positions"]
+        for start, stop in windowing.spans(len(document["input_ids"])):
+            number += 1
+            place = bisect.bisect_left(splits, stop)
+            # A character that the window's edge cuts belongs to the windows on both sides.
+            cuts_character = place < len(splits) and splits[place] == stop
+            yield {
+                "data_id": f"{id_prefix}_{number:07d}",
+                "document_id": document["document_id"],
+                "category": document["category"],
+                "token_start": start,
+                "token_stop": stop,
+                "char_start": int(boundaries[start]),
+                "char_stop": int(boundaries[stop]) + cuts_character,
+            }
+
+
+def sample_windows(
+    windows: list[dict], seed: int, *, windows_per_category: int | None = None, fraction: float | None = None
+) -> list[dict]:
+    """A part of a shard's windows, drawn by a hash of their ids, in their old order.
+
+    A larger sample holds every smaller one of the same seed, so scores stay of use when it grows.
+
+    Args:
+        windows: rows with `data_id` and `category`.
+        seed: what the draw depends on, beside the ids.
+        windows_per_category: how many of each category the shard keeps.
+        fraction: share of windows kept, in (0, 1], each drawn on its own.
+    """
+    draws = {window["data_id"]: keyed_draw(seed, window["data_id"]) for window in windows}
+    if fraction is not None:
+        return [window for window in windows if draws[window["data_id"]] < fraction * 2**64]
+    if windows_per_category is None:
+        return windows
+    taken: dict[str, int] = {}
+    kept = set()
+    for window in sorted(windows, key=lambda window: (draws[window["data_id"]], window["data_id"])):
+        count = taken.get(window["category"], 0)
+        if count < windows_per_category:
+            taken[window["category"]] = count + 1
+            kept.add(window["data_id"])
+    return [window for window in windows if window["data_id"] in kept]

@@ -1,0 +1,77 @@
+"""Token ids of windows, out of the tokens they point to."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from longspan.artifacts import RowReader, read_table, require_same
+
+
+class WindowStore:
+    """Windows of one or several shards by id, without loading the tokens.
+
+    Args:
+        shards: (tokens file, windows file) by shard name.
+
+    Raises:
+        ValueError: a windows file was cut from other tokens, or the shards' windows differ in kind.
+    """
+
+    def __init__(self, shards: Mapping[str, tuple[Path | str, Path | str]]):
+        self._tokens: dict[str, RowReader] = {}
+        self._spans: dict[str, tuple[str, int, int, int]] = {}
+        self.categories: dict[str, str] = {}
+        self.document_ids: dict[str, str] = {}
+        self.tokenizer: str | None = None
+        self.window_tokens = 0
+        self._bos_token_id: int | None = None
+        for shard, (tokens_path, windows_path) in shards.items():
+            windows, manifest = read_table(windows_path, "windows")
+            tokens = RowReader(tokens_path, "tokens", ["input_ids"])
+            require_same(
+                "tokens file",
+                tokens.manifest.digest,
+                manifest.inputs["tokens"],
+                where=windows_path,
+                rule="assign_windows",
+            )
+            if self.tokenizer not in (None, manifest.tokenizer):
+                raise ValueError(f"{windows_path} has another tokenizer than the shards before it")
+            self.tokenizer = manifest.tokenizer
+            self.window_tokens = manifest.settings["window_tokens"]
+            self._bos_token_id = manifest.settings["bos_token_id"]
+            self._tokens[shard] = tokens
+            row_of = {
+                document_id: row
+                for row, document_id in enumerate(
+                    read_table(tokens_path, "tokens", ["document_id"])[0].column(0).to_pylist()
+                )
+            }
+            for window in windows.to_pylist():
+                data_id = window["data_id"]
+                if data_id in self._spans:
+                    raise ValueError(f"{windows_path} holds {data_id}, which another shard holds too")
+                span = (window["token_start"], window["token_stop"])
+                self._spans[data_id] = (shard, row_of[window["document_id"]], *span)
+                self.categories[data_id] = window["category"]
+                self.document_ids[data_id] = window["document_id"]
+
+    @property
+    def data_ids(self) -> list[str]:
+        """All ids, in the order of shards and windows."""
+        return list(self._spans)
+
+    def input_ids(self, data_id: str) -> np.ndarray:
+        """Token ids of a window, int64 [T], its BOS token in front if the windowing has one.
+
+        Raises:
+            ValueError: there is no such window.
+        """
+        if data_id not in self._spans:
+            raise ValueError(f"no window {data_id}; it is in none of the shards {', '.join(self._tokens)}")
+        shard, row, start, stop = self._spans[data_id]
+        ids = self._tokens[shard][row]["input_ids"].values.slice(start, stop - start).to_numpy()
+        if self._bos_token_id is not None:
+            ids = np.concatenate([[self._bos_token_id], ids])
+        return ids.astype(np.int64)
