@@ -1,4 +1,4 @@
-"""The stored numbers of the attention statistics. To renew them: python tests/golden/test_attention_stats.py"""
+"""The stored numbers of the attention statistics; to renew them, run this file."""
 
 import json
 from pathlib import Path
@@ -40,7 +40,7 @@ def test_numbers_move_only_with_the_stage_version():
     assert now["stage_version"] == stored["stage_version"], f"renew {STORED.name}: python {__file__}"
     for name in now.keys() - {"stage_version"}:
         assert now[name] == pytest.approx(stored[name], rel=1e-5), (
-            f"{name}: numbers moved: bump STAGE_VERSION in longspan/attention_stats.py, then run python {__file__}"
+            f"{name}: numbers moved: bump STAGE_VERSION in attention_stats.py, then run python {__file__}"
         )
 
 

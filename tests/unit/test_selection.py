@@ -45,7 +45,7 @@ def test_one_category_is_the_default():
 
 
 def test_a_single_window_and_no_spread_score_zero_with_a_warning():
-    with pytest.warns(UserWarning) as warned:
+    with pytest.warns(UserWarning, match="has one window") as warned:
         scores = lds_scores([1.0, 2.0, 5.0], [1.0, 3.0, 9.0], category=["a", "a", "b"])
     assert [str(w.message).split(":")[0] for w in warned] == [
         "strength has one window in category 'b'",

@@ -56,8 +56,8 @@ def far_attention_sums(
 
     Args:
         q: [B, H, L, D] queries after RoPE, floating point.
-        k: [B, K, L, D] keys after RoPE, same dtype and device; H must be a multiple of K (grouped queries: heads
-            ``h`` of one key head ``h // (H / K)`` lie together).
+        k: [B, K, L, D] keys after RoPE, same dtype and device. H is a multiple of K: query head h attends
+            to key head ``h // (H / K)``.
         scale: factor on ``q @ k.mT``; None is ``D ** -0.5``.
         softcap: bound of the scores (Gemma 2); None is none.
         min_distance_tokens: k; None is a quarter of the window, see `default_min_distance`.
