@@ -1,18 +1,13 @@
-"""Seeds and draws that depend on names alone: not on order, timing or the number of workers."""
+"""Seeds of stages, each derived from the root seed and a name."""
 
 import hashlib
 
 
 def derive_seed(root_seed: int, stage: str, name: str) -> int:
-    """Seed of a stage's named part, in [0, 2**31)."""
-    return int.from_bytes(_hash(root_seed, stage, name)[:4], "big") >> 1
+    """Seed of a stage's named part, in [0, 2**31).
 
-
-def keyed_draw(seed: int, *key: str) -> int:
-    """A number in [0, 2**64) fixed by the seed and the key, to order or to sample things by."""
-    return int.from_bytes(_hash(seed, *key)[:8], "big")
-
-
-def _hash(seed: int, *key: str) -> bytes:
+    It depends on the three alone, so that a new stage or name leaves the other seeds as they are.
+    """
     # The separator cannot occur in a name, so that ("a", "bc") and ("ab", "c") differ.
-    return hashlib.blake2b("\0".join([str(seed), *key]).encode(), digest_size=8).digest()
+    key = "\0".join([str(root_seed), stage, name]).encode()
+    return int.from_bytes(hashlib.blake2b(key, digest_size=4).digest(), "big") >> 1

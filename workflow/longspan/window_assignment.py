@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from longspan.seeds import keyed_draw
+from longspan.sampling import sample_ids, uniform_by_id
 from longspan.windows import both_ends, strided
 
 
@@ -84,16 +84,15 @@ def sample_windows(
         windows_per_category: how many of each category the shard keeps.
         fraction: share of windows kept, in (0, 1], each drawn on its own.
     """
-    draws = {window["data_id"]: keyed_draw(seed, window["data_id"]) for window in windows}
     if fraction is not None:
-        return [window for window in windows if draws[window["data_id"]] < fraction * 2**64]
+        draws = uniform_by_id((window["data_id"] for window in windows), seed)
+        return [window for window, draw in zip(windows, draws, strict=True) if draw < fraction]
     if windows_per_category is None:
         return windows
-    taken: dict[str, int] = {}
-    kept = set()
-    for window in sorted(windows, key=lambda window: (draws[window["data_id"]], window["data_id"])):
-        count = taken.get(window["category"], 0)
-        if count < windows_per_category:
-            taken[window["category"]] = count + 1
-            kept.add(window["data_id"])
+    by_category: dict[str, list[str]] = {}
+    for window in windows:
+        by_category.setdefault(window["category"], []).append(window["data_id"])
+    kept = {
+        data_id for ids in by_category.values() for data_id in sample_ids(ids, windows_per_category, seed)
+    }
     return [window for window in windows if window["data_id"] in kept]

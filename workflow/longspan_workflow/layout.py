@@ -130,19 +130,19 @@ class Layout:
             reading = ("format", "encoding", "boilerplate", "text_column", "title_column", "group_by")
             kept = ("category", "license", "hold_out", "files", *reading)
             block = {key: source[key] for key in kept if key in source}
-            sources.append(block | {"raw_files": self._raw_files(source)})
+            sources.append(block | {"paths": self._raw_paths(source)})
         return {"sources": sources, "shards": self.shards(wildcards.corpus)}
 
     def raw_files(self, wildcards) -> list[str]:
-        """Archives and local files of a corpus."""
+        """Archives and local files of a corpus; a pattern without a match stays, and is missing then."""
         sources = self.settings["corpora"][wildcards.corpus]["sources"]
-        return [path for source in sources for path in self._raw_files(source)]
+        patterns = [pattern for source in sources for pattern in self._raw_paths(source)]
+        return [path for pattern in patterns for path in sorted(glob.glob(pattern)) or [pattern]]
 
-    def _raw_files(self, source: dict) -> list[str]:
-        if source["kind"] != "files":
-            return [self.text_archive.format(archive=_archive_name(source))]
-        # A path without a match stays, so that the job that reads it names it.
-        return [path for pattern in source["paths"] for path in sorted(glob.glob(pattern)) or [pattern]]
+    def _raw_paths(self, source: dict) -> list[str]:
+        if source["kind"] == "files":
+            return source["paths"]
+        return [self.text_archive.format(archive=_archive_name(source))]
 
     def plans(self, wildcards) -> list[str]:
         """Plans of all of a corpus's shards."""

@@ -1,0 +1,1 @@
+"""GPU kernels: written by hand, chosen by `longspan.attention_stats`."""
