@@ -190,7 +190,7 @@ def test_a_model_without_queries_and_keys_is_refused(tmp_path):
 def test_an_attention_behind_the_first_layer_does_not_count():
     model = tiny_model(CONFIGS["llama"])
     model.model.layers[0].self_attn.layer_idx = 1
-    with pytest.raises(ValueError, match="its first attention is layer 1"):
+    with pytest.raises(ValueError, match="its first attention is in layer 1"):
         FirstLayer(model).queries_keys(INPUT_IDS)
 
 
