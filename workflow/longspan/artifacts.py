@@ -20,6 +20,8 @@ import pyarrow.parquet as pq
 
 SCHEMA_VERSION = 1
 MANIFEST_KEY = b"longspan"
+# Reading one row reads its row group, so a group is about one long document's tokens.
+ROW_GROUP_ELEMENTS = 2**18
 
 TOKEN_IDS = pa.list_(pa.int32())
 NLL = pa.list_(pa.float16())
@@ -55,7 +57,6 @@ CONTRACTS = {
         pa.schema(
             {
                 "document_id": pa.string(),
-                "category": pa.string(),
                 "input_ids": TOKEN_IDS,
                 "char_deltas": TOKEN_IDS,
                 "split_positions": TOKEN_IDS,
@@ -149,8 +150,8 @@ CONTRACTS = {
 class Manifest:
     """What made a table: settings, inputs and versions, without times or paths.
 
-    ``inputs`` maps what went in to its digest; ``code_digest`` is kept for the record and does not
-    count in ``digest``, so that an edited comment makes no data foreign.
+    ``inputs`` maps what went in to the digest of its data, so that an input made anew with the same
+    content is the same input. ``code_digest`` is kept for the record only.
     """
 
     kind: str
@@ -162,11 +163,6 @@ class Manifest:
     data_digest: str = ""
     code_digest: str = ""
     schema_version: int = SCHEMA_VERSION
-
-    @property
-    def digest(self) -> str:
-        """sha256 of everything but the code digest."""
-        return digest_of({name: value for name, value in asdict(self).items() if name != "code_digest"})
 
 
 def digest_of(value: object) -> str:
@@ -204,8 +200,9 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 class TableWriter:
     """Writes one table of a kind, row group by row group; whole or not at all.
 
-    Use as a context manager; call `write` with columns as lists or a pyarrow table. The manifest is
-    written last, into the footer.
+    Use as a context manager; rows are dicts or pyarrow tables. The manifest is written last, into the
+    footer. Where the table that is there was made from the same settings, inputs and code, `is_current` is
+    true, and a writer that is closed without rows leaves it as it is.
     """
 
     def __init__(
@@ -226,6 +223,9 @@ class TableWriter:
         self.rows = 0
         self._hash = hashlib.sha256()
         self._path = path
+        self._rows: list[dict] = []
+        self._elements = 0
+        self.is_current = False
         self._manifest = {
             "kind": kind,
             "settings": settings,
@@ -236,6 +236,7 @@ class TableWriter:
         }
 
     def __enter__(self) -> "TableWriter":
+        self.is_current = self._made_of_the_same()
         self._atomic = atomic_path(self._path)
         self._temporary = self._atomic.__enter__()
         self._writer = pq.ParquetWriter(
@@ -243,9 +244,28 @@ class TableWriter:
         )
         return self
 
-    def write(self, columns: dict[str, list] | pa.Table) -> None:
+    def _made_of_the_same(self) -> bool:
+        try:
+            _, manifest = open_table(self._path, self._manifest["kind"])
+        except ValueError:
+            return False
+        return all(getattr(manifest, name) == value for name, value in self._manifest.items())
+
+    def append(self, row: dict, elements: int) -> None:
+        """Append one row of about so many elements; rows share a row group until they fill it."""
+        self._rows.append(row)
+        self._elements += elements
+        if self._elements >= ROW_GROUP_ELEMENTS:
+            self._flush()
+
+    def _flush(self) -> None:
+        rows, self._rows, self._elements = self._rows, [], 0
+        if rows:
+            self.write(rows)
+
+    def write(self, rows: list[dict] | pa.Table) -> None:
         """Append one row group."""
-        table = columns if isinstance(columns, pa.Table) else pa.table(columns, schema=self.schema)
+        table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows, schema=self.schema)
         table = table.select(self.schema.names).cast(self.schema).combine_chunks()
         if not table.num_rows:
             return
@@ -254,21 +274,26 @@ class TableWriter:
             self._hash.update(batch.serialize())
         self._writer.write_table(table, row_group_size=table.num_rows)
 
-    def __exit__(self, kind, error, trace) -> bool | None:
-        if error is None:
+    def __exit__(self, kind, error, trace) -> None:
+        self._flush()
+        keeps = error is None and self.is_current and not self.rows
+        if error is None and not keeps:
             manifest = Manifest(rows=self.rows, data_digest=self._hash.hexdigest(), **self._manifest)
             self._writer.add_key_value_metadata({MANIFEST_KEY: json.dumps(asdict(manifest), sort_keys=True)})
         try:
             self._writer.close()
         finally:
-            suppressed = self._atomic.__exit__(kind, error, trace)
-        return suppressed
+            if keeps:
+                self._temporary.unlink()
+                os.utime(self._path)
+            else:
+                self._atomic.__exit__(kind, error, trace)
 
 
-def write_table(path: Path | str, kind: str, columns: dict[str, list] | pa.Table, **manifest) -> None:
+def write_table(path: Path | str, kind: str, rows: list[dict] | pa.Table, **manifest) -> None:
     """Write a whole table at once; `manifest` as in `TableWriter`."""
     with TableWriter(path, kind, **manifest) as writer:
-        writer.write(columns)
+        writer.write(rows)
 
 
 def open_table(path: Path | str, kind: str) -> tuple[pq.ParquetFile, Manifest]:

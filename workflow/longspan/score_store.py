@@ -10,11 +10,15 @@ import os
 import socket
 import struct
 import zlib
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+from tqdm import tqdm
 
 from longspan.artifacts import CONTRACTS, TableWriter, digest_of, open_table
+from longspan.window_store import WindowStore
 
 _HEADER_BYTES = 4096
 _RECORD = struct.Struct("<II")
@@ -67,9 +71,9 @@ class ScoreWriter:
     def __contains__(self, data_id: str) -> bool:
         return data_id in self._ids
 
-    def append(self, columns: dict[str, list]) -> None:
+    def append(self, rows: list[dict]) -> None:
         """Add rows; when this returns they are on the disk."""
-        table = pa.table(columns, schema=self._schema)
+        table = pa.Table.from_pylist(rows, schema=self._schema)
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as stream:
             stream.write_table(table)
@@ -79,6 +83,30 @@ class ScoreWriter:
         os.fsync(self._file.fileno())
         self._keep(table)
         self._changed = True
+
+    def add_missing(
+        self,
+        windows: WindowStore,
+        wanted: Iterable[str],
+        load_scorer: Callable[[], Callable[[str, np.ndarray], dict]],
+    ) -> None:
+        """Score the wanted windows that have no score yet, one after the other, with progress on stderr.
+
+        Args:
+            windows: where the token ids come from.
+            wanted: ids of windows.
+            load_scorer: gives a function from an id and token ids [T] to the row's other columns; called
+                only if something is missing, so that a finished store costs no model.
+        """
+        missing = [data_id for data_id in wanted if data_id not in self]
+        if not missing:
+            return
+        score = load_scorer()
+        tokens = windows.window_tokens
+        with tqdm(total=len(missing) * tokens, unit="tok", unit_scale=True, mininterval=2) as progress:
+            for data_id in missing:
+                self.append([{"data_id": data_id, **score(data_id, windows.input_ids(data_id))}])
+                progress.update(tokens)
 
     def finish(self, data_ids: list[str]) -> int:
         """Write the final file with the scored ones of `data_ids`, in that order; gives their number.

@@ -7,8 +7,6 @@ from pathlib import Path
 from longspan.artifacts import atomic_path
 from longspan.documents import Item
 
-HELD_OUT = "held_out"
-
 
 def split_held_out(items: Iterable[Item], hold_out: bool | list[str]) -> tuple[list[Item], list[Item]]:
     """Split a source's items into (training, held out); titles name whole works, True holds all out.

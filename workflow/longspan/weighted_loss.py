@@ -102,6 +102,7 @@ class WeightedLM(nn.Module):
         Returns:
             loss: scalar with gradient.
             nll: [B, T - 1] float32, nats, without gradient; 0 where a token does not count.
+            weights: [B, T - 1] float32, without gradient.
 
         Raises:
             ValueError: a batch that lacks the scores or weights its loss needs, or brings foreign ones.
@@ -116,7 +117,11 @@ class WeightedLM(nn.Module):
             nll_BN = nll_BN.masked_fill(labels[:, 1:] == -100, 0.0)
         if num_items_in_batch is None:
             num_items_in_batch = nll_BN.numel() if labels is None else (labels[:, 1:] != -100).sum()
-        return {"loss": weighted_loss(nll_BN, weights_BN, num_items_in_batch), "nll": nll_BN.detach()}
+        return {
+            "loss": weighted_loss(nll_BN, weights_BN, num_items_in_batch),
+            "nll": nll_BN.detach(),
+            "weights": torch.ones_like(nll_BN) if weights_BN is None else weights_BN,
+        }
 
     def _weights(self, input_ids, nll_BN, short_nll, long_nll, token_weights, sequence_ids):
         if (self.weighting is None) == (token_weights is None):

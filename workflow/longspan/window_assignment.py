@@ -46,8 +46,8 @@ def windows_of(documents: Iterable[dict], windowing: Windowing, id_prefix: str) 
     """Rows of the windows table for rows of the tokens table, numbered in document order.
 
     Args:
-        documents: rows with `document_id`, `category`, `input_ids`, `char_deltas`, `split_positions`
-            (arrays as in `tokenization.TokenizedDocument`).
+        documents: rows with `document_id`, `category`, and `char_deltas` and `split_positions` as in
+            `tokenization.TokenizedDocument`.
         windowing: how to cut.
         id_prefix: what stands before `_0000001` in the ids; names the corpus and the shard.
     """
@@ -55,7 +55,7 @@ def windows_of(documents: Iterable[dict], windowing: Windowing, id_prefix: str) 
     for document in documents:
         boundaries = np.cumsum(document["char_deltas"], dtype=np.int64)
         splits = document["split_positions"]
-        for start, stop in windowing.spans(len(document["input_ids"])):
+        for start, stop in windowing.spans(len(boundaries) - 1):
             number += 1
             place = bisect.bisect_left(splits, stop)
             # A character that the window's edge cuts belongs to the windows on both sides.

@@ -7,6 +7,8 @@ import numpy as np
 
 from longspan.artifacts import RowReader, read_table, require_same
 
+_SAMPLING = {"sampling", "seed"}
+
 
 class WindowStore:
     """Windows of one or several shards by id, without loading the tokens.
@@ -23,6 +25,8 @@ class WindowStore:
         self._spans: dict[str, tuple[str, int, int, int]] = {}
         self.categories: dict[str, str] = {}
         self.document_ids: dict[str, str] = {}
+        self.tokens_digests: dict[str, str] = {}
+        self.geometry: dict = {}
         self.tokenizer: str | None = None
         self.window_tokens = 0
         self._bos_token_id: int | None = None
@@ -31,7 +35,7 @@ class WindowStore:
             tokens = RowReader(tokens_path, "tokens", ["input_ids"])
             require_same(
                 "tokens file",
-                tokens.manifest.digest,
+                tokens.manifest.data_digest,
                 manifest.inputs["tokens"],
                 where=windows_path,
                 rule="assign_windows",
@@ -39,6 +43,9 @@ class WindowStore:
             if self.tokenizer not in (None, manifest.tokenizer):
                 raise ValueError(f"{windows_path} has another tokenizer than the shards before it")
             self.tokenizer = manifest.tokenizer
+            self.tokens_digests[shard] = tokens.manifest.data_digest
+            # How windows are sampled changes which there are, not what an id stands for.
+            self.geometry = {key: manifest.settings[key] for key in manifest.settings.keys() - _SAMPLING}
             self.window_tokens = manifest.settings["window_tokens"]
             self._bos_token_id = manifest.settings["bos_token_id"]
             self._tokens[shard] = tokens
@@ -56,6 +63,14 @@ class WindowStore:
                 self._spans[data_id] = (shard, row_of[window["document_id"]], *span)
                 self.categories[data_id] = window["category"]
                 self.document_ids[data_id] = window["document_id"]
+
+    def require_tokenizer(self, identity: str, model: Path | str) -> None:
+        """Refuse a model whose tokenizer is not the one that made the tokens."""
+        if identity != self.tokenizer:
+            raise ValueError(
+                f"{model} has another tokenizer ({identity[:12]}) than the windows ({self.tokenizer[:12]}); "
+                "choose a model with the windowing's tokenizer"
+            )
 
     @property
     def data_ids(self) -> list[str]:
@@ -75,3 +90,12 @@ class WindowStore:
         if self._bos_token_id is not None:
             ids = np.concatenate([[self._bos_token_id], ids])
         return ids.astype(np.int64)
+
+
+def kept_ids(selections: list[Path | str]) -> list[str]:
+    """Ids of the windows that at least one selection keeps, sorted."""
+    kept: set[str] = set()
+    for path in selections:
+        table = read_table(path, "selection", ["data_id", "kept"])[0]
+        kept.update(table.filter(table.column("kept")).column("data_id").to_pylist())
+    return sorted(kept)

@@ -40,7 +40,9 @@ class Layout:
         self.run = f"{results}/runs/{{run}}/{{loss}}/seed{{seed}}"
         self.evaluation = f"{results}/evaluations/{{run}}/{{trained}}.parquet"
         self.frozen_weights = f"{results}/frozen_weights.done"
-        self.summary = f"{results}/summary.md"
+        self.settings_record = f"{results}/settings.yaml"
+        self.summary = f"{results}/summary.txt"
+        self.summary_table = f"{results}/summary.tsv"
         self.figures = f"{results}/figures/{{figure}}.svg"
         self.report = f"{results}/report.html"
 
@@ -58,7 +60,7 @@ class Layout:
 
     # Names that wildcards may take
 
-    def names(self, kind: str, **values: str) -> str:
+    def names(self, kind: str, /, **values: str) -> str:
         """Pattern of the names under a kind of settings, or of those with the given values."""
         found = [
             re.escape(name)
@@ -69,7 +71,7 @@ class Layout:
 
     def shards(self, corpus: str) -> list[str]:
         """Names of a corpus's shards, the held-out one not among them."""
-        return [f"{number:05d}" for number in range(self.settings["corpora"][corpus]["shards"])]
+        return shard_names(self.settings["corpora"][corpus]["shards"])
 
     def trainings(self) -> list[dict[str, str]]:
         """Run, loss and seed of every training."""
@@ -85,7 +87,14 @@ class Layout:
     def model_settings(self, wildcards) -> dict:
         """Source and identity of a model; not how it is run."""
         model = self.settings["models"][wildcards.model]
-        return {key: model[key] for key in ("source", "license", "max_position_embeddings")}
+        block = {key: model[key] for key in ("source", "license", "max_position_embeddings")}
+        return block | {"first_layer_only": self._first_layer_only(wildcards.model)}
+
+    def _first_layer_only(self, model: str) -> bool:
+        # A model that only gives attention scores needs few of its files.
+        scorers = [block for block in self.settings["scorers"].values() if block["model"] == model]
+        trained = any(run["model"] == model for run in self.settings["runs"].values())
+        return bool(scorers) and not trained and all(block["kind"] == "attention" for block in scorers)
 
     def model_files(self, wildcards) -> list[str]:
         """Files of a model that is a local folder."""
@@ -123,19 +132,19 @@ class Layout:
         keys = ("kind", "requirement", "sha256", "dataset", "config", "split", "revision")
         return {key: source[key] for key in keys if key in source}
 
-    def plan_settings(self, wildcards) -> dict:
+    def plan_settings(self, corpus: str) -> dict:
         """Sources of a corpus, each with the files it reads."""
         sources = []
-        for source in self.settings["corpora"][wildcards.corpus]["sources"]:
+        for source in self.settings["corpora"][corpus]["sources"]:
             reading = ("format", "encoding", "boilerplate", "text_column", "title_column", "group_by")
             kept = ("category", "license", "hold_out", "files", *reading)
             block = {key: source[key] for key in kept if key in source}
             sources.append(block | {"paths": self._raw_paths(source)})
-        return {"sources": sources, "shards": self.shards(wildcards.corpus)}
+        return {"sources": sources, "shards": self.settings["corpora"][corpus]["shards"]}
 
-    def raw_files(self, wildcards) -> list[str]:
+    def raw_files(self, corpus: str) -> list[str]:
         """Archives and local files of a corpus; a pattern without a match stays, and is missing then."""
-        sources = self.settings["corpora"][wildcards.corpus]["sources"]
+        sources = self.settings["corpora"][corpus]["sources"]
         patterns = [pattern for source in sources for pattern in self._raw_paths(source)]
         return [path for pattern in patterns for path in sorted(glob.glob(pattern)) or [pattern]]
 
@@ -144,12 +153,9 @@ class Layout:
             return source["paths"]
         return [self.text_archive.format(archive=_archive_name(source))]
 
-    def plans(self, wildcards) -> list[str]:
-        """Plans of all of a corpus's shards."""
-        return [self.plan.format(corpus=wildcards.corpus, shard=shard) for shard in self._all_shards(wildcards.corpus)]
-
-    def _all_shards(self, corpus: str) -> list[str]:
-        return [*self.shards(corpus), HELD_OUT]
+    def plans(self, corpus: str) -> list[str]:
+        """Plans of all of a corpus's shards, the held-out one last."""
+        return [self.plan.format(corpus=corpus, shard=shard) for shard in [*self.shards(corpus), HELD_OUT]]
 
     def windowing_settings(self, wildcards) -> dict:
         """How a shard's windows are cut and sampled; held-out works are not sampled."""
@@ -159,9 +165,22 @@ class Layout:
         seed = derive_seed(self.settings["seed"], "assign_windows", wildcards.windowing) if sampling else None
         return {**geometry, "sampling": sampling, "seed": seed}
 
-    def tokenizer_model_of(self, windowing: str) -> str:
+    def window_tokenizer(self, wildcards) -> str:
         """Manifest of the model whose tokenizer a windowing uses."""
-        return self.model_of(self.settings["windowings"][windowing]["tokenizer"])
+        return self.model_of(self.settings["windowings"][wildcards.windowing]["tokenizer"])
+
+    def window_documents(self, wildcards) -> str:
+        """Documents that a shard of windows is cut from."""
+        corpus = self.settings["windowings"][wildcards.windowing]["corpus"]
+        return self.documents.format(corpus=corpus, shard=wildcards.shard)
+
+    def window_tokens(self, wildcards) -> str:
+        """Tokens that a shard of windows points to."""
+        return self.tokens_of(wildcards.windowing, wildcards.shard)
+
+    def id_prefix(self, wildcards) -> str:
+        """What stands before the number in the ids of a shard's windows."""
+        return f"{self.settings['windowings'][wildcards.windowing]['corpus']}-{wildcards.shard}"
 
     def tokens_of(self, windowing: str, shard: str) -> str:
         """Tokens that a shard of windows points to."""
@@ -171,6 +190,10 @@ class Layout:
     def shards_of(self, windowing: str) -> list[str]:
         """Shards of a windowing's corpus."""
         return self.shards(self.settings["windowings"][windowing]["corpus"])
+
+    def shard_count(self, windowing: str) -> int:
+        """Number of shards of a windowing's corpus."""
+        return len(self.shards_of(windowing))
 
     def all_tokens(self, windowing: str) -> list[str]:
         """Tokens of every shard of a windowing."""
@@ -216,6 +239,10 @@ class Layout:
         block = {key: selection[key] for key in ("method", "mode", "alpha", "keep")}
         tokens = self.settings["windowings"][selection["windowing"]]["window_tokens"]
         return block | {"window_tokens": tokens}
+
+    def selection_windowing(self, wildcards) -> str:
+        """Windowing that a selection chooses from."""
+        return self.settings["selections"][wildcards.selection]["windowing"]
 
     def selection_windows(self, wildcards) -> list[str]:
         """Windows that a selection chooses from."""
@@ -285,9 +312,99 @@ class Layout:
         base = [(run, BASE) for run in self.settings["runs"]]
         return [self.evaluation.format(run=run, trained=name) for run, name in base + trained]
 
-    def training_metrics(self) -> list[str]:
-        """Metrics of every training."""
-        return [f"{self.run.format(**item)}/metrics.parquet" for item in self.trainings()]
+    # Summary and report
+
+    def summary_settings(self, wildcards=None) -> dict:
+        """Tables that the summary reads, by name; shards as a folder and their number."""
+        used = {name: self.settings["windowings"][name] for name in self._run_windowings()}
+        corpora = dict.fromkeys(windowing["corpus"] for windowing in used.values())
+        pairs = scored_pairs(self.settings)
+        return {
+            "corpora": {name: self._folder(self.documents, name, corpus=name) for name in corpora},
+            "windowings": {
+                name: self._folder(self.windows, block["corpus"], windowing=name) for name, block in used.items()
+            },
+            "stores": {
+                f"{windowing}/{scorer}": self._folder(
+                    self.scores, used[windowing]["corpus"], windowing=windowing, scorer=scorer
+                )
+                for windowing, scorer in pairs
+            },
+            "selections": self._run_selections(),
+            "trainings": {_label(item): f"{self.run.format(**item)}/metrics.parquet" for item in self.trainings()},
+            "evaluations": {
+                _label(item): [
+                    self.evaluation.format(run=item["run"], trained=name)
+                    for name in (BASE, f"{item['loss']}/seed{item['seed']}")
+                ]
+                for item in self.trainings()
+            },
+        }
+
+    def summary_inputs(self, wildcards=None) -> list[str]:
+        """Everything that the summary depends on."""
+        settings = self.summary_settings()
+        folders = [*settings["corpora"].values(), *settings["windowings"].values()]
+        shards = [
+            f"{block['folder']}/{shard}.parquet" for block in folders for shard in shard_names(block["shards"])
+        ]
+        return [
+            *shards,
+            *self.score_indexes(),
+            *settings["selections"].values(),
+            *settings["trainings"].values(),
+            *self.evaluations(),
+        ]
+
+    def figure_settings(self, wildcards=None) -> dict:
+        """Tables that the figures show, by name."""
+        evaluations = {f"{run}/{BASE}": self.evaluation.format(run=run, trained=BASE) for run in self.settings["runs"]}
+        for item in self.trainings():
+            trained = f"{item['loss']}/seed{item['seed']}"
+            evaluations[_label(item)] = self.evaluation.format(run=item["run"], trained=trained)
+        summary = self.summary_settings()
+        return {
+            "selections": summary["selections"],
+            "trainings": summary["trainings"],
+            "evaluations": evaluations,
+        }
+
+    def figure_paths(self) -> dict[str, str]:
+        """Files of the figures by name."""
+        names = [*(["selections"] if self._run_selections() else []), "trainings", "evaluations"]
+        return {name: self.figures.format(figure=name) for name in names}
+
+    def figure_inputs(self, wildcards=None) -> list[str]:
+        """Everything that the figures depend on."""
+        return [path for tables in self.figure_settings().values() for path in tables.values()]
+
+    def _folder(self, template: str, corpus: str, /, **names: str) -> dict:
+        path = Path(template.format(**names, shard="00000"))
+        return {"folder": str(path.parent), "shards": len(self.shards(corpus))}
+
+    def _run_windowings(self) -> list[str]:
+        return list(dict.fromkeys(run["windowing"] for run in self.settings["runs"].values()))
+
+    def _run_selections(self) -> dict[str, str]:
+        names = dict.fromkeys(run["selection"] for run in self.settings["runs"].values() if run["selection"])
+        return {name: self.selection.format(selection=name) for name in names}
+
+
+def _label(training: dict[str, str]) -> str:
+    return f"{training['run']}/{training['loss']}/seed{training['seed']}"
+
+
+def shard_names(count: int) -> list[str]:
+    """Names of so many shards."""
+    return [f"{number:05d}" for number in range(count)]
+
+
+def shard_files(folder: Path, count: int) -> dict[str, Path]:
+    """The tables of so many shards in a folder, by shard.
+
+    Rules hand over the folder and the count: thousands of names are too long for a command line.
+    """
+    return {shard: folder / f"{shard}.parquet" for shard in shard_names(count)}
 
 
 def _archive_name(source: dict) -> str:

@@ -188,14 +188,17 @@ def _check_windowings(settings: dict) -> None:
 
 def _check_losses(settings: dict) -> None:
     for name, loss in settings["losses"].items():
+        scored = loss.keys() & {"scorer", "self_scoring"}
         try:
-            weighting = weighting_from_settings({key: value for key, value in loss.items() if key != "scorer"})
+            weighting = weighting_from_settings({key: loss[key] for key in loss.keys() - scored})
         except ValueError as error:
             raise SettingsError(f"losses.{name}.{error}") from None
-        if weighting.is_plain and "scorer" in loss:
-            raise SettingsError(f"losses.{name}.scorer: plain cross-entropy uses no scores; remove it")
-        if not weighting.is_plain and "scorer" not in loss:
-            raise SettingsError(f"losses.{name}: a weighted loss needs 'scorer', a short_nll scorer")
+        if weighting.is_plain and scored:
+            raise SettingsError(f"losses.{name}.{min(scored)}: plain cross-entropy uses no scores; remove it")
+        if not weighting.is_plain and len(scored) != 1:
+            raise SettingsError(
+                f"losses.{name}: a weighted loss needs either 'scorer' (frozen, a short_nll scorer) or 'self_scoring'"
+            )
 
 
 def _check_runs(settings: dict) -> None:
@@ -223,9 +226,13 @@ def _check_runs(settings: dict) -> None:
                 f"runs.{name}: corpus '{windowing['corpus']}' holds no work out for evaluation; "
                 "name titles under hold_out of a source"
             )
-        _check_positions(
-            settings, run["model"], windowing["window_tokens"], run["train"]["rope_theta"], f"runs.{name}"
-        )
+        tokens = windowing["window_tokens"]
+        for loss in losses_of(run):
+            if scoring := settings["losses"][loss].get("self_scoring"):
+                _check_geometry(
+                    tokens, scoring, f"losses.{loss}.self_scoring (over windowing '{run['windowing']}')"
+                )
+        _check_positions(settings, run["model"], tokens, run["train"]["rope_theta"], f"runs.{name}")
 
 
 def _check_stores(settings: dict) -> None:
@@ -233,10 +240,7 @@ def _check_stores(settings: dict) -> None:
         scorer = settings["scorers"][scorer_name]
         tokens = settings["windowings"][windowing_name]["window_tokens"]
         where = f"scorers.{scorer_name} (over windowing '{windowing_name}')"
-        try:
-            check_geometry(tokens, scorer["base_length"], scorer["base_stride"])
-        except ValueError as error:
-            raise SettingsError(f"{where}: {error}") from None
+        _check_geometry(tokens, scorer, where)
         longest = tokens if scorer["store_long"] else scorer["base_length"]
         _check_positions(settings, scorer["model"], longest, scorer["rope_theta"], where)
     for name, selection in settings["selections"].items():
@@ -244,6 +248,13 @@ def _check_stores(settings: dict) -> None:
         tokens = settings["windowings"][selection["windowing"]]["window_tokens"]
         where = f"scorers.{selection['scorer']} (for selection '{name}')"
         _check_positions(settings, scorer["model"], tokens, scorer["rope_theta"], where)
+
+
+def _check_geometry(tokens: int, scoring: dict, where: str) -> None:
+    try:
+        check_geometry(tokens, scoring["base_length"], scoring["base_stride"])
+    except ValueError as error:
+        raise SettingsError(f"{where}: {error}") from None
 
 
 def _check_positions(settings: dict, model_name: str, tokens: int, rope_theta: float | None, where: str) -> None:

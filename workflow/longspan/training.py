@@ -1,0 +1,120 @@
+"""Weighted training of a causal LM with Hugging Face's Trainer, and what is logged of it."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import Trainer, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from longspan.training_windows import TrainingWindows
+from longspan.weighted_loss import WeightedLM
+
+# Raise by hand when a change moves the weights of a trained model (tests/golden).
+STAGE_VERSION = 1
+
+
+def collate_windows(items: list[dict]) -> dict:
+    """Stack arrays into tensors, ids into a list; every token but the first is a target."""
+    batch = {
+        name: torch.from_numpy(np.stack([item[name] for item in items]))
+        for name in items[0].keys() - {"sequence_ids"}
+    }
+    return batch | {"sequence_ids": [item["sequence_ids"] for item in items], "labels": batch["input_ids"]}
+
+
+class _WeightedTrainer(Trainer):
+    """Trainer that also keeps statistics of the weights since its last log."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._reset_statistics()
+        self.tokens_seen = 0
+
+    def _reset_statistics(self):
+        self._count, self._nll, self._weight, self._weight_squared, self._above_one = 0, 0.0, 0.0, 0.0, 0.0
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        outputs = model(**inputs, num_items_in_batch=num_items_in_batch)
+        if model.training:
+            weights_BN = outputs["weights"].double()
+            self._count += weights_BN.numel()
+            self._nll += outputs["nll"].double().sum().item()
+            self._weight += weights_BN.sum().item()
+            self._weight_squared += weights_BN.square().sum().item()
+            self._above_one += (weights_BN > 1).sum().item()
+            self.tokens_seen += inputs["input_ids"].numel()
+        return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
+
+    def log(self, logs, *args, **kwargs):
+        if "loss" in logs and self._count:
+            mean = self._weight / self._count
+            logs = logs | {
+                "loss_unweighted": self._nll / self._count,
+                "weight_mean": mean,
+                "weight_std": max(self._weight_squared / self._count - mean**2, 0.0) ** 0.5,
+                "share_above_one": self._above_one / self._count,
+                "tokens_seen": self.tokens_seen,
+            }
+            self._reset_statistics()
+        super().log(logs, *args, **kwargs)
+
+
+def train(
+    model: WeightedLM, dataset: TrainingWindows, checkpoints: Path, *, seed: int, arguments: dict
+) -> list[dict]:
+    """Train, going on from the last checkpoint in `checkpoints` if there is one.
+
+    Args:
+        model: the model with its weighted loss, on the CPU; it is trained in place.
+        dataset: the windows.
+        checkpoints: folder of checkpoints.
+        seed: of the data order.
+        arguments: settings of Hugging Face's TrainingArguments.
+
+    Returns:
+        One row an update: columns of the training_metrics table.
+
+    Raises:
+        ValueError: a loss that is not finite.
+    """
+    arguments = dict(arguments)
+    if arguments.pop("gradient_checkpointing"):
+        model.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    trainer = _WeightedTrainer(
+        model=model,
+        args=TrainingArguments(
+            output_dir=str(checkpoints),
+            seed=seed,
+            data_seed=seed,
+            logging_steps=1,
+            logging_nan_inf_filter=False,
+            save_total_limit=1,
+            remove_unused_columns=False,
+            label_names=["labels"],
+            report_to="none",
+            **arguments,
+        ),
+        train_dataset=dataset,
+        data_collator=collate_windows,
+    )
+    model.train()
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(checkpoints) if checkpoints.is_dir() else None)
+    rows = [row for row in trainer.state.log_history if "loss" in row]
+    for row in rows:
+        if not row["loss"] == row["loss"] or abs(row["loss"]) == float("inf"):
+            raise ValueError(f"the loss of update {row['step']} is {row['loss']}; lower the learning rate")
+    return [
+        {
+            "step": row["step"],
+            "loss_weighted": row["loss"],
+            "loss_unweighted": row["loss_unweighted"],
+            "weight_mean": row["weight_mean"],
+            "weight_std": row["weight_std"],
+            "share_above_one": row["share_above_one"],
+            "learning_rate": row["learning_rate"],
+            "gradient_norm": row["grad_norm"],
+            "tokens_seen": row["tokens_seen"],
+        }
+        for row in rows
+    ]
