@@ -1,17 +1,20 @@
 """Weighted training of a causal LM with Hugging Face's Trainer, and what is logged of it."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
+import safetensors.torch
 import torch
 from transformers import Trainer, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
 from longspan.training_windows import TrainingWindows
 from longspan.weighted_loss import WeightedLM
 
 # Raise by hand when a change moves the weights of a trained model (tests/golden).
 STAGE_VERSION = 1
+WEIGHTS_NAME = "weights.safetensors"
 
 
 def collate_windows(items: list[dict]) -> dict:
@@ -46,6 +49,14 @@ class _WeightedTrainer(Trainer):
             self.tokens_seen += inputs["input_ids"].numel()
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
 
+    def _save(self, output_dir=None, state_dict=None):
+        # The tied weights of the inner model would stop Trainer's own way of saving a plain module.
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        safetensors.torch.save_model(self.model, Path(output_dir, WEIGHTS_NAME))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
+        safetensors.torch.load_model(self.model, Path(resume_from_checkpoint, WEIGHTS_NAME))
+
     def log(self, logs, *args, **kwargs):
         if "loss" in logs and self._count:
             mean = self._weight / self._count
@@ -58,6 +69,19 @@ class _WeightedTrainer(Trainer):
             }
             self._reset_statistics()
         super().log(logs, *args, **kwargs)
+
+
+def last_whole_checkpoint(folder: Path) -> str | None:
+    """The last checkpoint that was written to its end; later ones, which a kill cut short, are removed."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    for checkpoint in reversed(found):
+        try:
+            # Trainer writes its state after everything else.
+            json.loads((checkpoint / "trainer_state.json").read_text())
+            return str(checkpoint)
+        except (OSError, json.JSONDecodeError):
+            shutil.rmtree(checkpoint)
+    return None
 
 
 def train(
@@ -89,6 +113,8 @@ def train(
             data_seed=seed,
             logging_steps=1,
             logging_nan_inf_filter=False,
+            # The last update's weights are saved as the result; a checkpoint of them would be written for nothing.
+            save_strategy="steps" if arguments["save_steps"] < arguments["max_steps"] else "no",
             save_total_limit=1,
             remove_unused_columns=False,
             label_names=["labels"],
@@ -99,7 +125,7 @@ def train(
         data_collator=collate_windows,
     )
     model.train()
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(checkpoints) if checkpoints.is_dir() else None)
+    trainer.train(resume_from_checkpoint=last_whole_checkpoint(checkpoints))
     rows = [row for row in trainer.state.log_history if "loss" in row]
     for row in rows:
         if not row["loss"] == row["loss"] or abs(row["loss"]) == float("inf"):

@@ -5,7 +5,9 @@ the rules. A rule's settings hold only what the rule uses, so that nothing else 
 """
 
 import glob
+import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from longspan.seeds import derive_seed
@@ -392,6 +394,13 @@ class Layout:
 
 def _label(training: dict[str, str]) -> str:
     return f"{training['run']}/{training['loss']}/seed{training['seed']}"
+
+
+def as_json(settings: dict | Callable) -> str | Callable:
+    """Settings (or a function of wildcards that gives them) as JSON, for a command line."""
+    if callable(settings):
+        return lambda wildcards: as_json(settings(wildcards))
+    return json.dumps(settings, sort_keys=True, ensure_ascii=False)
 
 
 def shard_names(count: int) -> list[str]:

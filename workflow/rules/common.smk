@@ -8,7 +8,7 @@ WORKFLOW = Path(workflow.basedir, "workflow")
 sys.path.insert(0, str(WORKFLOW))
 
 from longspan_workflow.code_digests import code_digest, stage_version
-from longspan_workflow.layout import Layout
+from longspan_workflow.layout import Layout, as_json
 from longspan_workflow.settings import SettingsError, load_settings
 
 try:

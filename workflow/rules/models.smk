@@ -12,7 +12,7 @@ rule download_model:
     output:
         layout.model,
     params:
-        settings=layout.model_settings,
+        settings=as_json(layout.model_settings),
         archives=layout.model_archives,
         code=code_digest("download_model"),
     log:

@@ -16,7 +16,7 @@ rule record_settings:
     output:
         layout.settings_record,
     params:
-        settings=layout.settings,
+        settings=as_json(layout.settings),
         code=code_digest("record_settings"),
     log:
         layout.log("record_settings"),
@@ -38,7 +38,7 @@ rule summarize_results:
             layout.summary_table, category="Summary", caption="../report/summary.rst"
         ),
     params:
-        settings=layout.summary_settings(),
+        settings=as_json(layout.summary_settings()),
         code=code_digest("summarize_results"),
     log:
         layout.log("summarize_results"),
@@ -65,7 +65,7 @@ rule draw_figures:
             for name, path in layout.figure_paths().items()
         ],
     params:
-        settings=layout.figure_settings(),
+        settings=as_json(layout.figure_settings()),
         folder=lambda wildcards, output: str(Path(output[0]).parent),
         code=code_digest("draw_figures"),
     log:

@@ -22,7 +22,7 @@ rule train:
         metrics=update(f"{layout.run}/metrics.parquet"),
         settings=update(f"{layout.run}/settings.json"),
     params:
-        settings=layout.run_settings,
+        settings=as_json(layout.run_settings),
         tokens=lambda wildcards, input: str(Path(input.tokens[0]).parent),
         windows=lambda wildcards, input: str(Path(input.windows[0]).parent),
         selection=lambda wildcards, input: (
@@ -62,7 +62,7 @@ rule evaluate:
     output:
         layout.evaluation,
     params:
-        settings=layout.evaluation_settings,
+        settings=as_json(layout.evaluation_settings),
         code=code_digest("evaluate"),
     wildcard_constraints:
         trained=r"base|[^/]+/seed\d+",

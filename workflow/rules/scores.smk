@@ -20,7 +20,7 @@ rule score_short:
     output:
         update(layout.scores),
     params:
-        settings=layout.scorer_settings,
+        settings=as_json(layout.scorer_settings),
         selections=lambda wildcards, input: (
             ["--selections", *input.selections] if input.selections else []
         ),
@@ -55,7 +55,7 @@ rule score_attention:
     output:
         update(layout.scores),
     params:
-        settings=layout.scorer_settings,
+        settings=as_json(layout.scorer_settings),
         version=stage_version("attention_stats"),
     wildcard_constraints:
         scorer=layout.names("scorers", kind="attention"),

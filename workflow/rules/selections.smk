@@ -14,7 +14,7 @@ rule filter_longattn:
     output:
         layout.selection,
     params:
-        settings=layout.selection_settings,
+        settings=as_json(layout.selection_settings),
         windows=lambda wildcards, input: str(Path(input.windows[0]).parent),
         scores=lambda wildcards, input: str(Path(input.scores[0]).parent),
         shards=lambda wildcards: layout.shard_count(layout.selection_windowing(wildcards)),

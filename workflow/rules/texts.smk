@@ -14,7 +14,7 @@ rule download_texts:
         # An archive that is there is checked and kept.
         update(layout.text_archive),
     params:
-        settings=layout.archive_settings,
+        settings=as_json(layout.archive_settings),
     log:
         layout.log("download_texts", "archive"),
     benchmark:
@@ -43,7 +43,7 @@ for corpus in layout.settings["corpora"]:
             # What a plan assigned before stays where it is.
             update(layout.plans(corpus)),
         params:
-            settings=layout.plan_settings(corpus),
+            settings=as_json(layout.plan_settings(corpus)),
             folder=lambda wildcards, output: str(Path(output[0]).parent),
             code=code_digest("plan_shards"),
         log:

@@ -15,7 +15,7 @@ rule assign_windows:
     output:
         update(layout.windows),
     params:
-        settings=layout.windowing_settings,
+        settings=as_json(layout.windowing_settings),
         id_prefix=layout.id_prefix,
         code=code_digest("assign_windows"),
     log:
