@@ -4,7 +4,7 @@ BIN := .venv/bin
 .PHONY: run test clean
 
 run: .venv/installed
-	@$(BIN)/snakemake --quiet rules host -- all
+	@$(BIN)/snakemake --quiet host -- all
 	@cat results/summary.txt
 	@echo "Look next at results/report.html, results/settings.yaml and results/runs/"
 

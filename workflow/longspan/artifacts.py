@@ -308,7 +308,9 @@ def open_table(path: Path | str, kind: str) -> tuple[pq.ParquetFile, Manifest]:
     try:
         file = pq.ParquetFile(path, page_checksum_verification=True)
     except FileNotFoundError:
-        raise ValueError(f"{path} is missing; run the same target again, which runs {contract.rule}") from None
+        raise ValueError(
+            f"{path} is missing; run the same target again, which runs {contract.rule}"
+        ) from None
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{path} is not a whole Parquet file ({error}); {again}") from None
     metadata = file.metadata.metadata or {}

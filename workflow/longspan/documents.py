@@ -147,7 +147,9 @@ def _items_of(source: dict, path: str, member: str | None) -> Iterator[Item]:
     suffix = Path(member or path).suffix
     file_format = source.get("format") or FORMATS.get(suffix)
     if file_format is None:
-        raise ValueError(f"{member or path}: no format for '{suffix}'; known endings are {', '.join(FORMATS)}")
+        raise ValueError(
+            f"{member or path}: no format for '{suffix}'; known endings are {', '.join(FORMATS)}"
+        )
     common = {
         "path": path,
         "member": member,
@@ -175,14 +177,18 @@ def _items_of(source: dict, path: str, member: str | None) -> Iterator[Item]:
     rows_per_item = 1 if source.get("hold_out") else ROWS_PER_ITEM
     rows = enumerate(_rows(path, member, file_format, source["encoding"]))
     if group_by:
-        pieces = itertools.groupby(rows, key=lambda row: _value(row[1], group_by, f"{member or path} row {row[0]}"))
+        pieces = itertools.groupby(
+            rows, key=lambda row: _value(row[1], group_by, f"{member or path} row {row[0]}")
+        )
     else:
         pieces = itertools.groupby(rows, key=lambda row: row[0] // rows_per_item)
     seen = set()
     for group, numbered in pieces:
         numbers, members = zip(*numbered, strict=True)
         if group in seen:
-            raise ValueError(f"{member or path}: the rows of '{group}' do not stand together; sort by {group_by}")
+            raise ValueError(
+                f"{member or path}: the rows of '{group}' do not stand together; sort by {group_by}"
+            )
         seen.add(group)
         content = _canonical(members)
         yield Item(
@@ -245,28 +251,38 @@ def _rows(path: str, member: str | None, file_format: str, encoding: str) -> Ite
         for batch in pq.ParquetFile(source).iter_batches(batch_size=256):
             yield from batch.to_pylist()
         return
-    lines = _decode(_read_bytes(path, member), encoding, member or path).splitlines() if member else open(
-        path, encoding=encoding
-    )
-    for number, line in enumerate(lines):
+    name = member or path
+    number = 0
+    with io.BytesIO(_read_bytes(path, member)) if member else open(path, "rb") as content:
         try:
-            row = json.loads(line)
+            for number, line in enumerate(io.TextIOWrapper(content, _codec(encoding), newline="\n"), start=1):
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise ValueError(f"{name} line {number} is JSON, but not an object")
+                yield row
+        except UnicodeDecodeError as error:
+            raise _wrong_encoding(name, encoding, f"after line {number}") from error
         except json.JSONDecodeError as error:
-            raise ValueError(f"{member or path} line {number + 1} is not JSON: {error}") from None
-        if not isinstance(row, dict):
-            raise ValueError(f"{member or path} line {number + 1} is JSON, but not an object")
-        yield row
+            raise ValueError(f"{name} line {number} is not JSON: {error}") from None
 
 
 def _decode(content: bytes, encoding: str, name: str) -> str:
     try:
-        # utf-8-sig drops a byte order mark, which is no part of the text.
-        text = content.decode("utf-8-sig" if encoding == "utf-8" else encoding)
+        text = content.decode(_codec(encoding))
     except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{name} is not {encoding} text (byte {error.start}); set the source's encoding, or remove the file"
-        ) from None
+        raise _wrong_encoding(name, encoding, f"at byte {error.start}") from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _codec(encoding: str) -> str:
+    # A byte order mark is no part of the text.
+    return "utf-8-sig" if encoding == "utf-8" else encoding
+
+
+def _wrong_encoding(name: str, encoding: str, where: str) -> ValueError:
+    return ValueError(
+        f"{name} is not {encoding} text ({where}); set the encoding of its source, or remove the file"
+    )
 
 
 def _read_bytes(path: str, member: str | None) -> bytes:

@@ -1,5 +1,6 @@
 """Held-out loss by position in the window."""
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping
 
@@ -43,7 +44,7 @@ def sums_by_position(nll_N: np.ndarray, position_bins: int) -> list[dict]:
             "position_stop": int(stop) + 1,
             "nll_sum": float(nll_N[start:stop].sum(dtype=np.float64)),
         }
-        for start, stop in zip(edges[:-1], edges[1:], strict=True)
+        for start, stop in itertools.pairwise(edges)
         if stop > start
     ]
 

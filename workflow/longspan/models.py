@@ -86,7 +86,11 @@ def fetch_hub_model(repo: str, revision: str, folder: Path, *, first_layer_only:
 
 def copy_tokenizer(source: Path, folder: Path) -> None:
     """Copy a model's tokenizer files, so that the folder loads on its own."""
-    for path in (*source.glob("tokenizer*"), *source.glob("special_tokens_map.json"), *source.glob("*.jinja")):
+    for path in (
+        *source.glob("tokenizer*"),
+        *source.glob("special_tokens_map.json"),
+        *source.glob("*.jinja"),
+    ):
         shutil.copyfile(path, folder / path.name)
 
 
@@ -158,8 +162,8 @@ def read_manifest(path: Path | str) -> dict:
         raise ValueError(f"{path} is missing; run the same target again, which runs download_model") from None
     if manifest.get("schema_version") != SCHEMA_VERSION:
         raise ValueError(
-            f"{path} has schema version {manifest.get('schema_version')}, this longspan reads {SCHEMA_VERSION}; "
-            f"{again}"
+            f"{path} has schema version {manifest.get('schema_version')}, "
+            f"this longspan reads {SCHEMA_VERSION}; {again}"
         )
     for name, file in manifest["files"].items():
         size = (path.parent / name).stat().st_size if (path.parent / name).exists() else None
@@ -192,7 +196,9 @@ def load_model(folder: Path | str, *, dtype: str, attention: str, rope_theta: fl
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.utils import logging as transformers_logging
 
+    transformers_logging.disable_progress_bar()
     config = AutoConfig.from_pretrained(folder)
     if rope_theta is not None:
         set_rope_theta(config, rope_theta)

@@ -40,7 +40,9 @@ def fetch_archive(requirement: str, path: Path | str, sha256: str) -> bool:
         )
         fetched = Path(folder, "archives", path.name)
         if result.returncode or not fetched.exists():
-            lines = [line for line in result.stderr.splitlines() if "ERROR" in line or "expected" in line.lower()]
+            lines = [
+                line for line in result.stderr.splitlines() if "ERROR" in line or "expected" in line.lower()
+            ]
             reason = " ".join(lines[-3:]).strip() or f"it gave no file {path.name}"
             raise OSError(
                 f"pip could not fetch {requirement}: {reason}. Check the network and the settings' sha256, "

@@ -42,12 +42,10 @@ def build_index(
         for name in ("settings", "stage_version", "tokenizer"):
             if getattr(first, name) != getattr(manifest, name):
                 raise ValueError(
-                    f"{path} was scored with other {name} than the shards before it; delete it and run the same "
-                    f"target again"
+                    f"{path} was scored with other {name} than the shards before it; "
+                    "delete it and run the same target again"
                 )
-        require_same(
-            "model", first.inputs["model"], manifest.inputs["model"], where=path, rule="score_short"
-        )
+        require_same("model", first.inputs["model"], manifest.inputs["model"], where=path, rule="score_short")
         digests[shard] = manifest.data_digest
         found = table.column(0).to_pylist()
         foreign = sorted(set(found) - set(known))

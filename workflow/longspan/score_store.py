@@ -103,7 +103,10 @@ class ScoreWriter:
             return
         score = load_scorer()
         tokens = windows.window_tokens
-        with tqdm(total=len(missing) * tokens, unit="tok", unit_scale=True, mininterval=2) as progress:
+        label = f"{self.path.parent.name} {self.path.stem}"
+        with tqdm(
+            desc=label, total=len(missing) * tokens, unit="tok", unit_scale=True, mininterval=2
+        ) as progress:
             for data_id in missing:
                 self.append([{"data_id": data_id, **score(data_id, windows.input_ids(data_id))}])
                 progress.update(tokens)
@@ -120,7 +123,9 @@ class ScoreWriter:
         else:
             table = pa.concat_tables([self._schema.empty_table(), *self._tables])
             place = {data_id: row for row, data_id in enumerate(table.column("data_id").to_pylist())}
-            with TableWriter(self.path, self._kind, code_digest=self._code_digest, **self._manifest) as writer:
+            with TableWriter(
+                self.path, self._kind, code_digest=self._code_digest, **self._manifest
+            ) as writer:
                 for start in range(0, len(order), ROWS_PER_GROUP):
                     rows = [place[data_id] for data_id in order[start : start + ROWS_PER_GROUP]]
                     writer.write(table.take(pa.array(rows)))
@@ -150,7 +155,9 @@ class ScoreWriter:
             file, manifest = open_table(self.path, self._kind)
         except ValueError:
             return
-        made_of = {name: getattr(manifest, name) for name in ("settings", "inputs", "stage_version", "tokenizer")}
+        made_of = {
+            name: getattr(manifest, name) for name in ("settings", "inputs", "stage_version", "tokenizer")
+        }
         ours = {"inputs": {}, "stage_version": 1, "tokenizer": None} | {
             name: value for name, value in self._manifest.items() if name != "without"
         }

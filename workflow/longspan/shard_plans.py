@@ -49,12 +49,16 @@ def assign_items(
             raise ValueError(f"{item.name} is in the corpus twice; each document may be in one source only")
         by_key[item.key] = item
     if len(by_key) < len(shards):
-        raise ValueError(f"{len(shards)} shards for {len(by_key)} documents; set shards to {len(by_key)} or fewer")
+        raise ValueError(
+            f"{len(shards)} shards for {len(by_key)} documents; set shards to {len(by_key)} or fewer"
+        )
     plan: dict[str, list[Item]] = {shard: [] for shard in shards}
     placed = set()
     for shard, old_items in (previous or {}).items():
         if old_items and shard not in plan:
-            raise ValueError(f"shard {shard} holds documents, but is no longer among the {len(shards)} shards")
+            raise ValueError(
+                f"shard {shard} holds documents, but is no longer among the {len(shards)} shards"
+            )
         for old in old_items:
             if old.key in by_key:
                 plan[shard].append(by_key[old.key])
@@ -92,4 +96,6 @@ def read_plan(path: Path | str) -> list[Item]:
     except FileNotFoundError:
         raise ValueError(f"{path} is missing; run the same target again, which runs plan_shards") from None
     except (json.JSONDecodeError, TypeError, KeyError) as error:
-        raise ValueError(f"{path} is no shard plan ({error}); delete it and run the same target again") from None
+        raise ValueError(
+            f"{path} is no shard plan ({error}); delete it and run the same target again"
+        ) from None

@@ -113,7 +113,7 @@ def train(
             data_seed=seed,
             logging_steps=1,
             logging_nan_inf_filter=False,
-            # The last update's weights are saved as the result; a checkpoint of them would be written for nothing.
+            # Trainer checkpoints the last update in any case, and its weights are the result anyway.
             save_strategy="steps" if arguments["save_steps"] < arguments["max_steps"] else "no",
             save_total_limit=1,
             remove_unused_columns=False,

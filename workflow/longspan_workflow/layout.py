@@ -324,7 +324,8 @@ class Layout:
         return {
             "corpora": {name: self._folder(self.documents, name, corpus=name) for name in corpora},
             "windowings": {
-                name: self._folder(self.windows, block["corpus"], windowing=name) for name, block in used.items()
+                name: self._folder(self.windows, block["corpus"], windowing=name)
+                for name, block in used.items()
             },
             "stores": {
                 f"{windowing}/{scorer}": self._folder(
@@ -333,7 +334,9 @@ class Layout:
                 for windowing, scorer in pairs
             },
             "selections": self._run_selections(),
-            "trainings": {_label(item): f"{self.run.format(**item)}/metrics.parquet" for item in self.trainings()},
+            "trainings": {
+                _label(item): f"{self.run.format(**item)}/metrics.parquet" for item in self.trainings()
+            },
             "evaluations": {
                 _label(item): [
                     self.evaluation.format(run=item["run"], trained=name)
@@ -348,7 +351,9 @@ class Layout:
         settings = self.summary_settings()
         folders = [*settings["corpora"].values(), *settings["windowings"].values()]
         shards = [
-            f"{block['folder']}/{shard}.parquet" for block in folders for shard in shard_names(block["shards"])
+            f"{block['folder']}/{shard}.parquet"
+            for block in folders
+            for shard in shard_names(block["shards"])
         ]
         return [
             *shards,
@@ -360,7 +365,9 @@ class Layout:
 
     def figure_settings(self, wildcards=None) -> dict:
         """Tables that the figures show, by name."""
-        evaluations = {f"{run}/{BASE}": self.evaluation.format(run=run, trained=BASE) for run in self.settings["runs"]}
+        evaluations = {
+            f"{run}/{BASE}": self.evaluation.format(run=run, trained=BASE) for run in self.settings["runs"]
+        }
         for item in self.trainings():
             trained = f"{item['loss']}/seed{item['seed']}"
             evaluations[_label(item)] = self.evaluation.format(run=item["run"], trained=trained)
@@ -419,5 +426,10 @@ def shard_files(folder: Path, count: int) -> dict[str, Path]:
 def _archive_name(source: dict) -> str:
     if source["kind"] == "pypi":
         return source["archive"]
-    parts = [source["dataset"], source.get("config", ""), source.get("split", "train"), source.get("revision", "")]
+    parts = [
+        source["dataset"],
+        source.get("config", ""),
+        source.get("split", "train"),
+        source.get("revision", ""),
+    ]
     return "-".join(part.replace("/", "--") for part in parts if part) + ".parquet"

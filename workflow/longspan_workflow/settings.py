@@ -68,7 +68,9 @@ def require_name(kind: str, name: str, defined: dict, where: str) -> None:
 def _nearest(word: str, valid) -> str:
     valid = list(valid)
     close = difflib.get_close_matches(str(word), valid, n=1, cutoff=0.5)
-    return f"; did you mean '{close[0]}'?" if close else f"; valid are: {', '.join(map(str, valid)) or 'none'}"
+    return (
+        f"; did you mean '{close[0]}'?" if close else f"; valid are: {', '.join(map(str, valid)) or 'none'}"
+    )
 
 
 def _resolve(root: dict, schema: dict) -> dict:
@@ -92,7 +94,9 @@ def branch_of(schema: dict, value: object) -> dict:
 def _raise_first_error(schema: dict, settings: dict) -> None:
     errors = list(jsonschema.Draft202012Validator(schema).iter_errors(settings))
     if errors:
-        raise SettingsError(_message(min(errors, key=lambda error: (len(error.absolute_path), str(error.path)))))
+        raise SettingsError(
+            _message(min(errors, key=lambda error: (len(error.absolute_path), str(error.path))))
+        )
 
 
 def _message(error: jsonschema.ValidationError) -> str:
@@ -138,7 +142,9 @@ def _check_sources(settings: dict) -> None:
         for index, source in enumerate(corpus["sources"]):
             where = f"corpora.{name}.sources.{index}"
             required, optional = SOURCE_KEYS[source["kind"]]
-            foreign = set().union(*(needed | extra for needed, extra in SOURCE_KEYS.values())) - required - optional
+            foreign = (
+                set().union(*(needed | extra for needed, extra in SOURCE_KEYS.values())) - required - optional
+            )
             for key in sorted(foreign & source.keys()):
                 raise SettingsError(f"{where}.{key}: not a key of kind {source['kind']}")
             for key in sorted(required - source.keys()):
@@ -197,7 +203,8 @@ def _check_losses(settings: dict) -> None:
             raise SettingsError(f"losses.{name}.{min(scored)}: plain cross-entropy uses no scores; remove it")
         if not weighting.is_plain and len(scored) != 1:
             raise SettingsError(
-                f"losses.{name}: a weighted loss needs either 'scorer' (frozen, a short_nll scorer) or 'self_scoring'"
+                f"losses.{name}: a weighted loss needs either 'scorer' (frozen, of kind short_nll) "
+                "or 'self_scoring'"
             )
 
 
@@ -211,12 +218,14 @@ def _check_runs(settings: dict) -> None:
                     f"runs.{name}.selection: '{run['selection']}' selects from windowing "
                     f"'{selection['windowing']}', the run's is '{run['windowing']}'"
                 )
-            categories = {source["category"] for source in settings["corpora"][windowing["corpus"]]["sources"]}
+            categories = {
+                source["category"] for source in settings["corpora"][windowing["corpus"]]["sources"]
+            }
             for category in selection["keep"].get("per_category", {}):
                 if category not in categories:
                     raise SettingsError(
-                        f"selections.{run['selection']}.keep.per_category: no category '{category}' in corpus "
-                        f"'{windowing['corpus']}'{_nearest(category, categories)}"
+                        f"selections.{run['selection']}.keep.per_category: no category '{category}' "
+                        f"in corpus '{windowing['corpus']}'{_nearest(category, categories)}"
                     )
         elif run["select_first"]:
             raise SettingsError(f"runs.{name}.select_first: needs a selection")
@@ -257,10 +266,12 @@ def _check_geometry(tokens: int, scoring: dict, where: str) -> None:
         raise SettingsError(f"{where}: {error}") from None
 
 
-def _check_positions(settings: dict, model_name: str, tokens: int, rope_theta: float | None, where: str) -> None:
+def _check_positions(
+    settings: dict, model_name: str, tokens: int, rope_theta: float | None, where: str
+) -> None:
     model = settings["models"][model_name]
     if tokens > model["max_position_embeddings"] and rope_theta is None and model["rope_theta"] is None:
         raise SettingsError(
-            f"{where}: {tokens} tokens are more than the {model['max_position_embeddings']} positions of model "
-            f"'{model_name}'; shorten them, or set rope_theta"
+            f"{where}: {tokens} tokens are more than the {model['max_position_embeddings']} positions "
+            f"of model '{model_name}'; shorten them, or set rope_theta"
         )

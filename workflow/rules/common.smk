@@ -8,6 +8,7 @@ WORKFLOW = Path(workflow.basedir, "workflow")
 sys.path.insert(0, str(WORKFLOW))
 
 from longspan_workflow.code_digests import code_digest, stage_version
+from longspan_workflow.environment import prepare_environment
 from longspan_workflow.layout import Layout, as_json
 from longspan_workflow.settings import SettingsError, load_settings
 
@@ -16,14 +17,7 @@ try:
 except SettingsError as error:
     raise WorkflowError(f"Fault in the settings: {error}") from None
 
-# Jobs find the scripts, the library and the Python that runs Snakemake, also on another node.
-os.environ["SCRIPTS"] = str(WORKFLOW / "scripts")
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    filter(None, [str(WORKFLOW), os.environ.get("PYTHONPATH")])
-)
-os.environ["PATH"] = os.pathsep.join(
-    [str(Path(sys.executable).parent), os.environ["PATH"]]
-)
+prepare_environment(WORKFLOW)
 
 
 wildcard_constraints:

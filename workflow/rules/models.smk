@@ -11,10 +11,6 @@ rule download_model:
         layout.model_files,
     output:
         layout.model,
-    params:
-        settings=as_json(layout.model_settings),
-        archives=layout.model_archives,
-        code=code_digest("download_model"),
     log:
         layout.log("download_model", "model"),
     benchmark:
@@ -25,6 +21,10 @@ rule download_model:
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        settings=as_json(layout.model_settings),
+        archives=layout.model_archives,
+        code=code_digest("download_model"),
     shell:
         """
         python "$SCRIPTS"/download_model.py --settings {params.settings:q} \

@@ -15,13 +15,13 @@ localrules:
 rule record_settings:
     output:
         layout.settings_record,
-    params:
-        settings=as_json(layout.settings),
-        code=code_digest("record_settings"),
     log:
         layout.log("record_settings"),
     conda:
         "../../envs/cpu.yaml"
+    params:
+        settings=as_json(layout.settings),
+        code=code_digest("record_settings"),
     shell:
         """
         python "$SCRIPTS"/record_settings.py --settings {params.settings:q} --record {output:q} \
@@ -37,9 +37,6 @@ rule summarize_results:
         table=report(
             layout.summary_table, category="Summary", caption="../report/summary.rst"
         ),
-    params:
-        settings=as_json(layout.summary_settings()),
-        code=code_digest("summarize_results"),
     log:
         layout.log("summarize_results"),
     benchmark:
@@ -49,6 +46,9 @@ rule summarize_results:
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        settings=as_json(layout.summary_settings()),
+        code=code_digest("summarize_results"),
     shell:
         """
         python "$SCRIPTS"/summarize_results.py --settings {params.settings:q} \
@@ -64,10 +64,6 @@ rule draw_figures:
             report(path, category="Figures", caption=f"../report/{name}.rst")
             for name, path in layout.figure_paths().items()
         ],
-    params:
-        settings=as_json(layout.figure_settings()),
-        folder=lambda wildcards, output: str(Path(output[0]).parent),
-        code=code_digest("draw_figures"),
     log:
         layout.log("draw_figures"),
     benchmark:
@@ -77,6 +73,10 @@ rule draw_figures:
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        settings=as_json(layout.figure_settings()),
+        folder=lambda wildcards, output: str(Path(output[0]).parent),
+        code=code_digest("draw_figures"),
     shell:
         """
         python "$SCRIPTS"/draw_figures.py --settings {params.settings:q} --folder {params.folder:q} \
@@ -91,12 +91,12 @@ rule report:
         figures=list(layout.figure_paths().values()),
     output:
         layout.report,
-    params:
-        snakefile=lambda wildcards: os.path.relpath(workflow.main_snakefile),
     log:
         layout.log("report"),
     conda:
         "../../envs/cpu.yaml"
+    params:
+        snakefile=lambda wildcards: os.path.relpath(workflow.main_snakefile),
     shell:
         # The report is Snakemake's own. It reads what the jobs recorded, under the lock that this run holds.
         """

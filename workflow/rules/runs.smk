@@ -21,17 +21,6 @@ rule train:
         model=update(f"{layout.run}/model/longspan.json"),
         metrics=update(f"{layout.run}/metrics.parquet"),
         settings=update(f"{layout.run}/settings.json"),
-    params:
-        settings=as_json(layout.run_settings),
-        tokens=lambda wildcards, input: str(Path(input.tokens[0]).parent),
-        windows=lambda wildcards, input: str(Path(input.windows[0]).parent),
-        selection=lambda wildcards, input: (
-            ["--selection", *input.selection] if input.selection else []
-        ),
-        index=lambda wildcards, input: ["--index", *input.index] if input.index else [],
-        shards=lambda wildcards: layout.shard_count(layout.run_windowing(wildcards)),
-        folder=lambda wildcards, output: str(Path(output.settings).parent),
-        version=stage_version("training"),
     log:
         layout.log("train", "run", "loss", "seed"),
     benchmark:
@@ -43,6 +32,17 @@ rule train:
         gpu=1,
         mem_mb=6000,
         runtime=1440,
+    params:
+        settings=as_json(layout.run_settings),
+        tokens=lambda wildcards, input: str(Path(input.tokens[0]).parent),
+        windows=lambda wildcards, input: str(Path(input.windows[0]).parent),
+        selection=lambda wildcards, input: (
+            ["--selection", *input.selection] if input.selection else []
+        ),
+        index=lambda wildcards, input: ["--index", *input.index] if input.index else [],
+        shards=lambda wildcards: layout.shard_count(layout.run_windowing(wildcards)),
+        folder=lambda wildcards, output: str(Path(output.settings).parent),
+        version=stage_version("training"),
     shell:
         """
         python "$SCRIPTS"/train.py --settings {params.settings:q} --model {input.model:q} \
@@ -55,21 +55,20 @@ rule train:
 rule evaluate:
     input:
         model=layout.evaluated_model,
-        tokens=lambda wildcards: layout.tokens_of(layout.run_windowing(wildcards), "held_out"),
+        tokens=lambda wildcards: layout.tokens_of(
+            layout.run_windowing(wildcards), "held_out"
+        ),
         windows=lambda wildcards: layout.windows.format(
             windowing=layout.run_windowing(wildcards), shard="held_out"
         ),
     output:
         layout.evaluation,
-    params:
-        settings=as_json(layout.evaluation_settings),
-        code=code_digest("evaluate"),
-    wildcard_constraints:
-        trained=r"base|[^/]+/seed\d+",
     log:
         layout.log("evaluate", "run", "trained"),
     benchmark:
         layout.benchmark("evaluate", "run", "trained")
+    wildcard_constraints:
+        trained=r"base|[^/]+/seed\d+",
     conda:
         "../../envs/gpu.yaml"
     threads: 8
@@ -77,6 +76,9 @@ rule evaluate:
         gpu=1,
         mem_mb=6000,
         runtime=120,
+    params:
+        settings=as_json(layout.evaluation_settings),
+        code=code_digest("evaluate"),
     shell:
         """
         python "$SCRIPTS"/evaluate.py --settings {params.settings:q} --model {input.model:q} \

@@ -19,19 +19,13 @@ rule score_short:
         selections=layout.limiting_selections,
     output:
         update(layout.scores),
-    params:
-        settings=as_json(layout.scorer_settings),
-        selections=lambda wildcards, input: (
-            ["--selections", *input.selections] if input.selections else []
-        ),
-        version=stage_version("short_scores"),
-    wildcard_constraints:
-        scorer=layout.names("scorers", kind="short_nll"),
-        shard=r"\d{5}",
     log:
         layout.log("score_short", "windowing", "scorer", "shard"),
     benchmark:
         layout.benchmark("score_short", "windowing", "scorer", "shard")
+    wildcard_constraints:
+        scorer=layout.names("scorers", kind="short_nll"),
+        shard=r"\d{5}",
     conda:
         "../../envs/gpu.yaml"
     threads: 8
@@ -39,6 +33,12 @@ rule score_short:
         gpu=1,
         mem_mb=6000,
         runtime=240,
+    params:
+        settings=as_json(layout.scorer_settings),
+        selections=lambda wildcards, input: (
+            ["--selections", *input.selections] if input.selections else []
+        ),
+        version=stage_version("short_scores"),
     shell:
         """
         python "$SCRIPTS"/score_short.py --settings {params.settings:q} --model {input.model:q} \
@@ -54,16 +54,13 @@ rule score_attention:
         windows=layout.windows,
     output:
         update(layout.scores),
-    params:
-        settings=as_json(layout.scorer_settings),
-        version=stage_version("attention_stats"),
-    wildcard_constraints:
-        scorer=layout.names("scorers", kind="attention"),
-        shard=r"\d{5}",
     log:
         layout.log("score_attention", "windowing", "scorer", "shard"),
     benchmark:
         layout.benchmark("score_attention", "windowing", "scorer", "shard")
+    wildcard_constraints:
+        scorer=layout.names("scorers", kind="attention"),
+        shard=r"\d{5}",
     conda:
         "../../envs/gpu.yaml"
     threads: 8
@@ -71,6 +68,9 @@ rule score_attention:
         gpu=1,
         mem_mb=6000,
         runtime=240,
+    params:
+        settings=as_json(layout.scorer_settings),
+        version=stage_version("attention_stats"),
     shell:
         """
         python "$SCRIPTS"/score_attention.py --settings {params.settings:q} --model {input.model:q} \
@@ -82,10 +82,23 @@ rule score_attention:
 rule collect_weights:
     input:
         windows=lambda wildcards: layout.all_windows(wildcards.windowing),
-        scores=lambda wildcards: layout.all_scores(wildcards.windowing, wildcards.scorer),
+        scores=lambda wildcards: layout.all_scores(
+            wildcards.windowing, wildcards.scorer
+        ),
         selections=layout.limiting_selections,
     output:
         layout.score_index,
+    log:
+        layout.log("collect_weights", "windowing", "scorer"),
+    benchmark:
+        layout.benchmark("collect_weights", "windowing", "scorer")
+    wildcard_constraints:
+        scorer=layout.names("scorers", kind="short_nll"),
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
     params:
         windows=lambda wildcards, input: str(Path(input.windows[0]).parent),
         scores=lambda wildcards, input: str(Path(input.scores[0]).parent),
@@ -94,17 +107,6 @@ rule collect_weights:
         ),
         shards=lambda wildcards: layout.shard_count(wildcards.windowing),
         code=code_digest("collect_weights"),
-    wildcard_constraints:
-        scorer=layout.names("scorers", kind="short_nll"),
-    log:
-        layout.log("collect_weights", "windowing", "scorer"),
-    benchmark:
-        layout.benchmark("collect_weights", "windowing", "scorer")
-    conda:
-        "../../envs/cpu.yaml"
-    resources:
-        mem_mb=4000,
-        runtime=60,
     shell:
         """
         python "$SCRIPTS"/collect_weights.py --windows {params.windows:q} \
@@ -118,8 +120,6 @@ rule record_frozen_weights:
         layout.score_indexes(),
     output:
         layout.frozen_weights,
-    params:
-        code=code_digest("record_frozen_weights"),
     log:
         layout.log("record_frozen_weights"),
     benchmark:
@@ -129,6 +129,8 @@ rule record_frozen_weights:
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        code=code_digest("record_frozen_weights"),
     shell:
         """
         python "$SCRIPTS"/record_frozen_weights.py --indexes {input:q} --done {output:q} \

@@ -13,12 +13,6 @@ rule filter_longattn:
         scores=layout.selection_scores,
     output:
         layout.selection,
-    params:
-        settings=as_json(layout.selection_settings),
-        windows=lambda wildcards, input: str(Path(input.windows[0]).parent),
-        scores=lambda wildcards, input: str(Path(input.scores[0]).parent),
-        shards=lambda wildcards: layout.shard_count(layout.selection_windowing(wildcards)),
-        code=code_digest("filter_longattn"),
     log:
         layout.log("filter_longattn", "selection"),
     benchmark:
@@ -28,6 +22,14 @@ rule filter_longattn:
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        settings=as_json(layout.selection_settings),
+        windows=lambda wildcards, input: str(Path(input.windows[0]).parent),
+        scores=lambda wildcards, input: str(Path(input.scores[0]).parent),
+        shards=lambda wildcards: layout.shard_count(
+            layout.selection_windowing(wildcards)
+        ),
+        code=code_digest("filter_longattn"),
     shell:
         """
         python "$SCRIPTS"/filter_longattn.py --settings {params.settings:q} \

@@ -13,8 +13,6 @@ rule download_texts:
     output:
         # An archive that is there is checked and kept.
         update(layout.text_archive),
-    params:
-        settings=as_json(layout.archive_settings),
     log:
         layout.log("download_texts", "archive"),
     benchmark:
@@ -24,6 +22,8 @@ rule download_texts:
     resources:
         mem_mb=2000,
         runtime=60,
+    params:
+        settings=as_json(layout.archive_settings),
     shell:
         """
         python "$SCRIPTS"/download_texts.py --settings {params.settings:q} \
@@ -42,10 +42,6 @@ for corpus in layout.settings["corpora"]:
         output:
             # What a plan assigned before stays where it is.
             update(layout.plans(corpus)),
-        params:
-            settings=as_json(layout.plan_settings(corpus)),
-            folder=lambda wildcards, output: str(Path(output[0]).parent),
-            code=code_digest("plan_shards"),
         log:
             layout.log("plan_shards").replace("all", corpus),
         benchmark:
@@ -55,6 +51,10 @@ for corpus in layout.settings["corpora"]:
         resources:
             mem_mb=4000,
             runtime=60,
+        params:
+            settings=as_json(layout.plan_settings(corpus)),
+            folder=lambda wildcards, output: str(Path(output[0]).parent),
+            code=code_digest("plan_shards"),
         shell:
             """
             python "$SCRIPTS"/plan_shards.py --settings {params.settings:q} \
@@ -67,8 +67,6 @@ rule read_documents:
         plan=layout.plan,
     output:
         update(layout.documents),
-    params:
-        code=code_digest("read_documents"),
     log:
         layout.log("read_documents", "corpus", "shard"),
     benchmark:
@@ -78,6 +76,8 @@ rule read_documents:
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        code=code_digest("read_documents"),
     shell:
         """
         python "$SCRIPTS"/read_documents.py --plan {input.plan:q} --documents {output:q} \
@@ -91,8 +91,6 @@ rule tokenize_documents:
         model=layout.model_of("{tokenizer}"),
     output:
         update(layout.tokens),
-    params:
-        code=code_digest("tokenize_documents"),
     log:
         layout.log("tokenize_documents", "corpus", "tokenizer", "shard"),
     benchmark:
@@ -102,6 +100,8 @@ rule tokenize_documents:
     resources:
         mem_mb=4000,
         runtime=120,
+    params:
+        code=code_digest("tokenize_documents"),
     shell:
         """
         python "$SCRIPTS"/tokenize_documents.py --documents {input.documents:q} \

@@ -14,10 +14,6 @@ rule assign_windows:
         model=layout.window_tokenizer,
     output:
         update(layout.windows),
-    params:
-        settings=as_json(layout.windowing_settings),
-        id_prefix=layout.id_prefix,
-        code=code_digest("assign_windows"),
     log:
         layout.log("assign_windows", "windowing", "shard"),
     benchmark:
@@ -27,6 +23,10 @@ rule assign_windows:
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        settings=as_json(layout.windowing_settings),
+        id_prefix=layout.id_prefix,
+        code=code_digest("assign_windows"),
     shell:
         """
         python "$SCRIPTS"/assign_windows.py --settings {params.settings:q} \

@@ -20,7 +20,9 @@ def main(argv=None):
     parser.add_argument("--windows", type=Path, required=True, help="folder of tables of windows")
     parser.add_argument("--scores", type=Path, required=True, help="folder of tables of scores")
     parser.add_argument("--shards", type=int, required=True, help="number of shards")
-    parser.add_argument("--selections", nargs="*", default=[], help="only what one of these keeps must be there")
+    parser.add_argument(
+        "--selections", nargs="*", default=[], help="only what one of these keeps must be there"
+    )
     parser.add_argument("--index", required=True, help="index to write")
     arguments = parser.parse_args(argv)
 

@@ -1,8 +1,7 @@
 """Put a model into results/models as a Hugging Face folder.
 
-    python workflow/scripts/download_model.py --settings '{"source": {"kind": "folder", "path": "models/tiny"},
-        "license": "Apache-2.0", "max_position_embeddings": 512}' --archives downloads/models \
-        --manifest results/models/tiny/longspan.json
+    python workflow/scripts/download_model.py --settings '{"source": {"kind": "folder", "path": "tiny"}, …}' \
+        --archives downloads/models --manifest results/models/tiny/longspan.json
 """
 
 from pathlib import Path

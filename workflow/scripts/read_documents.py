@@ -22,7 +22,9 @@ def main(argv=None):
 
     inputs = {"plan": digest_file(arguments.plan)}
     digest = code_digest("read_documents")
-    with TableWriter(arguments.documents, "documents", settings={}, inputs=inputs, code_digest=digest) as table:
+    with TableWriter(
+        arguments.documents, "documents", settings={}, inputs=inputs, code_digest=digest
+    ) as table:
         if table.is_current:
             return
         for document in read_documents(read_plan(arguments.plan)):

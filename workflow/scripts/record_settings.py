@@ -1,6 +1,6 @@
 """Write down the settings of a run, with every default filled in.
 
-    python workflow/scripts/record_settings.py --settings '{"seed": 0, …}' --record results/settings.yaml
+python workflow/scripts/record_settings.py --settings '{"seed": 0, …}' --record results/settings.yaml
 """
 
 from pathlib import Path

@@ -44,9 +44,13 @@ def main(argv=None):
 
         def score(data_id, input_ids_T):
             ids_1T = torch.from_numpy(input_ids_T)[None]
-            short_context = {key: settings[key] for key in ("base_length", "base_stride", "windows_per_batch")}
+            short_context = {
+                key: settings[key] for key in ("base_length", "base_stride", "windows_per_batch")
+            }
             bos_token_id = windows.geometry["bos_token_id"]
-            columns = {"short_nll": short_context_nll(model, ids_1T, bos_token_id=bos_token_id, **short_context)}
+            columns = {
+                "short_nll": short_context_nll(model, ids_1T, bos_token_id=bos_token_id, **short_context)
+            }
             if settings["store_long"]:
                 columns["long_nll"] = long_context_nll(model, ids_1T)
             for name, nll_1N in columns.items():

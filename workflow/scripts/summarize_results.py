@@ -1,6 +1,6 @@
 """Write the short table of what the chain did.
 
-    python workflow/scripts/summarize_results.py --settings '{"corpora": {"books": {"folder": "…", "shards": 2}}, …}' \
+    python workflow/scripts/summarize_results.py --settings '{"corpora": {"books": {"folder": "…", …}}, …}' \
         --text results/summary.txt --table results/summary.tsv
 """
 

@@ -1,12 +1,11 @@
 """Train a causal LM on the selected windows under a token-weighted loss.
 
-    python workflow/scripts/train.py --settings '{"loss": {"variant": "dense"}, "train": {"max_steps": 8, …}, …}' \
+    python workflow/scripts/train.py --settings '{"loss": {"variant": "dense"}, "train": {…}, …}' \
         --model results/models/llama/longspan.json --tokens results/tokens/books/llama \
         --windows results/windows/books-2k --shards 2 --selection results/selections/best.parquet \
         --index results/scores/books-2k/short/index.parquet --run results/runs/main/dense/seed0
 
-A stopped training goes on from its last checkpoint. A finished one whose settings and data are the same is left
-as it is.
+A stopped training goes on from its last checkpoint; a finished one of the same settings and data is kept.
 """
 
 import json
@@ -46,7 +45,9 @@ def main(argv=None):
     settings, run = arguments.settings, arguments.run
 
     base = read_manifest(arguments.model)
-    tokens, tables = (shard_files(folder, arguments.shards) for folder in (arguments.tokens, arguments.windows))
+    tokens, tables = (
+        shard_files(folder, arguments.shards) for folder in (arguments.tokens, arguments.windows)
+    )
     windows = WindowStore({shard: (tokens[shard], tables[shard]) for shard in tokens})
     windows.require_tokenizer(base["tokenizer"]["identity"], arguments.model)
     scores = None
