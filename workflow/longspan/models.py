@@ -155,11 +155,11 @@ def read_manifest(path: Path | str) -> dict:
         ValueError: the manifest is missing or of another schema version, or a file is missing or cut short.
     """
     path = Path(path)
-    again = f"delete {path} and run the same target again, which reruns download_model"
+    again = f"delete {path} and run the same target again, which makes the model anew"
     try:
         manifest = json.loads(path.read_text())
     except FileNotFoundError:
-        raise ValueError(f"{path} is missing; run the same target again, which runs download_model") from None
+        raise ValueError(f"{path} is missing; run the same target again, which makes the model") from None
     if manifest.get("schema_version") != SCHEMA_VERSION:
         raise ValueError(
             f"{path} has schema version {manifest.get('schema_version')}, "
