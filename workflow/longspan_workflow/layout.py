@@ -297,7 +297,7 @@ class Layout:
         """What an evaluation measures: the run's base model, or a trained one."""
         if wildcards.trained == BASE:
             return self.run_model(wildcards)
-        return f"{self.results}/runs/{wildcards.run}/{wildcards.trained}/settings.json"
+        return f"{self.results}/runs/{wildcards.run}/{wildcards.trained}/model/longspan.json"
 
     def evaluation_settings(self, wildcards) -> dict:
         """How held-out perplexity is measured."""
