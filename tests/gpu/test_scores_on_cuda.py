@@ -28,8 +28,12 @@ def implementation(request, monkeypatch):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.bfloat16, 1.5e-2)])
-@pytest.mark.parametrize("case", [{}, {"bias": True}, {"softcap": 5.0}, {"logit_scale": 0.25}])
+@pytest.mark.parametrize(
+    "case", [{}, {"bias": True}, {"softcap": 5.0}, {"logit_scale": 0.25, "softcap": 5.0}]
+)
 def test_token_nll_equals_float64(implementation, case, dtype, tolerance):
+    if implementation == "liger" and "softcap" in case:
+        tolerance = max(tolerance, 3e-4)  # its tanh is an approximation
     generator = torch.Generator("cuda").manual_seed(0)
     options = {"generator": generator, "device": "cuda"}
     hidden = torch.randn(2, 300, 64, **options).to(dtype).requires_grad_()

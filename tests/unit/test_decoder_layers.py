@@ -27,3 +27,24 @@ def test_compiled_layers_score_the_same():
     plain = short_context_nll(model, ids, base_length=16, base_stride=8)
     compile_layers(model, backend="eager")
     torch.testing.assert_close(short_context_nll(model, ids, base_length=16, base_stride=8), plain)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_kept_activations_change_no_gradient(share):
+    torch._dynamo.reset()
+    model, ids = tiny_model("llama"), random_ids(2, 24)
+
+    def gradient():
+        model.zero_grad()
+        model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
+        return torch.cat([p.grad.flatten() for p in model.parameters()])
+
+    plain = gradient()
+    with torch._functorch.config.patch(activation_memory_budget=1.0):
+        compile_layers(model, kept_activations=share, backend="aot_eager_decomp_partition")
+        torch.testing.assert_close(gradient(), plain, rtol=1e-4, atol=1e-6)
+
+
+def test_a_share_of_activations_beyond_all_is_refused():
+    with pytest.raises(ValueError, match=r"kept_activations 1.5 is not in \[0, 1\]"):
+        compile_layers(tiny_model("llama"), kept_activations=1.5)
