@@ -140,3 +140,16 @@ def test_a_self_scoring_step_equals_the_cpu(implementation):
 
     reference = gradient("cpu")
     assert (gradient("cuda") - reference).norm() / reference.norm() < 2e-3
+
+
+def test_kept_attention_changes_no_gradient():
+    def gradient(model):
+        module = WeightedLM(model)
+        batch = {"input_ids": random_ids(2, 40).cuda(), "token_weights": torch.ones(2, 39, device="cuda")}
+        module(**batch)["loss"].backward()
+        return torch.cat([p.grad.flatten() for p in module.parameters()])
+
+    plain, compiled = tiny_model("llama").cuda(), tiny_model("llama").cuda()
+    compile_layers(compiled, keep_attention=True)
+    reference = gradient(plain)
+    assert (gradient(compiled) - reference).norm() / reference.norm() < 2e-3
