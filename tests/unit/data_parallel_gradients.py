@@ -1,6 +1,8 @@
-"""One of two gloo processes; rank 0 stores the gradient of two processes and of one."""
+"""One of two gloo processes; rank 0 stores the gradients of two processes and of one."""
 
+import faulthandler
 import sys
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -15,6 +17,7 @@ from longspan.weighting import weighting_from_settings
 from tiny_models import random_ids, tiny_model
 
 SEQUENCES, TOKENS = 4, 40
+TIMEOUT_S = 240
 
 
 def build(frozen):
@@ -35,10 +38,8 @@ def gradient(module):
     return torch.cat([(g.full_tensor() if isinstance(g, DTensor) else g).flatten() for g in gradients])
 
 
-def main(wrapper, frozen, folder, rank):
-    frozen, rank = frozen == "frozen", int(rank)
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+def gradients_of(wrapper, frozen, rank):
+    """Return the gradient that two processes make together and, on rank 0, that of one process alone."""
     module = build(frozen)
     if wrapper == "ddp":
         parallel = DistributedDataParallel(module)
@@ -46,17 +47,28 @@ def main(wrapper, frozen, folder, rank):
         for layer in module.model.model.layers:
             fully_shard(layer)
         parallel = fully_shard(module)
-    num_items = SEQUENCES * (TOKENS - 1)
     # Unequal shares, where the wrapper bears them. Both wrappers average over processes, as Trainer expects.
     first = 1 if wrapper == "ddp" else 2
     rows = slice(0, first) if rank == 0 else slice(first, SEQUENCES)
-    output = parallel(**batch(frozen, rows), num_items_in_batch=num_items)
+    output = parallel(**batch(frozen, rows), num_items_in_batch=SEQUENCES * (TOKENS - 1))
     (output["loss"] * dist.get_world_size()).backward()
     two = gradient(module)
+    if rank > 0:
+        return {}
+    alone = build(frozen)
+    alone(**batch(frozen, slice(0, SEQUENCES)))["loss"].backward()
+    return {"two": two, "one": gradient(alone)}
+
+
+def main(folder, rank):
+    rank = int(rank)
+    torch.set_num_threads(1)
+    faulthandler.dump_traceback_later(TIMEOUT_S, exit=True)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    cases = product(("ddp", "fsdp2"), ("frozen", "self_scoring"))
+    stored = {case: gradients_of(case[0], case[1] == "frozen", rank) for case in cases}
     if rank == 0:
-        alone = build(frozen)
-        alone(**batch(frozen, slice(0, 4)))["loss"].backward()
-        torch.save({"two": two, "one": gradient(alone)}, Path(folder) / "gradients.pt")
+        torch.save(stored, Path(folder) / "gradients.pt")
     dist.barrier()
     dist.destroy_process_group()
 

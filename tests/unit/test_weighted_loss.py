@@ -98,27 +98,37 @@ def test_accumulation_and_batch_splits_equal_one_big_batch(loss, frozen):
         torch.testing.assert_close(split, whole, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("wrapper", ["ddp", "fsdp2"])
-@pytest.mark.parametrize("frozen", ["frozen", "self_scoring"])
-def test_two_processes_equal_one(tmp_path, wrapper, frozen):
+@pytest.fixture(scope="module")
+def stored_gradients(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("gradients")
     script = Path(__file__).with_name("data_parallel_gradients.py")
-    arguments = [sys.executable, str(script), wrapper, frozen, str(tmp_path)]
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "OMP_NUM_THREADS": "1",
     }
     processes = [
-        subprocess.Popen([*arguments, str(rank)], env=environment, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, str(script), str(folder), str(rank)],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         for rank in range(2)
     ]
     try:
         for process in processes:
-            _, errors = process.communicate(timeout=60)
+            _, errors = process.communicate(timeout=300)
             assert process.returncode == 0, errors
     finally:
         for process in processes:
             process.kill()
-    stored = torch.load(tmp_path / "gradients.pt")
+    return torch.load(folder / "gradients.pt")
+
+
+@pytest.mark.parametrize("wrapper", ["ddp", "fsdp2"])
+@pytest.mark.parametrize("scores", ["frozen", "self_scoring"])
+def test_two_processes_equal_one(stored_gradients, wrapper, scores):
+    stored = stored_gradients[wrapper, scores]
     torch.testing.assert_close(stored["two"], stored["one"], rtol=1e-4, atol=1e-6)
 
 

@@ -7,6 +7,7 @@ chunk.
 import functools
 import importlib.metadata
 import importlib.util
+from types import ModuleType
 
 import torch
 from torch.autograd.function import once_differentiable
@@ -87,7 +88,7 @@ class _ChunkedNLL(torch.autograd.Function):
         nll_N = torch.empty_like(log_sum_N)
         for chunk in _chunks(hidden_ND, weight_VD):
             logits_CV = _logits(hidden_ND[chunk], weight_VD, bias_V, logit_scale, softcap)
-            log_sum_N[chunk] = torch.logsumexp(logits_CV, dim=1)
+            log_sum_N[chunk] = _log_sum_exp(logits_CV)
             nll_N[chunk] = log_sum_N[chunk] - logits_CV.gather(1, column_N1[chunk]).squeeze(1)
         nll_N.masked_fill_(ignored_N, 0.0)
         ctx.save_for_backward(hidden_ND, weight_VD, bias_V, column_N1, ignored_N, log_sum_N)
@@ -100,21 +101,18 @@ class _ChunkedNLL(torch.autograd.Function):
         hidden_ND, weight_VD, bias_V, column_N1, ignored_N, log_sum_N = ctx.saved_tensors
         wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
         exact = log_sum_N.dtype
-        grad_N = grad_N.to(exact).masked_fill(ignored_N, 0.0)
+        grad_N = (grad_N.to(exact) * ctx.logit_scale).masked_fill_(ignored_N, 0.0)
         grad_hidden_ND = torch.empty_like(hidden_ND) if wants_hidden else None
         grad_weight_VD = torch.zeros_like(weight_VD, dtype=exact) if wants_weight else None
         grad_bias_V = torch.zeros_like(bias_V, dtype=exact) if wants_bias else None
         for chunk in _chunks(hidden_ND, weight_VD):
-            grad_CV = _logits(hidden_ND[chunk], weight_VD, bias_V, ctx.logit_scale, ctx.softcap)
-            slope_CV = 1 - (grad_CV / ctx.softcap).square_() if ctx.softcap is not None else None
-            grad_CV.sub_(log_sum_N[chunk, None]).exp_()
-            grad_CV.scatter_add_(1, column_N1[chunk], torch.full_like(grad_CV[:, :1], -1.0))
-            grad_CV.mul_(grad_N[chunk, None] * ctx.logit_scale)
-            if slope_CV is not None:
-                grad_CV.mul_(slope_CV)
+            logits_CV = _logits(hidden_ND[chunk], weight_VD, bias_V, ctx.logit_scale, ctx.softcap)
+            grad_CV = _logit_gradient(
+                logits_CV, log_sum_N[chunk], column_N1[chunk], grad_N[chunk], ctx.softcap, weight_VD.dtype
+            )
+            del logits_CV
             if wants_bias:
-                grad_bias_V += grad_CV.sum(0)
-            grad_CV = grad_CV.to(weight_VD.dtype)
+                grad_bias_V += grad_CV.sum(0, dtype=exact)
             if wants_hidden:
                 torch.mm(grad_CV, weight_VD, out=grad_hidden_ND[chunk])
             if wants_weight:
@@ -148,6 +146,25 @@ def _logits(hidden_CD, weight_VD, bias_V, logit_scale, softcap) -> torch.Tensor:
     return logits_CV
 
 
+def _log_sum_exp(logits_CV: torch.Tensor) -> torch.Tensor:
+    kernels = _kernels(logits_CV)
+    return torch.logsumexp(logits_CV, dim=1) if kernels is None else kernels.log_sum_exp(logits_CV)
+
+
+def _logit_gradient(logits_CV, log_sum_C, column_C1, grad_C, softcap, dtype) -> torch.Tensor:
+    """Return the gradient [C, V] of logits before their softcap; on the way it may overwrite them."""
+    kernels = _kernels(logits_CV)
+    if kernels is not None:
+        return kernels.logit_gradient(logits_CV, log_sum_C, column_C1.squeeze(1), grad_C, softcap, dtype)
+    slope_CV = None if softcap is None else 1 - (logits_CV / softcap).square_()
+    grad_CV = logits_CV.sub_(log_sum_C[:, None]).exp_()
+    grad_CV.scatter_add_(1, column_C1, torch.full_like(grad_CV[:, :1], -1.0))
+    grad_CV.mul_(grad_C[:, None])
+    if slope_CV is not None:
+        grad_CV.mul_(slope_CV)
+    return grad_CV.to(dtype)
+
+
 def _add_product(sum_VD: torch.Tensor, left_VC: torch.Tensor, right_CD: torch.Tensor) -> None:
     if _accumulates_in_float32(right_CD):
         torch.addmm(sum_VD, left_VC, right_CD, out_dtype=torch.float32, out=sum_VD)
@@ -159,6 +176,20 @@ def _add_product(sum_VD: torch.Tensor, left_VC: torch.Tensor, right_CD: torch.Te
 
 def _accumulates_in_float32(matrix: torch.Tensor) -> bool:
     return matrix.device.type == "cuda" and matrix.dtype in (torch.bfloat16, torch.float16)
+
+
+def _kernels(logits_CV: torch.Tensor) -> ModuleType | None:
+    """Return the kernels that read logits once, where they run; plain PyTorch passes over them five times."""
+    if logits_CV.device.type != "cuda" or logits_CV.dtype != torch.float32 or not _has_triton():
+        return None
+    from longspan import logit_kernels
+
+    return logit_kernels
+
+
+@functools.cache
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
 
 
 def _exact(dtype: torch.dtype) -> torch.dtype:

@@ -76,6 +76,7 @@ class WeightedLM(nn.Module):
         self.weighting = weighting
         self.self_scoring = self_scoring
         self.seed = seed
+        self.register_state_dict_post_hook(_copy_tied)
 
     def forward(
         self,
@@ -160,3 +161,12 @@ class WeightedLM(nn.Module):
     def gradient_checkpointing_enable(self, *args: Any, **options: Any) -> None:
         """Do the same under the name that older transformers call."""
         self.model.gradient_checkpointing_enable(*args, **options)
+
+
+def _copy_tied(module: nn.Module, state: dict[str, torch.Tensor], prefix: str, metadata: dict) -> None:
+    """Give each name of a tied parameter its own tensor: safetensors, so Trainer, refuses shared ones."""
+    seen = set()
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        if id(parameter) in seen:
+            state[prefix + name] = state[prefix + name].clone()
+        seen.add(id(parameter))
