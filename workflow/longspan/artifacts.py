@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
@@ -237,8 +237,8 @@ class TableWriter:
 
     def __enter__(self) -> "TableWriter":
         self.is_current = self._made_of_the_same()
-        self._atomic = atomic_path(self._path)
-        self._temporary = self._atomic.__enter__()
+        self._stack = ExitStack()
+        self._temporary = self._stack.enter_context(atomic_path(self._path))
         self._writer = pq.ParquetWriter(
             self._temporary, self.schema, compression="zstd", use_dictionary=False, write_page_checksum=True
         )
@@ -275,19 +275,25 @@ class TableWriter:
         self._writer.write_table(table, row_group_size=table.num_rows)
 
     def __exit__(self, kind, error, trace) -> None:
-        self._flush()
-        keeps = error is None and self.is_current and not self.rows
-        if error is None and not keeps:
-            manifest = Manifest(rows=self.rows, data_digest=self._hash.hexdigest(), **self._manifest)
-            self._writer.add_key_value_metadata({MANIFEST_KEY: json.dumps(asdict(manifest), sort_keys=True)})
-        try:
+        if error is None and self.is_current and not self.rows and not self._rows:
             self._writer.close()
-        finally:
-            if keeps:
-                self._temporary.unlink()
-                os.utime(self._path)
-            else:
-                self._atomic.__exit__(kind, error, trace)
+            self._temporary.unlink()
+            os.utime(self._path)
+            return
+        # Also a fault of these last writes must keep the temporary file from getting the name.
+        with self._stack:
+            try:
+                if error is None:
+                    self._write_manifest()
+            finally:
+                self._writer.close()
+            if error is not None:
+                raise error
+
+    def _write_manifest(self) -> None:
+        self._flush()
+        manifest = Manifest(rows=self.rows, data_digest=self._hash.hexdigest(), **self._manifest)
+        self._writer.add_key_value_metadata({MANIFEST_KEY: json.dumps(asdict(manifest), sort_keys=True)})
 
 
 def write_table(path: Path | str, kind: str, rows: list[dict] | pa.Table, **manifest) -> None:
@@ -344,8 +350,14 @@ def open_table(path: Path | str, kind: str) -> tuple[pq.ParquetFile, Manifest]:
 def read_table(path: Path | str, kind: str, columns: list[str] | None = None) -> tuple[pa.Table, Manifest]:
     """Read a checked table (or some of its columns) whole; errors as `open_table`."""
     file, manifest = open_table(path, kind)
-    try:
+    with _naming_damage(path, kind):
         return file.read(columns=columns), manifest
+
+
+@contextmanager
+def _naming_damage(path: Path | str, kind: str) -> Iterator[None]:
+    try:
+        yield
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(
             f"{path} is damaged ({error}); delete it and run the same target again, "
@@ -354,7 +366,7 @@ def read_table(path: Path | str, kind: str, columns: list[str] | None = None) ->
 
 
 class RowReader:
-    """Random access to a checked table's rows, a row group at a time in memory."""
+    """Random access to a checked table's rows, a row group at a time in memory; errors as `read_table`."""
 
     def __init__(self, path: Path | str, kind: str, columns: list[str]):
         self._file, self.manifest = open_table(path, kind)
@@ -375,7 +387,8 @@ class RowReader:
             raise IndexError(f"{self._path} has {len(self)} rows, asked for {row}")
         group = bisect.bisect_right(self._starts, row) - 1
         if group != self._group:
-            self._table = self._file.read_row_group(group, columns=self._columns)
+            with _naming_damage(self._path, self.manifest.kind):
+                self._table = self._file.read_row_group(group, columns=self._columns)
             self._group = group
         offset = row - self._starts[group]
         return {name: self._table.column(name)[offset] for name in self._columns}

@@ -13,6 +13,7 @@ import json
 import re
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -58,7 +59,14 @@ class Item:
     @property
     def key(self) -> tuple:
         """What stays the same when the file grows or its content changes."""
-        return (self.path, self.member or "", self.rows[0] if self.rows else 0, self.group or "")
+        if self.group is not None:
+            return (self.path, self.member or "", self.group)
+        return (self.path, self.member or "", self.rows[0] if self.rows else 0)
+
+    @property
+    def place(self) -> tuple:
+        """Where it stands: file, member, first row."""
+        return (self.path, self.member or "", self.rows[0] if self.rows else 0)
 
     @property
     def name(self) -> str:
@@ -202,7 +210,7 @@ def _items_of(source: dict, path: str, member: str | None) -> Iterator[Item]:
 
 
 def _texts_of(items: list[Item]) -> Iterator[tuple[Item, str, str, str]]:
-    """(item, title, document id, text) of one file's items, reading the file once."""
+    """(item, title, document id, text) of one file's items, reading it once if they are in order."""
     first = items[0]
     if first.format == "txt":
         content = _read_bytes(first.path, first.member)
@@ -214,6 +222,8 @@ def _texts_of(items: list[Item]) -> Iterator[tuple[Item, str, str, str]]:
     position = 0
     for item in items:
         start, stop = item.rows
+        if start < position:
+            rows, position = _rows(first.path, first.member, first.format, first.encoding), 0
         members = list(itertools.islice(rows, start - position, stop - position))
         position = stop
         _check_unchanged(item, _canonical(members))
@@ -310,5 +320,6 @@ def _archive(path: str) -> dict[str, bytes]:
                 return {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
         with tarfile.open(path) as archive:
             return {member.name: archive.extractfile(member).read() for member in archive if member.isfile()}
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
-        raise ValueError(f"{path} is no whole archive ({error}); delete it to fetch it again") from None
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is no whole archive ({reason}); delete it to fetch it again") from None

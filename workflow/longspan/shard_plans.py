@@ -1,6 +1,7 @@
 """Which documents go into which shard: append-only, so that new text disturbs no shard that is there."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -32,8 +33,8 @@ def assign_items(
 ) -> dict[str, list[Item]]:
     """Spread items over shards, evenly by category and size.
 
-    An item that a previous plan placed keeps its shard, its content as it is now. New items go to
-    shards that are still empty, or over all shards if none is.
+    An item that a previous plan placed keeps its shard and its turn, its content as it is now. New items go
+    to shards that are still empty, or over all shards if none is, behind the items that are there.
 
     Args:
         items: all items of the corpus, held-out ones excluded.
@@ -66,17 +67,18 @@ def assign_items(
     open_shards = [shard for shard in shards if not plan[shard]] or shards
     new = sorted(
         (item for key, item in by_key.items() if key not in placed),
-        key=lambda item: (item.category, -item.size_bytes, item.key),
+        key=lambda item: (item.category, -item.size_bytes, item.place),
     )
+    bytes_of = {shard: Counter() for shard in shards}
+    for shard, part in plan.items():
+        for item in part:
+            bytes_of[shard][item.category] += item.size_bytes
+    added: dict[str, list[Item]] = {shard: [] for shard in shards}
     for item in new:
-        shard = min(open_shards, key=lambda shard: _load(plan[shard], item.category))
-        plan[shard].append(item)
-    return {shard: sorted(items, key=lambda item: item.key) for shard, items in plan.items()}
-
-
-def _load(items: list[Item], category: str) -> tuple[int, int]:
-    same = sum(item.size_bytes for item in items if item.category == category)
-    return same, sum(item.size_bytes for item in items)
+        shard = min(open_shards, key=lambda shard: (bytes_of[shard][item.category], bytes_of[shard].total()))
+        added[shard].append(item)
+        bytes_of[shard][item.category] += item.size_bytes
+    return {shard: plan[shard] + sorted(added[shard], key=lambda item: item.place) for shard in shards}
 
 
 def write_plan(path: Path | str, items: list[Item]) -> None:

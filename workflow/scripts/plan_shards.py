@@ -31,7 +31,7 @@ def main(argv=None):
     paths = {path.stem: path for path in arguments.plan_folder.glob("*.json")}
     previous = {shard: read_plan(path) for shard, path in paths.items() if shard != HELD_OUT}
     plan = assign_items(training, shard_names(arguments.settings["shards"]), previous)
-    for shard, items in {**plan, HELD_OUT: sorted(held_out, key=lambda item: item.key)}.items():
+    for shard, items in {**plan, HELD_OUT: sorted(held_out, key=lambda item: item.place)}.items():
         write_plan(arguments.plan_folder / f"{shard}.json", items)
         print(f"shard {shard}: {len(items)} pieces, {sum(item.size_bytes for item in items):,} bytes")
 
