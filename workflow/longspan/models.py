@@ -181,7 +181,15 @@ def pick_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def load_model(folder: Path | str, *, dtype: str, attention: str, rope_theta: float | None, device: str):
+def load_model(
+    folder: Path | str,
+    *,
+    dtype: str,
+    attention: str,
+    rope_theta: float | None,
+    device: str,
+    compile_layers: bool = False,
+):
     """Load a causal LM for scoring or training.
 
     Args:
@@ -190,6 +198,7 @@ def load_model(folder: Path | str, *, dtype: str, attention: str, rope_theta: fl
         attention: attention implementation of transformers.
         rope_theta: base of the rotary embedding (θ), or None for the model's own.
         device: where it goes.
+        compile_layers: fuse each decoder layer by torch.compile.
 
     Raises:
         ValueError: θ for a model without rotary embedding.
@@ -198,10 +207,15 @@ def load_model(folder: Path | str, *, dtype: str, attention: str, rope_theta: fl
     from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.utils import logging as transformers_logging
 
+    from longspan import decoder_layers
+
     transformers_logging.disable_progress_bar()
     config = AutoConfig.from_pretrained(folder)
     if rope_theta is not None:
         set_rope_theta(config, rope_theta)
-    return AutoModelForCausalLM.from_pretrained(
+    model = AutoModelForCausalLM.from_pretrained(
         folder, config=config, dtype=getattr(torch, dtype), attn_implementation=attention
     ).to(device)
+    if compile_layers:
+        decoder_layers.compile_layers(model)
+    return model

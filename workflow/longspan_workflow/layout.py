@@ -114,6 +114,7 @@ class Layout:
         return {
             "dtype": block["dtype"],
             "attention": block["attention"],
+            "compile_layers": block["compile_layers"],
             "rope_theta": rope_theta or block["rope_theta"],
         }
 
@@ -211,7 +212,10 @@ class Layout:
         """A scorer's settings, the forward pass of its model among them."""
         scorer = self.settings["scorers"][wildcards.scorer]
         own = {key: scorer[key] for key in scorer.keys() - {"kind", "model", "rope_theta"}}
-        return own | self._forward_settings(scorer["model"], scorer["rope_theta"])
+        forward = self._forward_settings(scorer["model"], scorer["rope_theta"])
+        if scorer["kind"] == "attention":
+            forward = {key: forward[key] for key in ("dtype", "rope_theta")}
+        return own | forward
 
     def scorer_model(self, wildcards) -> str:
         """Manifest of the model that scores."""

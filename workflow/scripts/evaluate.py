@@ -44,7 +44,7 @@ def main(argv=None):
         raise ValueError(
             "no held-out window: the works under hold_out are shorter than a window; hold out others"
         )
-    forward = {key: settings[key] for key in ("dtype", "attention", "rope_theta")}
+    forward = {key: settings[key] for key in ("dtype", "attention", "compile_layers", "rope_theta")}
     model = load_model(arguments.model.parent, **forward, device=pick_device()).eval()
     rows = []
     for data_id in tqdm(data_ids, desc="evaluate", unit="window"):

@@ -39,7 +39,7 @@ def main(argv=None):
 
         if arguments.threads:
             torch.set_num_threads(arguments.threads)
-        forward = {key: settings[key] for key in ("dtype", "attention", "rope_theta")}
+        forward = {key: settings[key] for key in ("dtype", "attention", "compile_layers", "rope_theta")}
         model = load_model(arguments.model.parent, **forward, device=pick_device()).eval()
 
         def score(data_id, input_ids_T):
