@@ -183,18 +183,26 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with naming_full_disk(path.parent):
+            yield temporary
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming_full_disk(folder: Path) -> Iterator[None]:
+    """Say which disk is full when a write into `folder` fails for it."""
+    try:
+        yield
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise OSError(
-                errno.ENOSPC, f"no space left on the disk of {path.parent}; free some and run again"
+                errno.ENOSPC, f"no space left on the disk of {folder}; free some and run again"
             ) from error
         raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class TableWriter:

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from longspan.artifacts import CONTRACTS, TableWriter, digest_of, open_table
+from longspan.artifacts import CONTRACTS, TableWriter, digest_of, naming_full_disk, read_table
 from longspan.window_store import WindowStore
 
 _HEADER_BYTES = 4096
@@ -59,14 +59,17 @@ class ScoreWriter:
         self._file = self._lock()
         try:
             self._load_final()
-            self._load_partial()
+            with naming_full_disk(self.path.parent):
+                self._load_partial()
         except BaseException:
             self._file.close()
             raise
         return self
 
     def __exit__(self, kind, error, trace) -> None:
-        self._file.close()
+        # Closing tries once more to write what a full disk refused.
+        with naming_full_disk(self.path.parent):
+            self._file.close()
 
     def __contains__(self, data_id: str) -> bool:
         return data_id in self._ids
@@ -78,9 +81,10 @@ class ScoreWriter:
         with pa.ipc.new_stream(sink, table.schema) as stream:
             stream.write_table(table)
         payload = sink.getvalue().to_pybytes()
-        self._file.write(_RECORD.pack(len(payload), zlib.crc32(payload)) + payload)
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with naming_full_disk(self.path.parent):
+            self._file.write(_RECORD.pack(len(payload), zlib.crc32(payload)) + payload)
+            self._file.flush()
+            os.fsync(self._file.fileno())
         self._keep(table)
         self._changed = True
 
@@ -152,7 +156,7 @@ class ScoreWriter:
     def _load_final(self) -> None:
         self._final_ids: list[str] | None = None
         try:
-            file, manifest = open_table(self.path, self._kind)
+            table, manifest = read_table(self.path, self._kind)
         except ValueError:
             return
         made_of = {
@@ -161,8 +165,7 @@ class ScoreWriter:
         ours = {"inputs": {}, "stage_version": 1, "tokenizer": None} | {
             name: value for name, value in self._manifest.items() if name != "without"
         }
-        if made_of == ours and file.schema_arrow.names == self._schema.names:
-            table = file.read()
+        if made_of == ours and table.column_names == self._schema.names:
             self._keep(table)
             self._final_ids = table.column("data_id").to_pylist()
 

@@ -45,7 +45,13 @@ class WindowStore:
             self.tokenizer = manifest.tokenizer
             self.tokens_digests[shard] = tokens.manifest.data_digest
             # How windows are sampled changes which there are, not what an id stands for.
-            self.geometry = {key: manifest.settings[key] for key in manifest.settings.keys() - _SAMPLING}
+            geometry = {key: manifest.settings[key] for key in manifest.settings.keys() - _SAMPLING}
+            if self.geometry not in ({}, geometry):
+                raise ValueError(
+                    f"{windows_path} was cut in another way than the shards before it; "
+                    "delete it and run the same target again, which reruns assign_windows"
+                )
+            self.geometry = geometry
             self.window_tokens = manifest.settings["window_tokens"]
             self._bos_token_id = manifest.settings["bos_token_id"]
             self._tokens[shard] = tokens
