@@ -14,7 +14,8 @@ from tqdm import tqdm
 from longspan.artifacts import write_table
 from longspan.command_line import parser_for, run_script
 from longspan.evaluation import choose_windows, sums_by_position
-from longspan.models import load_model, pick_device, read_manifest
+from longspan.model_folders import read_manifest
+from longspan.models import load_model, pick_device
 from longspan.window_store import WindowStore
 from longspan_workflow.code_digests import code_digest
 
