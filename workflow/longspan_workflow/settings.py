@@ -66,11 +66,9 @@ def require_name(kind: str, name: str, defined: dict, where: str) -> None:
 
 
 def _nearest(word: str, valid) -> str:
-    valid = list(valid)
+    valid = [str(name) for name in valid]
     close = difflib.get_close_matches(str(word), valid, n=1, cutoff=0.5)
-    return (
-        f"; did you mean '{close[0]}'?" if close else f"; valid are: {', '.join(map(str, valid)) or 'none'}"
-    )
+    return f"; did you mean '{close[0]}'?" if close else f"; valid are: {', '.join(valid) or 'none'}"
 
 
 def _resolve(root: dict, schema: dict) -> dict:
@@ -188,7 +186,11 @@ def _check_windowings(settings: dict) -> None:
     for name, windowing in settings["windowings"].items():
         for policy, keys in POLICY_KEYS.items():
             for key in sorted(keys):
-                if policy != windowing["policy"] and windowing.pop(key, None):
+                if policy == windowing["policy"]:
+                    continue
+                # null and false are the defaults, which 0 is not.
+                value = windowing.pop(key, None)
+                if value is not None and value is not False:
                     raise SettingsError(f"windowings.{name}.{key}: not a key of policy {windowing['policy']}")
 
 
