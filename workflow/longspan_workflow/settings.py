@@ -5,6 +5,7 @@ Everything is checked before the first job. A fault is named by its key, with th
 
 import copy
 import difflib
+import functools
 from pathlib import Path
 
 import jsonschema
@@ -33,13 +34,18 @@ def load_settings(config: dict) -> dict:
     Raises:
         SettingsError: naming the key, what is wrong with it, and what is valid.
     """
-    schema = yaml.safe_load(SCHEMA_PATH.read_text())
+    schema = _schema()
     settings = copy.deepcopy(dict(config))
     _raise_first_error(schema, settings)
     _fill_defaults(schema, schema, settings)
     for check in (_check_sources, _check_names, _check_windowings, _check_losses, _check_runs, _check_stores):
         check(settings)
     return settings
+
+
+@functools.cache
+def _schema() -> dict:
+    return yaml.safe_load(SCHEMA_PATH.read_text())
 
 
 def scored_pairs(settings: dict) -> dict[tuple[str, str], list[str]]:
