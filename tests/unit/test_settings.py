@@ -18,11 +18,12 @@ from refusals import refused
 ROOT = Path(__file__).parents[2]
 CONFIGS = [ROOT / "config.yaml", *sorted((ROOT / "configs").glob("*.yaml"))]
 SHA256 = "0" * 64
+TINY = yaml.safe_load((ROOT / "configs" / "tiny.yaml").read_text())
 
 
 def tiny(**changes):
-    """The tiny run's settings; `changes` maps dotted paths (with __ for dots) to values, ... removes."""
-    return changed(yaml.safe_load((ROOT / "configs" / "tiny.yaml").read_text()), changes)
+    """The tiny run's settings; `changes` maps paths to values, and ... takes away."""
+    return changed(copy.deepcopy(TINY), changes)
 
 
 def changed(settings, changes):
