@@ -269,7 +269,7 @@ def test_a_writer_knows_a_table_of_the_same_making_and_keeps_its_bytes(table):
     os.utime(table, (0, 0))
     same = {"settings": SETTINGS, "inputs": {"tokens": "a1"}, "tokenizer": "t1"}
     with TableWriter(table, "windows", **same) as writer:
-        assert writer.is_current
+        assert writer.keep_current()
     assert table.read_bytes() == before
     assert table.stat().st_mtime > 0  # newer than its inputs, or Snakemake would make it once more
     assert os.listdir(table.parent) == [table.name]
@@ -289,7 +289,12 @@ def test_a_writer_knows_a_table_of_the_same_making_and_keeps_its_bytes(table):
 def test_a_writer_makes_a_table_of_another_making_anew(table, change):
     same = {"settings": SETTINGS, "inputs": {"tokens": "a1"}, "tokenizer": "t1"}
     with TableWriter(table, "windows", **(same | change)) as writer:
-        assert not writer.is_current
+        assert not writer.keep_current()
+    assert read_table(table, "windows")[0].num_rows == 0
+
+
+def test_a_writer_that_writes_no_rows_empties_the_table_unless_it_keeps_it(table):
+    write_table(table, "windows", [], settings=SETTINGS, inputs={"tokens": "a1"}, tokenizer="t1")
     assert read_table(table, "windows")[0].num_rows == 0
 
 
@@ -297,7 +302,7 @@ def test_a_damaged_table_is_not_current(table):
     table.write_bytes(table.read_bytes()[:-5])
     same = {"settings": SETTINGS, "inputs": {"tokens": "a1"}, "tokenizer": "t1"}
     with TableWriter(table, "windows", **same) as writer:
-        assert not writer.is_current
+        assert not writer.keep_current()
         writer.write(window_rows())
     assert read_table(table, "windows")[0].to_pylist() == window_rows()
 

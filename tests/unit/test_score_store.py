@@ -152,6 +152,13 @@ def test_ids_that_no_longer_exist_are_dropped(path):
     assert path.read_bytes() == unbroken(path, IDS[:4])
 
 
+def test_a_shard_that_has_no_windows_any_more_has_no_scores(path):
+    write_scores(path, IDS)
+    with writer_of(path) as writer:
+        assert writer.finish([]) == 0
+    assert read_table(path, "nll_scores")[0].num_rows == 0
+
+
 def test_ids_that_are_not_wanted_now_stay_for_later(path):
     """A keep ratio that grows and shrinks scores nothing twice."""
     write_scores(path, IDS)

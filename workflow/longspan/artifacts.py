@@ -209,8 +209,7 @@ class TableWriter:
     """Writes one table of a kind, row group by row group; whole or not at all.
 
     Use as a context manager; rows are dicts or pyarrow tables. The manifest is written last, into the
-    footer. Where the table that is there was made from the same settings, inputs and code, `is_current` is
-    true, and a writer that is closed without rows leaves it as it is.
+    footer.
     """
 
     def __init__(
@@ -233,7 +232,7 @@ class TableWriter:
         self._path = path
         self._rows: list[dict] = []
         self._elements = 0
-        self.is_current = False
+        self._keeps = False
         self._manifest = {
             "kind": kind,
             "settings": settings,
@@ -244,7 +243,6 @@ class TableWriter:
         }
 
     def __enter__(self) -> "TableWriter":
-        self.is_current = self._made_of_the_same()
         self._stack = ExitStack()
         self._temporary = self._stack.enter_context(atomic_path(self._path))
         self._writer = pq.ParquetWriter(
@@ -252,12 +250,18 @@ class TableWriter:
         )
         return self
 
-    def _made_of_the_same(self) -> bool:
+    def keep_current(self) -> bool:
+        """Keep the table that is there, if it was made from the same settings, inputs and code.
+
+        Returns:
+            Whether it stays; nothing must be written then.
+        """
         try:
             _, manifest = open_table(self._path, self._manifest["kind"])
         except ValueError:
             return False
-        return all(getattr(manifest, name) == value for name, value in self._manifest.items())
+        self._keeps = all(getattr(manifest, name) == value for name, value in self._manifest.items())
+        return self._keeps
 
     def append(self, row: dict, elements: int) -> None:
         """Append one row of about so many elements; rows share a row group until they fill it."""
@@ -283,7 +287,7 @@ class TableWriter:
         self._writer.write_table(table, row_group_size=table.num_rows)
 
     def __exit__(self, kind, error, trace) -> None:
-        if error is None and self.is_current and not self.rows and not self._rows:
+        if error is None and self._keeps:
             self._writer.close()
             self._temporary.unlink()
             os.utime(self._path)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from longspan.artifacts import RowReader, read_table, require_same
+from longspan.artifacts import CONTRACTS, RowReader, read_table, require_same
 
 
 def build_index(
@@ -29,6 +29,7 @@ def build_index(
         ValueError: an id that is missing, doubled, or of no window (foreign), with the shard to rerun; or
             scores of other settings than the first shard's.
     """
+    rule = CONTRACTS[kind].rule
     wanted = None if wanted is None else set(wanted)
     rows: list[dict] = []
     digests: dict[str, str] = {}
@@ -45,7 +46,7 @@ def build_index(
                     f"{path} was scored with other {name} than the shards before it; "
                     "delete it and run the same target again"
                 )
-        require_same("model", first.inputs["model"], manifest.inputs["model"], where=path, rule="score_short")
+        require_same("model", first.inputs["model"], manifest.inputs["model"], where=path, rule=rule)
         digests[shard] = manifest.data_digest
         found = table.column(0).to_pylist()
         foreign = sorted(set(found) - set(known))
@@ -64,7 +65,7 @@ def build_index(
         absent = [data_id for ids in missing.values() for data_id in ids]
         raise ValueError(
             f"scores cover {num_wanted - len(absent)} of {num_wanted} windows; first missing: "
-            f"{', '.join(absent[:3])}; rerun score_short for shard {', '.join(missing)} (delete "
+            f"{', '.join(absent[:3])}; rerun {rule} for shard {', '.join(missing)} (delete "
             f"{', '.join(str(scores[shard]) for shard in list(missing)[:3])})"
         )
     return rows, digests
@@ -96,6 +97,11 @@ class IndexedScores:
             shard: RowReader(path, "nll_scores", ["data_id", *columns]) for shard, path in scores.items()
         }
         for shard, reader in self._readers.items():
+            if shard not in manifest.inputs:
+                raise ValueError(
+                    f"{index} does not cover shard {shard}; "
+                    "delete it and run the same target again, which reruns collect_weights"
+                )
             found = reader.manifest.data_digest
             require_same("scores file", found, manifest.inputs[shard], where=index, rule="collect_weights")
         self._columns = tuple(columns)

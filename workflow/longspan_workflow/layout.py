@@ -12,8 +12,8 @@ from pathlib import Path
 
 from longspan.seeds import derive_seed
 from longspan_workflow.settings import losses_of, scored_pairs
+from longspan_workflow.shards import HELD_OUT, shard_names
 
-HELD_OUT = "held_out"
 BASE = "base"
 
 
@@ -214,6 +214,7 @@ class Layout:
         own = {key: scorer[key] for key in scorer.keys() - {"kind", "model", "rope_theta"}}
         forward = self._forward_settings(scorer["model"], scorer["rope_theta"])
         if scorer["kind"] == "attention":
+            # The statistics come from queries and keys, whatever implementation attends.
             forward = {key: forward[key] for key in ("dtype", "rope_theta")}
         return own | forward
 
@@ -412,19 +413,6 @@ def as_json(settings: dict | Callable) -> str | Callable:
     if callable(settings):
         return lambda wildcards: as_json(settings(wildcards))
     return json.dumps(settings, sort_keys=True, ensure_ascii=False)
-
-
-def shard_names(count: int) -> list[str]:
-    """Names of so many shards."""
-    return [f"{number:05d}" for number in range(count)]
-
-
-def shard_files(folder: Path, count: int) -> dict[str, Path]:
-    """The tables of so many shards in a folder, by shard.
-
-    Rules hand over the folder and the count: thousands of names are too long for a command line.
-    """
-    return {shard: folder / f"{shard}.parquet" for shard in shard_names(count)}
 
 
 def _archive_name(source: dict) -> str:

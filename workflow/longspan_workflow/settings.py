@@ -5,6 +5,7 @@ Everything is checked before the first job. A fault is named by its key, with th
 
 import copy
 import difflib
+import functools
 from pathlib import Path
 
 import jsonschema
@@ -33,13 +34,18 @@ def load_settings(config: dict) -> dict:
     Raises:
         SettingsError: naming the key, what is wrong with it, and what is valid.
     """
-    schema = yaml.safe_load(SCHEMA_PATH.read_text())
+    schema = _schema()
     settings = copy.deepcopy(dict(config))
     _raise_first_error(schema, settings)
     _fill_defaults(schema, schema, settings)
     for check in (_check_sources, _check_names, _check_windowings, _check_losses, _check_runs, _check_stores):
         check(settings)
     return settings
+
+
+@functools.cache
+def _schema() -> dict:
+    return yaml.safe_load(SCHEMA_PATH.read_text())
 
 
 def scored_pairs(settings: dict) -> dict[tuple[str, str], list[str]]:
@@ -66,11 +72,9 @@ def require_name(kind: str, name: str, defined: dict, where: str) -> None:
 
 
 def _nearest(word: str, valid) -> str:
-    valid = list(valid)
+    valid = [str(name) for name in valid]
     close = difflib.get_close_matches(str(word), valid, n=1, cutoff=0.5)
-    return (
-        f"; did you mean '{close[0]}'?" if close else f"; valid are: {', '.join(map(str, valid)) or 'none'}"
-    )
+    return f"; did you mean '{close[0]}'?" if close else f"; valid are: {', '.join(valid) or 'none'}"
 
 
 def _resolve(root: dict, schema: dict) -> dict:
@@ -188,7 +192,11 @@ def _check_windowings(settings: dict) -> None:
     for name, windowing in settings["windowings"].items():
         for policy, keys in POLICY_KEYS.items():
             for key in sorted(keys):
-                if policy != windowing["policy"] and windowing.pop(key, None):
+                if policy == windowing["policy"]:
+                    continue
+                # null and false are the defaults, which 0 is not.
+                value = windowing.pop(key, None)
+                if value is not None and value is not False:
                     raise SettingsError(f"windowings.{name}.{key}: not a key of policy {windowing['policy']}")
 
 

@@ -14,7 +14,7 @@ from longspan.command_line import parser_for, run_script
 from longspan.score_index import build_index
 from longspan.selection import method_scores, selection_table
 from longspan_workflow.code_digests import code_digest
-from longspan_workflow.layout import shard_files
+from longspan_workflow.shards import shard_files
 
 
 def main(argv=None):

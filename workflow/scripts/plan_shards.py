@@ -10,7 +10,7 @@ from pathlib import Path
 from longspan.command_line import parser_for, run_script
 from longspan.documents import list_items
 from longspan.shard_plans import assign_items, read_plan, split_held_out, write_plan
-from longspan_workflow.layout import HELD_OUT, shard_names
+from longspan_workflow.shards import HELD_OUT, shard_names
 
 
 def main(argv=None):

@@ -25,7 +25,7 @@ def main(argv=None):
     with TableWriter(
         arguments.documents, "documents", settings={}, inputs=inputs, code_digest=digest
     ) as table:
-        if table.is_current:
+        if table.keep_current():
             return
         for document in read_documents(read_plan(arguments.plan)):
             table.append(asdict(document), len(document.text))

@@ -9,7 +9,7 @@ from pathlib import Path
 from longspan.artifacts import atomic_path
 from longspan.command_line import parser_for, run_script
 from longspan.summary import format_rows, summary_rows
-from longspan_workflow.layout import shard_files
+from longspan_workflow.shards import shard_files
 
 
 def main(argv=None):

