@@ -20,7 +20,7 @@ from torch import nn
 from transformers import AttentionInterface, AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from longspan.attention_stats import attention_variance, dependency_strength, far_attention_sums
-from longspan.checkpoint import Checkpoint
+from longspan.checkpoint import INDEX_NAME, Checkpoint
 
 _CAPTURE = "longspan_capture"
 # rotary embeddings whose angles do not depend on how long the window is
@@ -211,7 +211,7 @@ def first_layer_files(index: Mapping) -> list[str]:
     for what, files in (("a layer 0", layer_zero), ("an embedding", embedding)):
         if not files:
             raise ValueError(
-                f"the checkpoint's index names no tensor of {what}; first: {min(index['weight_map'])}"
+                f"{INDEX_NAME} names no tensor of {what}; it begins with {min(index['weight_map'])}"
             )
     return sorted(layer_zero | embedding)
 
