@@ -1,9 +1,9 @@
 import pytest
 import torch
-from attention_reference import dense_attention, dense_far_sums, random_queries_keys
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from attention_reference import dense_attention, dense_far_sums, random_queries_keys
 from longspan import attention_stats
 from longspan.attention_stats import (
     attention_variance,

@@ -21,6 +21,7 @@ from transformers import AttentionInterface, AutoConfig, AutoModelForCausalLM, P
 
 from longspan.attention_stats import attention_variance, dependency_strength, far_attention_sums
 from longspan.checkpoint import INDEX_NAME, Checkpoint
+from longspan.rope import set_rope_theta
 
 _CAPTURE = "longspan_capture"
 # rotary embeddings whose angles do not depend on how long the window is
@@ -321,10 +322,5 @@ def _one_layer_config(config, rope_theta: float | None):
     if getattr(text_config, "layer_types", None):
         text_config.layer_types = text_config.layer_types[:1]
     if rope_theta is not None:
-        rope = getattr(text_config, "rope_parameters", None)
-        if not rope:
-            raise ValueError(f"rope_theta is set, but {config.model_type} has no rotary embedding")
-        # some models (Gemma 3) have one set of parameters for each type of layer
-        for parameters in [rope] if "rope_theta" in rope else rope.values():
-            parameters["rope_theta"] = float(rope_theta)
+        set_rope_theta(config, rope_theta)
     return config

@@ -1,0 +1,20 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test clean
+
+run: .venv/installed
+	@$(BIN)/snakemake --quiet host -- all
+	@cat results/summary.txt
+	@echo "Look next at results/report.html, results/settings.yaml and results/runs/"
+
+test: .venv/installed
+	@$(BIN)/python -m pytest
+
+clean:
+	rm -rf results .snakemake
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[dev,slurm]' --constraint constraints.txt
+	@touch $@

@@ -1,0 +1,26 @@
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+# A file given by --configfile is used instead of config.yaml; Snakemake by itself would merge the two.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/texts.smk"
+include: "workflow/rules/windows.smk"
+include: "workflow/rules/scores.smk"
+include: "workflow/rules/selections.smk"
+include: "workflow/rules/runs.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        layout.frozen_weights,
+        layout.summary,
+        layout.report,

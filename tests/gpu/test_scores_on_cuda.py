@@ -1,0 +1,155 @@
+import pytest
+import torch
+
+from longspan import token_nll as token_nll_module
+from longspan.decoder_layers import compile_layers
+from longspan.self_scoring import SelfScoring
+from longspan.short_scores import long_context_nll, short_context_nll
+from longspan.token_nll import token_nll
+from longspan.weighted_loss import WeightedLM
+from longspan.weighting import weighting_from_settings
+from longspan.weights import token_weights
+from tiny_models import ARCHITECTURES, random_ids, tiny_model
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+BASE = {"base_length": 16, "base_stride": 8}
+
+
+@pytest.fixture(params=["own", "liger"])
+def implementation(request, monkeypatch):
+    if request.param == "own":
+        monkeypatch.setattr(token_nll_module, "_liger_loss", lambda: None)
+    elif token_nll_module._liger_loss() is None:
+        pytest.skip("needs liger-kernel >= 0.8.2")
+    return request.param
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.bfloat16, 1.5e-2)])
+@pytest.mark.parametrize(
+    "case", [{}, {"bias": True}, {"softcap": 5.0}, {"logit_scale": 0.25, "softcap": 5.0}]
+)
+def test_token_nll_equals_float64(implementation, case, dtype, tolerance):
+    if implementation == "liger" and "softcap" in case:
+        tolerance = max(tolerance, 3e-4)  # its tanh is an approximation
+    generator = torch.Generator("cuda").manual_seed(0)
+    options = {"generator": generator, "device": "cuda"}
+    hidden = torch.randn(2, 300, 64, **options).to(dtype).requires_grad_()
+    weight = (torch.randn(5000, 64, **options) / 4).to(dtype).requires_grad_()
+    bias = torch.randn(5000, **options).to(dtype).requires_grad_()
+    target = torch.randint(5000, (2, 300), **options)
+    target[1, 7] = -100
+    upstream = torch.rand(2, 300, **options) * 2
+    case = case | ({"bias": bias} if "bias" in case else {})
+    leaves = [hidden, weight] + ([bias] if "bias" in case else [])
+
+    nll = token_nll(hidden, weight, target, **case)
+    gradients = torch.autograd.grad(nll, leaves, upstream)
+    logits = (hidden.double() @ weight.double().T + case.get("bias", torch.zeros(1, device="cuda"))).flatten(
+        0, 1
+    )
+    logits = logits * case.get("logit_scale", 1.0)
+    if "softcap" in case:
+        logits = 5.0 * torch.tanh(logits / 5.0)
+    expected = torch.nn.functional.cross_entropy(logits, target.flatten(), reduction="none").view(2, 300)
+    expected_gradients = torch.autograd.grad(expected, leaves, upstream.double())
+
+    assert nll.dtype == torch.float32
+    assert nll[1, 7] == 0
+    assert (nll.double() - expected).norm() / expected.norm() < tolerance
+    for gradient, reference in zip(gradients, expected_gradients, strict=True):
+        assert (gradient.double() - reference).norm() / reference.norm() < tolerance
+
+
+def test_scored_nll_of_bfloat16_is_exact():
+    """Without gradients the logits are never rounded to bfloat16."""
+    hidden = torch.randn(500, 256, device="cuda", dtype=torch.bfloat16)
+    weight = torch.randn(4000, 256, device="cuda", dtype=torch.bfloat16)
+    target = torch.randint(4000, (500,), device="cuda")
+    expected = torch.nn.functional.cross_entropy(
+        hidden.double() @ weight.double().T, target, reduction="none"
+    )
+    assert (token_nll(hidden, weight, target).double() - expected).abs().max() < 1e-3
+
+
+def test_token_nll_never_holds_all_logits(implementation):
+    hidden = torch.randn(16384, 256, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+    weight = torch.randn(64000, 256, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+    target = torch.randint(64000, (16384,), device="cuda")
+    token_nll(hidden[:64], weight, target[:64]).sum().backward()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    token_nll(hidden, weight, target).sum().backward()
+    logits_bytes = 16384 * 64000 * 4
+    assert torch.cuda.max_memory_allocated() - before < 0.5 * logits_bytes
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("windows_per_batch", [1, 3])
+def test_scores_equal_the_cpu(architecture, windows_per_batch):
+    model, ids = tiny_model(architecture), random_ids(2, 40)
+    short_nll, long_nll = short_context_nll(model, ids, **BASE), long_context_nll(model, ids)
+    model.cuda()
+    on_cuda = short_context_nll(model, ids, **BASE, windows_per_batch=windows_per_batch)
+    torch.testing.assert_close(on_cuda.cpu(), short_nll, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(long_context_nll(model, ids).cpu(), long_nll, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma2", "gpt2"])
+def test_compiled_layers_score_the_same(architecture):
+    model, ids = tiny_model(architecture).cuda(), random_ids(2, 40)
+    plain = short_context_nll(model, ids, **BASE)
+    compile_layers(model)
+    torch.testing.assert_close(short_context_nll(model, ids, **BASE), plain, rtol=1e-3, atol=1e-3)
+
+
+def test_bfloat16_scores_are_near_float32():
+    ids = random_ids(2, 40)
+    exact = short_context_nll(tiny_model("llama").cuda(), ids, **BASE)
+    rounded = short_context_nll(tiny_model("llama", torch.bfloat16).cuda(), ids, **BASE)
+    assert (rounded - exact).square().mean().sqrt() < 0.1
+
+
+@pytest.mark.parametrize("variant", ["sparse", "ppmi", "npmi"])
+def test_kept_tokens_are_the_same_on_every_device(variant):
+    generator = torch.Generator().manual_seed(0)
+    # Multiples of 1/8 tie often.
+    long_nll, short_nll = (torch.randint(0, 60, (2, 3, 999), generator=generator) / 8).unbind()
+    parts = weighting_from_settings({"variant": variant, "sparsification": 0.4})
+    options = {
+        "transforms": parts.transforms,
+        "sparsification": 0.4,
+        "seed": 5,
+        "sequence_ids": ["a", "b", "c"],
+    }
+    on_cuda = token_weights(long_nll.cuda(), short_nll.cuda(), **options)
+    assert torch.equal(on_cuda.cpu(), token_weights(long_nll, short_nll, **options))
+
+
+def test_a_self_scoring_step_equals_the_cpu(implementation):
+    def gradient(device):
+        module = WeightedLM(
+            tiny_model("llama").to(device),
+            weighting_from_settings({"variant": "dense"}),
+            self_scoring=SelfScoring(**BASE),
+        )
+        module(random_ids(2, 40).to(device))["loss"].backward()
+        return torch.cat([p.grad.flatten() for p in module.parameters()]).cpu()
+
+    reference = gradient("cpu")
+    assert (gradient("cuda") - reference).norm() / reference.norm() < 2e-3
+
+
+def test_kept_attention_changes_no_gradient():
+    def gradient(model):
+        module = WeightedLM(model)
+        batch = {"input_ids": random_ids(2, 40).cuda(), "token_weights": torch.ones(2, 39, device="cuda")}
+        module(**batch)["loss"].backward()
+        return torch.cat([p.grad.flatten() for p in module.parameters()])
+
+    plain, compiled = tiny_model("llama").cuda(), tiny_model("llama").cuda()
+    compile_layers(compiled, keep_attention=True)
+    reference = gradient(plain)
+    assert (gradient(compiled) - reference).norm() / reference.norm() < 2e-3

@@ -1,0 +1,105 @@
+"""Small tables of tokens, windows and scores, as the chain would write them."""
+
+from pathlib import Path
+
+import numpy as np
+
+from longspan.artifacts import open_table, write_table
+from longspan.score_store import ScoreWriter
+from longspan.window_store import WindowStore
+
+WINDOW_TOKENS = 8
+GEOMETRY = {"corpus": "books", "window_tokens": WINDOW_TOKENS, "policy": "stride", "bos_token_id": None}
+
+
+def write_tokens(path: Path, documents: dict[str, int], tokenizer: str = "t" * 64) -> None:
+    """Documents of so many tokens; token i of a document is 100 times its number plus i."""
+    rows = [
+        {
+            "document_id": name,
+            "input_ids": 100 * number + np.arange(length),
+            "char_deltas": [0] + [1] * length,
+            "split_positions": [],
+        }
+        for number, (name, length) in enumerate(documents.items(), start=1)
+    ]
+    write_table(path, "tokens", rows, settings={}, inputs={"documents": "d"}, tokenizer=tokenizer)
+
+
+def write_windows(path: Path, tokens: Path, spans: list[tuple[str, int]], **settings) -> list[str]:
+    """Windows that begin at the given tokens of documents; their ids."""
+    manifest = open_table(tokens, "tokens")[1]
+    geometry = GEOMETRY | settings
+    text_tokens = geometry["window_tokens"] - (geometry["bos_token_id"] is not None)
+    rows = [
+        {
+            "data_id": f"books-{path.stem}_{number:07d}",
+            "document_id": document_id,
+            "category": "prose" if document_id < "m" else "verse",
+            "token_start": start,
+            "token_stop": start + text_tokens,
+            "char_start": start,
+            "char_stop": start + text_tokens,
+        }
+        for number, (document_id, start) in enumerate(spans, start=1)
+    ]
+    write_table(
+        path,
+        "windows",
+        rows,
+        settings={"sampling": {}, "seed": None} | geometry,
+        inputs={"tokens": manifest.data_digest, "documents": "d"},
+        tokenizer=manifest.tokenizer,
+    )
+    return [row["data_id"] for row in rows]
+
+
+def write_shards(folder: Path) -> dict[str, list[str]]:
+    """Two shards of tokens and windows under `folder`; the ids by shard."""
+    shards = {"00000": {"alpha": 20, "mu": 9}, "00001": {"beta": 16}}
+    spans = {"00000": [("alpha", 0), ("alpha", 8), ("mu", 1)], "00001": [("beta", 0), ("beta", 8)]}
+    ids = {}
+    for shard, documents in shards.items():
+        write_tokens(folder / "tokens" / f"{shard}.parquet", documents)
+        ids[shard] = write_windows(
+            folder / "windows" / f"{shard}.parquet", folder / "tokens" / f"{shard}.parquet", spans[shard]
+        )
+    return ids
+
+
+def window_store(folder: Path, *shards: str) -> WindowStore:
+    """The store over shards that `write_shards` wrote."""
+    return WindowStore(
+        {
+            shard: (folder / "tokens" / f"{shard}.parquet", folder / "windows" / f"{shard}.parquet")
+            for shard in shards or ("00000", "00001")
+        }
+    )
+
+
+def score_row(data_id: str) -> dict:
+    """A window's scores: numbers that its id decides."""
+    draw = np.random.default_rng(list(data_id.encode()))
+    values = draw.uniform(0, 12, 2 * (WINDOW_TOKENS - 1)).astype(np.float16)
+    return {
+        "data_id": data_id,
+        "short_nll": values[: WINDOW_TOKENS - 1],
+        "long_nll": values[WINDOW_TOKENS - 1 :],
+    }
+
+
+def score_manifest(**changes) -> dict:
+    """What the scores are made of."""
+    return {
+        "settings": {"base_length": 4},
+        "inputs": {"tokens": "k", "model": "m"},
+        "stage_version": 1,
+        "tokenizer": "t" * 64,
+    } | changes
+
+
+def write_scores(path: Path, data_ids: list[str], **changes) -> None:
+    """A finished store of these ids, in this order."""
+    with ScoreWriter(path, "nll_scores", **score_manifest(**changes)) as writer:
+        writer.append([score_row(data_id) for data_id in data_ids])
+        writer.finish(data_ids)

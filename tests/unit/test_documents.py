@@ -1,0 +1,320 @@
+import io
+import json
+import random
+import tarfile
+import zipfile
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from longspan import documents
+from longspan.documents import Item, list_items, read_documents, strip_boilerplate
+from refusals import refused
+
+SOURCE = {
+    "category": "prose",
+    "license": "CC0-1.0",
+    "encoding": "utf-8",
+    "boilerplate": "none",
+    "text_column": "text",
+    "hold_out": [],
+}
+
+
+def read(*files, **source):
+    return list(read_documents(list_items(SOURCE | source, files)))
+
+
+def write_rows(path, rows):
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def write_archive(path, members):
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.mkdir("texts")
+            for name, content in members.items():
+                archive.writestr(name, content)
+        return path
+    with tarfile.open(path, "w:gz") as archive:
+        folder = tarfile.TarInfo("texts")
+        folder.type = tarfile.DIRTYPE
+        archive.addfile(folder)
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def test_a_text_file_is_one_document_with_its_origin(tmp_path):
+    path = tmp_path / "moby.txt"
+    path.write_text("Call me Ishmael.\n")
+    (document,) = read(path)
+    assert vars(document) == {
+        "document_id": str(path),
+        "source": str(path),
+        "category": "prose",
+        "license": "CC0-1.0",
+        "title": "moby",
+        "text": "Call me Ishmael.\n",
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding", "text"),
+    [
+        ("café 🌊".encode(), "utf-8", "café 🌊"),
+        (b"\xef\xbb\xbfcaf\xc3\xa9", "utf-8", "café"),  # a byte order mark is no text
+        ("café".encode("latin-1"), "latin-1", "café"),
+        ("café".encode("utf-16"), "utf-16", "café"),
+        (b"one\r\ntwo\rthree\n", "utf-8", "one\ntwo\nthree\n"),
+    ],
+)
+def test_text_is_decoded_and_its_line_ends_are_newlines(tmp_path, content, encoding, text):
+    path = tmp_path / "a.txt"
+    path.write_bytes(content)
+    assert read(path, encoding=encoding)[0].text == text
+
+
+def test_another_encoding_is_refused_with_the_byte(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes("café".encode("latin-1"))
+    with refused(f"{path} is not utf-8 text (at byte 3); set the encoding of its source, or remove the file"):
+        read(path)
+
+
+@pytest.mark.parametrize("content", ["", " \n\t\n", "\ufeff"])
+def test_an_empty_text_is_refused(tmp_path, content):
+    path = tmp_path / "a.txt"
+    path.write_text(content)
+    with refused(f"{path} is empty; remove it from the corpus's sources"):
+        read(path)
+
+
+def test_a_text_of_boilerplate_alone_is_refused_as_empty(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("*** START OF THE BOOK ***\n\n*** END OF THE BOOK ***\n")
+    with refused(f"{path} is empty; remove it from the corpus's sources"):
+        read(path, boilerplate="gutenberg")
+
+
+def test_a_binary_file_is_refused(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"MZ\0\0text")
+    with refused(f"{path} holds NUL bytes: it is not text; remove it from the sources"):
+        read(path)
+
+
+def test_a_missing_file_and_an_unknown_format_are_refused(tmp_path):
+    path = tmp_path / "a.pdf"
+    with refused(f"{path} does not exist; check the paths of the corpus's sources"):
+        read(path)
+    path.write_text("text")
+    with refused(f"{path}: no format for '.pdf'; known endings are .txt, .jsonl, .parquet"):
+        read(path)
+    assert read(path, format="txt")[0].text == "text"
+
+
+def test_a_source_without_rows_is_refused(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text("")
+    with pytest.raises(ValueError, match="gives no documents; check its paths and patterns"):
+        read(path)
+
+
+BOILERPLATE = """The Project Gutenberg EBook of X
+
+*** START OF THIS PROJECT GUTENBERG EBOOK X ***
+
+Produced by a Volunteer
+
+TITLE
+
+He transcribed nothing here: the etext of the first six paragraphs goes.
+
+One.
+
+Two.
+
+Three.
+
+Four.
+
+He who transcribed this letter, in the middle, stays.
+
+Five.
+
+Six.
+
+Seven.
+
+Eight.
+
+Nine.
+
+End of Project Gutenberg's X
+
+*** END OF THIS PROJECT GUTENBERG EBOOK X ***
+
+Licence
+"""
+
+
+def test_boilerplate_outside_the_markers_and_transcribers_notes_are_cut():
+    paragraphs = strip_boilerplate(BOILERPLATE).split("\n\n")
+    assert paragraphs == [
+        "TITLE",
+        "One.",
+        "Two.",
+        "Three.",
+        "Four.",
+        "He who transcribed this letter, in the middle, stays.",
+        "Five.",
+        "Six.",
+        "Seven.",
+        "Eight.",
+        "Nine.\n",
+    ]
+
+
+def test_a_text_without_boilerplate_keeps_all_but_outer_newlines(tmp_path):
+    text = "\n\n".join(f"Paragraph {number}." for number in range(20))
+    assert strip_boilerplate(f"\n\n{text}\n\n") == text + "\n"
+    path = tmp_path / "a.txt"
+    path.write_text(BOILERPLATE)
+    assert read(path)[0].text == BOILERPLATE  # unless it is asked for, nothing is cut
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_rows_are_documents_numbered_by_row(tmp_path, suffix, monkeypatch):
+    monkeypatch.setattr(documents, "ROWS_PER_ITEM", 2)
+    rows = [{"text": f"text {number}", "name": "" if number == 1 else f"T{number}"} for number in range(5)]
+    path = write_rows(tmp_path / f"a{suffix}", rows)
+    items = list_items(SOURCE | {"title_column": "name"}, [path])
+    assert [item.rows for item in items] == [(0, 2), (2, 4), (4, 5)]
+    found = list(read_documents(items))
+    assert [document.text for document in found] == [row["text"] for row in rows]
+    assert [document.document_id for document in found] == [f"{path}#{n:07d}" for n in range(5)]
+    # A row without a title goes by its id.
+    assert [document.title for document in found] == ["T0", f"{path}#0000001", "T2", "T3", "T4"]
+    # Any part of the items reads as it does among all.
+    assert list(read_documents(items[1:])) == found[2:]
+    assert list(read_documents([items[0], items[2]])) == [*found[:2], found[4]]
+
+
+def test_rows_of_a_source_with_held_out_titles_are_items_of_their_own(tmp_path):
+    path = write_rows(tmp_path / "a.jsonl", [{"text": "x", "name": name} for name in "abc"])
+    items = list_items(SOURCE | {"title_column": "name", "hold_out": ["b"]}, [path])
+    assert [item.title for item in items] == ["a", "b", "c"]
+
+
+def test_rows_of_one_group_are_one_document(tmp_path):
+    verses = [("Acts", "one"), ("Acts", "two"), ("Ruth", "three")]
+    path = write_rows(tmp_path / "a.jsonl", [{"book": book, "text": text} for book, text in verses])
+    acts, ruth = read(path, group_by="book")
+    assert (acts.document_id, acts.title, acts.text) == (f"{path}#Acts", "Acts", "one\ntwo\n")
+    assert (ruth.document_id, ruth.title, ruth.text) == (f"{path}#Ruth", "Ruth", "three\n")
+
+
+def test_rows_of_a_group_that_do_not_stand_together_are_refused(tmp_path):
+    path = write_rows(
+        tmp_path / "a.jsonl", [{"book": book, "text": "x"} for book in ("Acts", "Ruth", "Acts")]
+    )
+    with refused(f"{path}: the rows of 'Acts' do not stand together; sort by book"):
+        read(path, group_by="book")
+
+
+def test_wrong_columns_are_refused_naming_those_that_are_there(tmp_path):
+    path = write_rows(tmp_path / "a.jsonl", [{"content": "x", "number": 3}])
+    with refused(f"{path} row 0: column 'text' is missing or no text; columns are content, number"):
+        read(path)
+    with refused(f"{path} row 0: column 'number' is missing or no text; columns are content, number"):
+        read(path, text_column="content", group_by="number")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"text": "a"}\n{"text": \n', "line 2 is not JSON: Expecting value: line 2 column 1 (char 10)"),
+        (b'{"text": "a"}\n\n', "line 2 is not JSON: Expecting value: line 2 column 1 (char 1)"),
+        (b'["a"]\n', "line 1 is JSON, but not an object"),
+        (
+            b'{"text": "a"}\n{"text": "\xe9"}\n',
+            "is not utf-8 text (after line 0); set the encoding of its source, or remove the file",
+        ),
+    ],
+)
+def test_lines_that_are_no_json_objects_are_refused(tmp_path, content, message):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(content)
+    with refused(f"{path} {message}"):
+        read(path)
+
+
+def test_json_lines_may_hold_any_unicode_line_end_and_a_byte_order_mark(tmp_path):
+    path = tmp_path / "a.jsonl"
+    texts = ["one\u2028two", "three\x85four", "five\x1csix"]
+    lines = [json.dumps({"text": text}, ensure_ascii=False) for text in texts]
+    path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
+    assert [document.text for document in read(path)] == texts
+
+
+@pytest.mark.parametrize("name", ["a.tar.gz", "a.zip"])
+def test_members_of_archives_are_read_by_pattern(tmp_path, name):
+    members = {
+        "texts/b.txt": b"bee",
+        "texts/a.txt": b"ay",
+        "texts/notes.md": b"no",
+        "rows.jsonl": b'{"text": "row"}\n',
+    }
+    path = write_archive(tmp_path / name, members)
+    found = read(path, files=["texts/*.txt", "rows.jsonl", "texts/a*"])
+    assert [document.text for document in found] == ["row", "ay", "bee"]
+    assert [document.document_id for document in found] == [
+        "rows.jsonl#0000000",
+        "texts/a.txt",
+        "texts/b.txt",
+    ]
+    assert {document.source for document in found} == {name}
+    with refused(
+        f"{path} holds no member '*.rst'; the first are: rows.jsonl, texts/a.txt, texts/b.txt, texts/notes.md"
+    ):
+        read(path, files=["*.rst"])
+
+
+@pytest.mark.parametrize("name", ["a.tar.gz", "a.zip"])
+@pytest.mark.parametrize("left", [0, 30, -200])
+def test_a_truncated_archive_is_refused(tmp_path, name, left):
+    path = write_archive(tmp_path / name, {"texts/a.txt": random.Random(0).randbytes(2000)})
+    path.write_bytes(path.read_bytes()[:left])
+    with pytest.raises(ValueError, match=rf"{name} is no whole archive \(.*\); delete it to fetch it again"):
+        read(path, files=["texts/*.txt"])
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".jsonl", ".parquet"])
+def test_a_file_that_changed_since_it_was_planned_is_refused(tmp_path, suffix):
+    def write(text):
+        if suffix == ".txt":
+            path.write_text(text)
+        else:
+            write_rows(path, [{"text": text}])
+
+    path = tmp_path / f"a{suffix}"
+    write("before")
+    items = list_items(SOURCE, [path])
+    write("after!")
+    with refused(f"{path} changed while the workflow ran; run the same target again, which plans it anew"):
+        list(read_documents(items))
+
+
+def test_an_item_comes_back_from_json(tmp_path):
+    path = write_rows(tmp_path / "a.jsonl", [{"book": "Acts", "text": "x"}])
+    for source in ({}, {"group_by": "book"}):
+        (item,) = list_items(SOURCE | source, [path])
+        assert Item.from_json(json.loads(json.dumps(item.to_json()))) == item

@@ -1,0 +1,118 @@
+"""The whole chain on the tiny inputs: what it writes, and what runs again."""
+
+import re
+
+import pyarrow.parquet as pq
+import yaml
+
+REPORT_RULES = {"record_settings", "summarize_results", "draw_figures", "report"}
+
+
+def edit(workflow, change):
+    settings = yaml.safe_load(workflow.configfile.read_text())
+    change(settings)
+    workflow.configfile.write_text(yaml.safe_dump(settings))
+
+
+def test_the_chain_runs_and_then_has_nothing_to_do(workflow):
+    workflow.run("all")
+    results = workflow.folder / "results"
+    assert (results / "frozen_weights.done").exists()
+    assert (results / "runs/main/dense/seed0/model/config.json").exists()
+    summary = (results / "summary.txt").read_text()
+    for quantity in (
+        "documents",
+        "windows",
+        "tokens",
+        "mean short NLL",
+        "mean long NLL",
+        "windows kept",
+        "training loss",
+        "held-out perplexity",
+    ):
+        assert re.search(rf"^{quantity} ", summary, re.MULTILINE), summary
+    assert "Nothing to be done" in workflow.run("all").stdout
+
+
+def test_the_report_is_one_file_with_the_figures_in_it(workflow):
+    report = (workflow.folder / "results/report.html").read_text()
+    assert "perplexity" in report.lower()
+    assert not re.search(r'<(script|link|img)[^>]+(src|href)="http', report)
+
+
+def test_the_trained_model_loads_with_transformers_alone(workflow):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = workflow.folder / "results/runs/main/dense/seed0/model"
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    ids = tokenizer("a few words", return_tensors="pt").input_ids
+    assert model(ids).logits.isfinite().all()
+
+
+def test_two_losses_and_two_seeds_train_four_times_and_score_nothing_again(workflow):
+    def change(settings):
+        settings["losses"]["plain"] = {"variant": "plain"}
+        settings["runs"]["main"] |= {"loss": ["dense", "plain"], "seeds": [0, 1]}
+
+    scores = workflow.folder / "results/scores/short-128/tiny-32/00000.parquet"
+    before = scores.read_bytes()
+    edit(workflow, change)
+    jobs = workflow.jobs()
+    # One of the four is there already.
+    assert {rule: count for rule, count in jobs.items() if rule not in REPORT_RULES} == {
+        "train": 3,
+        "evaluate": 3,
+    }
+    workflow.run("all")
+    assert scores.read_bytes() == before
+    models = list((workflow.folder / "results/runs/main").glob("*/seed*/model/model.safetensors"))
+    assert len(models) == 4
+    assert len({model.read_bytes() for model in models}) == 4
+
+
+def test_a_keep_ratio_touches_the_selection_and_what_follows(workflow):
+    edit(workflow, lambda settings: settings["selections"]["half"].update(keep={"ratio": 0.25}))
+    # Two trainings a loss and their evaluations; the base model's evaluation stays.
+    assert {rule: count for rule, count in workflow.jobs().items() if rule not in REPORT_RULES} == {
+        "filter_longattn": 1,
+        "train": 4,
+        "evaluate": 4,
+    }
+
+
+def test_a_new_shard_leaves_the_plans_of_the_others_alone(workflow):
+    plan = workflow.folder / "results/corpora/short/plan"
+    before = {path.name: path.read_bytes() for path in plan.glob("*.json")}
+    (workflow.folder / "inputs/prose/prose_9.txt").write_text("one more document for the corpus. " * 400)
+    edit(workflow, lambda settings: settings["corpora"]["short"].update(shards=3))
+    scores = workflow.folder / "results/scores/short-128/tiny-32/00000.parquet"
+    old_scores = scores.read_bytes()
+    workflow.run("results/frozen_weights.done")
+    after = {path.name: path.read_bytes() for path in plan.glob("*.json")}
+    assert after.keys() - before.keys() == {"00002.json"}
+    assert all(after[name] == content for name, content in before.items())
+    assert scores.read_bytes() == old_scores
+    windows = pq.read_table(workflow.folder / "results/windows/short-128/00002.parquet")
+    assert windows.num_rows
+    assert all(data_id.startswith("short-00002_") for data_id in windows["data_id"].to_pylist())
+
+
+def test_a_deleted_score_file_is_the_only_one_scored_again(workflow):
+    folder = workflow.folder / "results/scores/short-128/tiny-32"
+    before = (folder / "00001.parquet").read_bytes()
+    (folder / "00001.parquet").unlink()
+    (folder / "index.parquet").unlink()
+    jobs = workflow.jobs("results/frozen_weights.done")
+    assert jobs == {"score_short": 1, "collect_weights": 1, "record_frozen_weights": 1}
+    workflow.run("results/frozen_weights.done")
+    assert (folder / "00001.parquet").read_bytes() == before
+
+
+def test_a_typo_stops_before_any_job_and_names_the_key(workflow):
+    kept = workflow.configfile.read_text()
+    edit(workflow, lambda settings: settings["scorers"]["tiny-32"].update(base_lenght=64))
+    result = workflow.run("-n", check=False)
+    workflow.configfile.write_text(kept)
+    assert result.returncode == 1
+    assert "scorers.tiny-32.base_lenght: unknown key; did you mean 'base_length'?" in result.stdout

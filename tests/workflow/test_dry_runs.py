@@ -1,0 +1,70 @@
+"""Every config and profile builds its DAG, from a clean checkout, with the literal commands."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def snakemake(folder: Path, *arguments: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "-m", "snakemake", *arguments],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stdout[-4000:]
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("checkout")
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in tracked.splitlines():
+        source, target = ROOT / name, folder / name
+        if source.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target, follow_symlinks=False)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-n"],
+        ["-n", "all"],
+        ["-n", "results/frozen_weights.done"],
+        ["--profile", "slurm", "-n", "all"],
+        ["--configfile", "configs/llama3-8b-32k.yaml", "-n", "all"],
+        ["--profile", "slurm", "--configfile", "configs/llama3-8b-32k.yaml", "-n", "all"],
+    ],
+    ids=" ".join,
+)
+def test_dry_run_plans_the_chain(checkout, arguments):
+    output = snakemake(checkout, *arguments)
+    for rule in ("download_model", "download_texts", "read_documents", "score_short", "collect_weights"):
+        assert rule in output
+
+
+def test_slurm_profile_sends_gpu_rules_to_a_gpu_partition(checkout):
+    output = snakemake(checkout, "--profile", "slurm", "-n", "all")
+    for job in output.split("\nrule ")[1:]:
+        name = job.partition(":")[0]
+        gpu = name in ("score_short", "score_attention", "train", "evaluate")
+        resources = next((line for line in job.splitlines() if "resources:" in line), "")
+        if "slurm_partition" in resources:
+            assert ("slurm_partition=gpu" in resources) == gpu, name
+            assert ("gpu=1" in resources) == gpu, name
+
+
+def test_a_configfile_is_used_instead_of_the_default(checkout):
+    output = snakemake(checkout, "--configfile", "configs/llama3-8b-32k.yaml", "-n", "all")
+    assert "pg19" in output
+    assert "classics" not in output

@@ -1,0 +1,33 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        ["snakefmt", "--check", "Snakefile", "workflow/rules"],
+        ["snakemake", "--lint"],
+    ],
+    ids=" ".join,
+)
+def test_code_is_clean(command):
+    result = subprocess.run(
+        [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_rules_scripts_and_logs_share_one_name():
+    scripts = {path.stem for path in (ROOT / "workflow" / "scripts").glob("*.py")}
+    rules = "\n".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
+    for script in scripts:
+        assert f'"$SCRIPTS"/{script}.py' in rules
+        assert f"rule {script}:" in rules or f'"{script}_' in rules
+        assert f'layout.log("{script}"' in rules

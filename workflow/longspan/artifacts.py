@@ -1,0 +1,411 @@
+"""The data contracts: what each Parquet file holds, and the manifest by which its reader knows it.
+
+Every table carries a manifest in its schema metadata. A reader checks it at the door and refuses a
+file of another kind, another schema version or another origin, naming the rule to rerun. Files are
+written under a temporary name, synced and renamed, so that a file that has its name is whole.
+"""
+
+import bisect
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+SCHEMA_VERSION = 1
+MANIFEST_KEY = b"longspan"
+# Reading one row reads its row group, so a group is about one long document's tokens.
+ROW_GROUP_ELEMENTS = 2**18
+
+TOKEN_IDS = pa.list_(pa.int32())
+NLL = pa.list_(pa.float16())
+
+
+@dataclass(frozen=True)
+class Contract:
+    """One kind of table: its columns and the rule that writes it."""
+
+    columns: pa.Schema
+    rule: str
+    # A store of NLLs can lack the long-context column.
+    optional: frozenset[str] = frozenset()
+
+
+CONTRACTS = {
+    "documents": Contract(
+        pa.schema(
+            {
+                "document_id": pa.string(),
+                "source": pa.string(),
+                "category": pa.string(),
+                "license": pa.string(),
+                "title": pa.string(),
+                "text": pa.large_string(),
+            }
+        ),
+        rule="read_documents",
+    ),
+    # char_deltas has one entry more than input_ids: differences of the tokens' first characters, then
+    # of the end of the last token. split_positions are tokens that begin inside a character.
+    "tokens": Contract(
+        pa.schema(
+            {
+                "document_id": pa.string(),
+                "input_ids": TOKEN_IDS,
+                "char_deltas": TOKEN_IDS,
+                "split_positions": TOKEN_IDS,
+            }
+        ),
+        rule="tokenize_documents",
+    ),
+    # token_start and token_stop count text tokens of the document; a BOS token is not among them.
+    "windows": Contract(
+        pa.schema(
+            {
+                "data_id": pa.string(),
+                "document_id": pa.string(),
+                "category": pa.string(),
+                "token_start": pa.int64(),
+                "token_stop": pa.int64(),
+                "char_start": pa.int64(),
+                "char_stop": pa.int64(),
+            }
+        ),
+        rule="assign_windows",
+    ),
+    # Entry t of an NLL array is the negative log-likelihood (nats) of token t+1 of the window.
+    "nll_scores": Contract(
+        pa.schema({"data_id": pa.string(), "short_nll": NLL, "long_nll": NLL}),
+        rule="score_short",
+        optional=frozenset({"long_nll"}),
+    ),
+    "attention_scores": Contract(
+        pa.schema(
+            {
+                "data_id": pa.string(),
+                "strength": pa.float64(),
+                "variance_block": pa.float64(),
+                "variance_matrix": pa.float64(),
+            }
+        ),
+        rule="score_attention",
+    ),
+    "score_index": Contract(
+        pa.schema({"data_id": pa.string(), "shard": pa.string(), "row": pa.int64()}),
+        rule="collect_weights",
+    ),
+    "selection": Contract(
+        pa.schema(
+            {
+                "data_id": pa.string(),
+                "category": pa.string(),
+                "score": pa.float64(),
+                "rank": pa.int64(),
+                "percentile": pa.float64(),
+                "kept": pa.bool_(),
+                "reason": pa.string(),
+            }
+        ),
+        rule="filter_longattn",
+    ),
+    "training_metrics": Contract(
+        pa.schema(
+            {
+                "step": pa.int64(),
+                "loss_weighted": pa.float64(),
+                "loss_unweighted": pa.float64(),
+                "weight_mean": pa.float64(),
+                "weight_std": pa.float64(),
+                "share_above_one": pa.float64(),
+                "learning_rate": pa.float64(),
+                "gradient_norm": pa.float64(),
+                "tokens_seen": pa.int64(),
+            }
+        ),
+        rule="train",
+    ),
+    "evaluation": Contract(
+        pa.schema(
+            {
+                "data_id": pa.string(),
+                "document_id": pa.string(),
+                "category": pa.string(),
+                "position_start": pa.int64(),
+                "position_stop": pa.int64(),
+                "nll_sum": pa.float64(),
+            }
+        ),
+        rule="evaluate",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What made a table: settings, inputs and versions, without times or paths.
+
+    ``inputs`` maps what went in to the digest of its data, so that an input made anew with the same
+    content is the same input. ``code_digest`` is kept for the record only.
+    """
+
+    kind: str
+    rows: int
+    settings: dict
+    inputs: dict[str, str] = field(default_factory=dict)
+    stage_version: int = 1
+    tokenizer: str | None = None
+    data_digest: str = ""
+    code_digest: str = ""
+    schema_version: int = SCHEMA_VERSION
+
+
+def digest_of(value: object) -> str:
+    """Sha256 (hex) of a JSON value, independent of the order of keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def digest_file(path: Path | str) -> str:
+    """Sha256 (hex) of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """Give a temporary path that becomes `path` when the block ends well, and vanishes otherwise."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with naming_full_disk(path.parent):
+            yield temporary
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming_full_disk(folder: Path) -> Iterator[None]:
+    """Say which disk is full when a write into `folder` fails for it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise OSError(
+                errno.ENOSPC, f"no space left on the disk of {folder}; free some and run again"
+            ) from error
+        raise
+
+
+class TableWriter:
+    """Writes one table of a kind, row group by row group; whole or not at all.
+
+    Use as a context manager; rows are dicts or pyarrow tables. The manifest is written last, into the
+    footer. Where the table that is there was made from the same settings, inputs and code, `is_current` is
+    true, and a writer that is closed without rows leaves it as it is.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        kind: str,
+        *,
+        settings: dict,
+        inputs: dict[str, str] | None = None,
+        stage_version: int = 1,
+        tokenizer: str | None = None,
+        code_digest: str = "",
+        without: frozenset[str] = frozenset(),
+    ):
+        contract = CONTRACTS[kind]
+        assert without <= contract.optional
+        self.schema = pa.schema([column for column in contract.columns if column.name not in without])
+        self.rows = 0
+        self._hash = hashlib.sha256()
+        self._path = path
+        self._rows: list[dict] = []
+        self._elements = 0
+        self.is_current = False
+        self._manifest = {
+            "kind": kind,
+            "settings": settings,
+            "inputs": inputs or {},
+            "stage_version": stage_version,
+            "tokenizer": tokenizer,
+            "code_digest": code_digest,
+        }
+
+    def __enter__(self) -> "TableWriter":
+        self.is_current = self._made_of_the_same()
+        self._stack = ExitStack()
+        self._temporary = self._stack.enter_context(atomic_path(self._path))
+        self._writer = pq.ParquetWriter(
+            self._temporary, self.schema, compression="zstd", use_dictionary=False, write_page_checksum=True
+        )
+        return self
+
+    def _made_of_the_same(self) -> bool:
+        try:
+            _, manifest = open_table(self._path, self._manifest["kind"])
+        except ValueError:
+            return False
+        return all(getattr(manifest, name) == value for name, value in self._manifest.items())
+
+    def append(self, row: dict, elements: int) -> None:
+        """Append one row of about so many elements; rows share a row group until they fill it."""
+        self._rows.append(row)
+        self._elements += elements
+        if self._elements >= ROW_GROUP_ELEMENTS:
+            self._flush()
+
+    def _flush(self) -> None:
+        rows, self._rows, self._elements = self._rows, [], 0
+        if rows:
+            self.write(rows)
+
+    def write(self, rows: list[dict] | pa.Table) -> None:
+        """Append one row group."""
+        table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows, schema=self.schema)
+        table = table.select(self.schema.names).cast(self.schema).combine_chunks()
+        if not table.num_rows:
+            return
+        self.rows += table.num_rows
+        for batch in table.to_batches():
+            self._hash.update(batch.serialize())
+        self._writer.write_table(table, row_group_size=table.num_rows)
+
+    def __exit__(self, kind, error, trace) -> None:
+        if error is None and self.is_current and not self.rows and not self._rows:
+            self._writer.close()
+            self._temporary.unlink()
+            os.utime(self._path)
+            return
+        # Also a fault of these last writes must keep the temporary file from getting the name.
+        with self._stack:
+            try:
+                if error is None:
+                    self._write_manifest()
+            finally:
+                self._writer.close()
+            if error is not None:
+                raise error
+
+    def _write_manifest(self) -> None:
+        self._flush()
+        manifest = Manifest(rows=self.rows, data_digest=self._hash.hexdigest(), **self._manifest)
+        self._writer.add_key_value_metadata({MANIFEST_KEY: json.dumps(asdict(manifest), sort_keys=True)})
+
+
+def write_table(path: Path | str, kind: str, rows: list[dict] | pa.Table, **manifest) -> None:
+    """Write a whole table at once; `manifest` as in `TableWriter`."""
+    with TableWriter(path, kind, **manifest) as writer:
+        writer.write(rows)
+
+
+def open_table(path: Path | str, kind: str) -> tuple[pq.ParquetFile, Manifest]:
+    """Open a table of a kind after checking its manifest.
+
+    Raises:
+        ValueError: the file is missing, cut short, of another kind or schema version, or holds other
+            columns or another number of rows than its manifest says.
+    """
+    contract = CONTRACTS[kind]
+    again = f"delete it and run the same target again, which reruns {contract.rule}"
+    try:
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+    except FileNotFoundError:
+        raise ValueError(
+            f"{path} is missing; run the same target again, which runs {contract.rule}"
+        ) from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(f"{path} is not a whole Parquet file ({error}); {again}") from None
+    metadata = file.metadata.metadata or {}
+    if MANIFEST_KEY not in metadata:
+        raise ValueError(f"{path} has no longspan manifest, so what made it is unknown; {again}")
+    values = json.loads(metadata[MANIFEST_KEY])
+    version = values.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise ValueError(
+            f"{path} has schema version {version}, this longspan reads {SCHEMA_VERSION}; {again}"
+        )
+    manifest = Manifest(**{name: values[name] for name in (field.name for field in fields(Manifest))})
+    if manifest.kind != kind:
+        raise ValueError(f"{path} holds {manifest.kind}, expected {kind}; {again}")
+    if manifest.rows != file.metadata.num_rows:
+        raise ValueError(
+            f"{path} has {file.metadata.num_rows} rows, its manifest says {manifest.rows}; {again}"
+        )
+    expected = [column for column in contract.columns if column.name not in contract.optional]
+    schema = file.schema_arrow
+    wrong = [
+        column.name
+        for column in expected
+        if column.name not in schema.names or schema.field(column.name).type != column.type
+    ]
+    if wrong:
+        raise ValueError(f"{path} lacks the columns {', '.join(wrong)} of {kind}, or their types; {again}")
+    return file, manifest
+
+
+def read_table(path: Path | str, kind: str, columns: list[str] | None = None) -> tuple[pa.Table, Manifest]:
+    """Read a checked table (or some of its columns) whole; errors as `open_table`."""
+    file, manifest = open_table(path, kind)
+    with _naming_damage(path, kind):
+        return file.read(columns=columns), manifest
+
+
+@contextmanager
+def _naming_damage(path: Path | str, kind: str) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(
+            f"{path} is damaged ({error}); delete it and run the same target again, "
+            f"which reruns {CONTRACTS[kind].rule}"
+        ) from None
+
+
+class RowReader:
+    """Random access to a checked table's rows, a row group at a time in memory; errors as `read_table`."""
+
+    def __init__(self, path: Path | str, kind: str, columns: list[str]):
+        self._file, self.manifest = open_table(path, kind)
+        self._path = path
+        self._columns = columns
+        groups = self._file.metadata
+        self._starts = [0]
+        for group in range(groups.num_row_groups):
+            self._starts.append(self._starts[-1] + groups.row_group(group).num_rows)
+        self._group, self._table = None, None
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def __getitem__(self, row: int) -> dict[str, pa.Scalar]:
+        """The columns of one row, as pyarrow scalars."""
+        if not 0 <= row < len(self):
+            raise IndexError(f"{self._path} has {len(self)} rows, asked for {row}")
+        group = bisect.bisect_right(self._starts, row) - 1
+        if group != self._group:
+            with _naming_damage(self._path, self.manifest.kind):
+                self._table = self._file.read_row_group(group, columns=self._columns)
+            self._group = group
+        offset = row - self._starts[group]
+        return {name: self._table.column(name)[offset] for name in self._columns}
+
+
+def require_same(what: str, expected: str, found: str, *, where: Path | str, rule: str) -> None:
+    """Refuse a table that was made from something else than its companion was."""
+    if expected != found:
+        raise ValueError(
+            f"{where} was made with another {what} ({found[:12]}) than the one at hand ({expected[:12]}); "
+            f"delete it and run the same target again, which reruns {rule}"
+        )

@@ -1,0 +1,52 @@
+"""Loading a causal language model for scoring or training."""
+
+from pathlib import Path
+
+from longspan.rope import set_rope_theta
+
+
+def pick_device() -> str:
+    """Name the device to run on: "cuda" where there is one, else "cpu"."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def load_model(
+    folder: Path | str,
+    *,
+    dtype: str,
+    attention: str,
+    rope_theta: float | None,
+    device: str,
+    compile_layers: bool = False,
+):
+    """Load a causal LM for scoring or training.
+
+    Args:
+        folder: a Hugging Face model folder.
+        dtype: name of a torch dtype.
+        attention: attention implementation of transformers.
+        rope_theta: base of the rotary embedding (θ), or None for the model's own.
+        device: where it goes.
+        compile_layers: fuse each decoder layer by torch.compile.
+
+    Raises:
+        ValueError: θ for a model without rotary embedding.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.utils import logging as transformers_logging
+
+    from longspan import decoder_layers
+
+    transformers_logging.disable_progress_bar()
+    config = AutoConfig.from_pretrained(folder)
+    if rope_theta is not None:
+        set_rope_theta(config, rope_theta)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, config=config, dtype=getattr(torch, dtype), attn_implementation=attention
+    ).to(device)
+    if compile_layers:
+        decoder_layers.compile_layers(model)
+    return model

@@ -1,0 +1,103 @@
+"""Which documents go into which shard: append-only, so that new text disturbs no shard that is there."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from longspan.artifacts import atomic_path
+from longspan.documents import Item
+
+
+def split_held_out(items: Iterable[Item], hold_out: bool | list[str]) -> tuple[list[Item], list[Item]]:
+    """Split a source's items into (training, held out); titles name whole works, True holds all out.
+
+    Raises:
+        ValueError: a title that no document has.
+    """
+    items = list(items)
+    if isinstance(hold_out, bool):
+        return ([], items) if hold_out else (items, [])
+    titles = {item.title for item in items}
+    for title in hold_out:
+        if title not in titles:
+            raise ValueError(f"hold_out names '{title}', but the titles are: {', '.join(sorted(titles))}")
+    return (
+        [item for item in items if item.title not in hold_out],
+        [item for item in items if item.title in hold_out],
+    )
+
+
+def assign_items(
+    items: Iterable[Item], shards: list[str], previous: Mapping[str, list[Item]] | None = None
+) -> dict[str, list[Item]]:
+    """Spread items over shards, evenly by category and size.
+
+    An item that a previous plan placed keeps its shard and its turn, its content as it is now. New items go
+    to shards that are still empty, or over all shards if none is, behind the items that are there.
+
+    Args:
+        items: all items of the corpus, held-out ones excluded.
+        shards: names of the shards.
+        previous: the plan that is there, by shard.
+
+    Raises:
+        ValueError: two items of one name, fewer items than shards, or fewer shards than before.
+    """
+    by_key: dict[tuple, Item] = {}
+    for item in items:
+        if item.key in by_key:
+            raise ValueError(f"{item.name} is in the corpus twice; each document may be in one source only")
+        by_key[item.key] = item
+    if len(by_key) < len(shards):
+        raise ValueError(
+            f"{len(shards)} shards for {len(by_key)} documents; set shards to {len(by_key)} or fewer"
+        )
+    plan: dict[str, list[Item]] = {shard: [] for shard in shards}
+    placed = set()
+    for shard, old_items in (previous or {}).items():
+        if old_items and shard not in plan:
+            raise ValueError(
+                f"shard {shard} holds documents, but is no longer among the {len(shards)} shards"
+            )
+        for old in old_items:
+            if old.key in by_key:
+                plan[shard].append(by_key[old.key])
+                placed.add(old.key)
+    open_shards = [shard for shard in shards if not plan[shard]] or shards
+    new = sorted(
+        (item for key, item in by_key.items() if key not in placed),
+        key=lambda item: (item.category, -item.size_bytes, item.place),
+    )
+    bytes_of = {shard: Counter() for shard in shards}
+    for shard, part in plan.items():
+        for item in part:
+            bytes_of[shard][item.category] += item.size_bytes
+    added: dict[str, list[Item]] = {shard: [] for shard in shards}
+    for item in new:
+        shard = min(open_shards, key=lambda shard: (bytes_of[shard][item.category], bytes_of[shard].total()))
+        added[shard].append(item)
+        bytes_of[shard][item.category] += item.size_bytes
+    return {shard: plan[shard] + sorted(added[shard], key=lambda item: item.place) for shard in shards}
+
+
+def write_plan(path: Path | str, items: list[Item]) -> None:
+    """Write one shard's plan; a plan that says the same keeps its bytes."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps([item.to_json() for item in items], indent=1) + "\n")
+
+
+def read_plan(path: Path | str) -> list[Item]:
+    """Read one shard's plan.
+
+    Raises:
+        ValueError: the file is missing or no plan.
+    """
+    try:
+        return [Item.from_json(values) for values in json.loads(Path(path).read_text())]
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing; run the same target again, which runs plan_shards") from None
+    except (json.JSONDecodeError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{path} is no shard plan ({error}); delete it and run the same target again"
+        ) from None

@@ -1,0 +1,103 @@
+"""The short table at the end: what went in, what was kept, and what training changed."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from longspan.artifacts import open_table, read_table
+from longspan.evaluation import perplexity
+
+
+def count_documents(documents: Iterable[Path | str]) -> Counter:
+    """Number of documents by category."""
+    counts: Counter = Counter()
+    for path in documents:
+        counts.update(read_table(path, "documents", ["category"])[0].column(0).to_pylist())
+    return counts
+
+
+def count_windows(windows: Iterable[Path | str]) -> tuple[Counter, int]:
+    """Number of windows by category, and the tokens of one."""
+    counts: Counter = Counter()
+    window_tokens = 0
+    for path in windows:
+        table, manifest = read_table(path, "windows", ["category"])
+        counts.update(table.column(0).to_pylist())
+        window_tokens = manifest.settings["window_tokens"]
+    return counts, window_tokens
+
+
+def mean_nll(scores: Iterable[Path | str]) -> dict[str, tuple[float, int]]:
+    """Mean NLL (nats a token) and number of windows, by column of the store."""
+    sums: Counter = Counter()
+    entries: Counter = Counter()
+    windows: Counter = Counter()
+    for path in scores:
+        file, _ = open_table(path, "nll_scores")
+        for name in file.schema_arrow.names[1:]:
+            for batch in file.iter_batches(batch_size=8, columns=[name]):
+                values = batch.column(0).flatten().to_numpy().astype(np.float64)
+                sums[name] += values.sum()
+                entries[name] += len(values)
+                windows[name] += len(batch)
+    return {name: (sums[name] / entries[name], windows[name]) for name in sums if entries[name]}
+
+
+def summary_rows(
+    corpora: Mapping[str, Sequence[Path]],
+    windowings: Mapping[str, Sequence[Path]],
+    stores: Mapping[str, Sequence[Path]],
+    selections: Mapping[str, Path],
+    trainings: Mapping[str, Path],
+    evaluations: Mapping[str, tuple[Path, Path]],
+) -> list[tuple[str, str, str]]:
+    """Rows of (quantity, name, value).
+
+    Args:
+        corpora: tables of documents by corpus.
+        windowings: tables of windows by windowing.
+        stores: tables of scores by windowing and scorer.
+        selections: table of each selection.
+        trainings: table of metrics of each training.
+        evaluations: tables of base and trained model of each training.
+    """
+    rows = []
+    for name, paths in corpora.items():
+        rows.append(("documents", name, _by_category(count_documents(paths))))
+    for name, paths in windowings.items():
+        counts, window_tokens = count_windows(paths)
+        rows.append(("windows", name, _by_category(counts)))
+        rows.append(("tokens", name, f"{counts.total() * window_tokens:,} ({window_tokens:,} a window)"))
+    for name, paths in stores.items():
+        for column, (mean, windows) in mean_nll(paths).items():
+            kind = column.removesuffix("_nll")
+            rows.append((f"mean {kind} NLL", name, f"{mean:.4f} nats a token ({windows} windows)"))
+    for name, path in selections.items():
+        kept = read_table(path, "selection", ["kept"])[0].column(0).to_pylist()
+        rows.append(("windows kept", name, f"{sum(kept)} of {len(kept)}"))
+    for name, path in trainings.items():
+        losses = read_table(path, "training_metrics", ["loss_weighted"])[0].column(0).to_pylist()
+        rows.append(("training loss", name, f"{losses[0]:.4f} → {losses[-1]:.4f} ({len(losses)} updates)"))
+    for name, (base, trained) in evaluations.items():
+        before, after = (read_table(path, "evaluation")[0].to_pylist() for path in (base, trained))
+        windows = len({row["data_id"] for row in before})
+        works = len({row["document_id"] for row in before})
+        value = f"{perplexity(before):.3f} → {perplexity(after):.3f} ({windows} windows of {works} works)"
+        rows.append(("held-out perplexity", name, value))
+    return rows
+
+
+def format_rows(rows: Sequence[tuple[str, ...]]) -> str:
+    """Rows as text in aligned columns."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    return "\n".join(
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
+        for row in rows
+    )
+
+
+def _by_category(counts: Counter) -> str:
+    parts = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+    return f"{counts.total()} ({parts})"

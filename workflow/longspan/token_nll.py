@@ -1,0 +1,224 @@
+"""The negative log-likelihood of each token, without ever holding positions times vocabulary.
+
+Shape suffixes: N positions (any leading shape, flattened), D hidden size, V vocabulary, C positions of a
+chunk.
+"""
+
+import functools
+import importlib.metadata
+import importlib.util
+from types import ModuleType
+
+import torch
+from torch.autograd.function import once_differentiable
+
+IGNORED_TARGET = -100
+# Logits of one chunk: large enough that reading the weight matrix is hidden behind the product.
+CHUNK_LOGITS = {"cuda": 2**27, "cpu": 2**23}
+
+
+def token_nll(
+    hidden: torch.Tensor,
+    weight: torch.Tensor,
+    target: torch.Tensor,
+    *,
+    bias: torch.Tensor | None = None,
+    logit_scale: float = 1.0,
+    softcap: float | None = None,
+) -> torch.Tensor:
+    """Return each target's NLL under the output layer, differentiable in hidden, weight and bias.
+
+    The naive form, with ``cap(z) = softcap * tanh(z / softcap)`` or none::
+
+        logits = cap(logit_scale * (hidden @ weight.T + bias)).float()
+        nll = cross_entropy(logits, target, reduction="none", ignore_index=-100)
+
+    It works through chunks of positions and computes their logits again in the backward pass. On CUDA a
+    training step uses liger-kernel's fused loss where that is installed (0.8.2 or later) and no
+    ``logit_scale`` is set.
+
+    Args:
+        hidden: [..., D] float, the decoder's last hidden states.
+        weight: [V, D] float, the output layer's weight.
+        target: [...] int64, the token that each position predicts; -100 has NLL 0 and no gradient.
+        bias: [V] float or None.
+        logit_scale: factor on the logits (Cohere, Granite).
+        softcap: bound of the logits (Gemma 2), or None.
+
+    Returns:
+        [...] NLL in nats, float32 (float64 for a float64 weight).
+
+    Raises:
+        ValueError: shapes that do not fit together.
+    """
+    if hidden.shape[:-1] != target.shape or weight.ndim != 2 or weight.shape[1] != hidden.shape[-1]:
+        raise ValueError(
+            f"hidden {list(hidden.shape)}, weight {list(weight.shape)} and target {list(target.shape)} do "
+            "not fit: they must be [..., D], [V, D] and [...]"
+        )
+    device = hidden.device.type
+    if torch.is_autocast_enabled(device):
+        weight = weight.to(torch.get_autocast_dtype(device))
+    hidden_ND = hidden.reshape(-1, hidden.shape[-1]).to(weight.dtype)
+    bias = None if bias is None else bias.to(weight.dtype)
+    target_N = target.reshape(-1)
+    with torch.autocast(device, enabled=False):
+        if _liger_can(hidden_ND, weight, bias, logit_scale):
+            nll_N = _liger_loss()(
+                hidden_ND,
+                weight,
+                target_N,
+                bias=bias,
+                ignore_index=IGNORED_TARGET,
+                reduction="none",
+                softcap=softcap,
+                accum_dtype=torch.float32,
+            )
+        else:
+            nll_N = _ChunkedNLL.apply(hidden_ND, weight, bias, target_N, float(logit_scale), softcap)
+    return nll_N.view(target.shape)
+
+
+class _ChunkedNLL(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, hidden_ND, weight_VD, bias_V, target_N, logit_scale, softcap):
+        ignored_N = target_N == IGNORED_TARGET
+        column_N1 = target_N.masked_fill(ignored_N, 0).unsqueeze(1)
+        log_sum_N = hidden_ND.new_empty(len(target_N), dtype=_exact(weight_VD.dtype))
+        nll_N = torch.empty_like(log_sum_N)
+        for chunk in _chunks(hidden_ND, weight_VD):
+            logits_CV = _logits(hidden_ND[chunk], weight_VD, bias_V, logit_scale, softcap)
+            log_sum_N[chunk] = _log_sum_exp(logits_CV)
+            nll_N[chunk] = log_sum_N[chunk] - logits_CV.gather(1, column_N1[chunk]).squeeze(1)
+        nll_N.masked_fill_(ignored_N, 0.0)
+        ctx.save_for_backward(hidden_ND, weight_VD, bias_V, column_N1, ignored_N, log_sum_N)
+        ctx.logit_scale, ctx.softcap = logit_scale, softcap
+        return nll_N
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_N):
+        hidden_ND, weight_VD, bias_V, column_N1, ignored_N, log_sum_N = ctx.saved_tensors
+        wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
+        exact = log_sum_N.dtype
+        grad_N = (grad_N.to(exact) * ctx.logit_scale).masked_fill_(ignored_N, 0.0)
+        grad_hidden_ND = torch.empty_like(hidden_ND) if wants_hidden else None
+        grad_weight_VD = torch.zeros_like(weight_VD, dtype=exact) if wants_weight else None
+        grad_bias_V = torch.zeros_like(bias_V, dtype=exact) if wants_bias else None
+        for chunk in _chunks(hidden_ND, weight_VD):
+            logits_CV = _logits(hidden_ND[chunk], weight_VD, bias_V, ctx.logit_scale, ctx.softcap)
+            grad_CV = _logit_gradient(
+                logits_CV, log_sum_N[chunk], column_N1[chunk], grad_N[chunk], ctx.softcap, weight_VD.dtype
+            )
+            del logits_CV
+            if wants_bias:
+                grad_bias_V += grad_CV.sum(0, dtype=exact)
+            if wants_hidden:
+                torch.mm(grad_CV, weight_VD, out=grad_hidden_ND[chunk])
+            if wants_weight:
+                _add_product(grad_weight_VD, grad_CV.t(), hidden_ND[chunk])
+        if wants_weight:
+            grad_weight_VD = grad_weight_VD.to(weight_VD.dtype)
+        if wants_bias:
+            grad_bias_V = grad_bias_V.to(bias_V.dtype)
+        return grad_hidden_ND, grad_weight_VD, grad_bias_V, None, None, None
+
+
+def _chunks(hidden_ND: torch.Tensor, weight_VD: torch.Tensor) -> list[slice]:
+    logits = CHUNK_LOGITS["cpu" if hidden_ND.device.type == "cpu" else "cuda"]
+    positions = max(1, logits // weight_VD.shape[0])
+    return [slice(start, start + positions) for start in range(0, len(hidden_ND), positions)]
+
+
+def _logits(hidden_CD, weight_VD, bias_V, logit_scale, softcap) -> torch.Tensor:
+    """Return a chunk's logits [C, V] in float32 (float64 for float64)."""
+    if _accumulates_in_float32(hidden_CD):
+        # Not rounded to bfloat16 on the way out of the product: that alone moves an NLL by up to 0.06 nats.
+        logits_CV = torch.mm(hidden_CD, weight_VD.t(), out_dtype=torch.float32)
+    else:
+        logits_CV = torch.mm(hidden_CD, weight_VD.t()).to(_exact(weight_VD.dtype))
+    if bias_V is not None:
+        logits_CV += bias_V
+    if logit_scale != 1.0:
+        logits_CV *= logit_scale
+    if softcap is not None:
+        logits_CV.div_(softcap).tanh_().mul_(softcap)
+    return logits_CV
+
+
+def _log_sum_exp(logits_CV: torch.Tensor) -> torch.Tensor:
+    kernels = _kernels(logits_CV)
+    return torch.logsumexp(logits_CV, dim=1) if kernels is None else kernels.log_sum_exp(logits_CV)
+
+
+def _logit_gradient(logits_CV, log_sum_C, column_C1, grad_C, softcap, dtype) -> torch.Tensor:
+    """Return the gradient [C, V] of logits before their softcap; on the way it may overwrite them."""
+    kernels = _kernels(logits_CV)
+    if kernels is not None:
+        return kernels.logit_gradient(logits_CV, log_sum_C, column_C1.squeeze(1), grad_C, softcap, dtype)
+    slope_CV = None if softcap is None else 1 - (logits_CV / softcap).square_()
+    grad_CV = logits_CV.sub_(log_sum_C[:, None]).exp_()
+    grad_CV.scatter_add_(1, column_C1, torch.full_like(grad_CV[:, :1], -1.0))
+    grad_CV.mul_(grad_C[:, None])
+    if slope_CV is not None:
+        grad_CV.mul_(slope_CV)
+    return grad_CV.to(dtype)
+
+
+def _add_product(sum_VD: torch.Tensor, left_VC: torch.Tensor, right_CD: torch.Tensor) -> None:
+    if _accumulates_in_float32(right_CD):
+        torch.addmm(sum_VD, left_VC, right_CD, out_dtype=torch.float32, out=sum_VD)
+    elif right_CD.dtype == sum_VD.dtype:
+        sum_VD.addmm_(left_VC, right_CD)
+    else:
+        sum_VD += torch.mm(left_VC, right_CD).to(sum_VD.dtype)
+
+
+def _accumulates_in_float32(matrix: torch.Tensor) -> bool:
+    return matrix.device.type == "cuda" and matrix.dtype in (torch.bfloat16, torch.float16)
+
+
+def _kernels(logits_CV: torch.Tensor) -> ModuleType | None:
+    """Return the kernels that read logits once, where they run; plain PyTorch passes over them five times."""
+    if logits_CV.device.type != "cuda" or logits_CV.dtype != torch.float32 or not _has_triton():
+        return None
+    from longspan import logit_kernels
+
+    return logit_kernels
+
+
+@functools.cache
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
+
+
+def _exact(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
+
+
+def _liger_can(hidden_ND, weight_VD, bias_V, logit_scale: float) -> bool:
+    """Whether liger-kernel computes this case, and is worth it (only a training step gains from it)."""
+    return (
+        hidden_ND.device.type == "cuda"
+        and logit_scale == 1.0
+        and weight_VD.dtype != torch.float64
+        and torch.is_grad_enabled()
+        and any(t is not None and t.requires_grad for t in (hidden_ND, weight_VD, bias_V))
+        and _liger_loss() is not None
+    )
+
+
+@functools.cache
+def _liger_loss():
+    """Return liger's fused loss, or None where it is missing or too old.
+
+    Before 0.8.2 its gradients under reduction="none" are wrong without a word.
+    """
+    if importlib.util.find_spec("liger_kernel") is None:
+        return None
+    version = importlib.metadata.version("liger-kernel").split(".")
+    if tuple(int(part) for part in version[:2]) < (0, 8) or version[:3] in (["0", "8", "0"], ["0", "8", "1"]):
+        return None
+    from liger_kernel.transformers.functional import liger_fused_linear_cross_entropy
+
+    return liger_fused_linear_cross_entropy

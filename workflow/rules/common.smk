@@ -1,0 +1,33 @@
+"""Settings, paths and the environment that the rules share."""
+
+import os
+import sys
+from pathlib import Path
+
+WORKFLOW = Path(workflow.basedir, "workflow")
+sys.path.insert(0, str(WORKFLOW))
+
+from longspan_workflow.code_digests import code_digest, stage_version
+from longspan_workflow.environment import prepare_environment
+from longspan_workflow.layout import Layout, as_json
+from longspan_workflow.settings import SettingsError, load_settings
+
+try:
+    layout = Layout(load_settings(config))
+except SettingsError as error:
+    raise WorkflowError(f"Fault in the settings: {error}") from None
+
+prepare_environment(WORKFLOW)
+
+
+wildcard_constraints:
+    model=layout.names("models"),
+    tokenizer=layout.names("models"),
+    corpus=layout.names("corpora"),
+    windowing=layout.names("windowings"),
+    scorer=layout.names("scorers"),
+    selection=layout.names("selections"),
+    run=layout.names("runs"),
+    loss=layout.names("losses"),
+    seed=r"\d+",
+    shard=r"\d{5}|held_out",

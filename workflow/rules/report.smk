@@ -1,0 +1,105 @@
+"""
+Summary, figures and the HTML report.
+
+REQUIRED INPUTS: everything above
+OUTPUTS: results/settings.yaml, results/summary.txt, results/summary.tsv
+    results/figures/*.svg, results/report.html
+"""
+
+
+localrules:
+    record_settings,
+    report,
+
+
+rule record_settings:
+    output:
+        layout.settings_record,
+    log:
+        layout.log("record_settings"),
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        settings=as_json(layout.settings),
+        code=code_digest("record_settings"),
+    shell:
+        """
+        python "$SCRIPTS"/record_settings.py --settings {params.settings:q} --record {output:q} \
+            2>&1 | tee {log:q}
+        """
+
+
+rule summarize_results:
+    input:
+        layout.summary_inputs(),
+    output:
+        text=layout.summary,
+        table=report(
+            layout.summary_table, category="Summary", caption="../report/summary.rst"
+        ),
+    log:
+        layout.log("summarize_results"),
+    benchmark:
+        layout.benchmark("summarize_results")
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=as_json(layout.summary_settings()),
+        code=code_digest("summarize_results"),
+    shell:
+        """
+        python "$SCRIPTS"/summarize_results.py --settings {params.settings:q} \
+            --text {output.text:q} --table {output.table:q} 2>&1 | tee {log:q}
+        """
+
+
+rule draw_figures:
+    input:
+        layout.figure_inputs(),
+    output:
+        [
+            report(path, category="Figures", caption=f"../report/{name}.rst")
+            for name, path in layout.figure_paths().items()
+        ],
+    log:
+        layout.log("draw_figures"),
+    benchmark:
+        layout.benchmark("draw_figures")
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        settings=as_json(layout.figure_settings()),
+        folder=lambda wildcards, output: str(Path(output[0]).parent),
+        code=code_digest("draw_figures"),
+    shell:
+        """
+        python "$SCRIPTS"/draw_figures.py --settings {params.settings:q} --folder {params.folder:q} \
+            2>&1 | tee {log:q}
+        """
+
+
+rule report:
+    input:
+        settings=layout.settings_record,
+        table=layout.summary_table,
+        figures=list(layout.figure_paths().values()),
+    output:
+        layout.report,
+    log:
+        layout.log("report"),
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        snakefile=lambda wildcards: os.path.relpath(workflow.main_snakefile),
+    shell:
+        # The report is Snakemake's own. It reads what the jobs recorded, under the lock that this run holds.
+        """
+        python -m snakemake --snakefile {params.snakefile:q} --configfile {input.settings:q} \
+            --nolock --report {output:q} {input.table:q} {input.figures:q} 2>&1 | tee {log:q}
+        """

@@ -1,0 +1,87 @@
+"""
+Trainings under a weighted loss, and held-out evaluations of base and trained models.
+
+REQUIRED INPUTS: results/models/{model}/, results/windows/{windowing}/{shard}.parquet
+    results/selections/{selection}.parquet, results/scores/{windowing}/{scorer}/index.parquet
+OUTPUTS: results/runs/{run}/{loss}/seed{seed}/model/, metrics.parquet, settings.json
+    results/evaluations/{run}/base.parquet
+    results/evaluations/{run}/{loss}/seed{seed}.parquet
+"""
+
+
+rule train:
+    input:
+        unpack(layout.run_scores),
+        model=layout.run_model,
+        tokens=lambda wildcards: layout.all_tokens(layout.run_windowing(wildcards)),
+        windows=lambda wildcards: layout.all_windows(layout.run_windowing(wildcards)),
+        selection=layout.run_selection,
+    output:
+        # A training whose settings and data turn out to be the same is kept; its checkpoints are undeclared.
+        model=update(f"{layout.run}/model/longspan.json"),
+        metrics=update(f"{layout.run}/metrics.parquet"),
+        settings=update(f"{layout.run}/settings.json"),
+    log:
+        layout.log("train", "run", "loss", "seed"),
+    benchmark:
+        layout.benchmark("train", "run", "loss", "seed")
+    conda:
+        "../../envs/gpu.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=6000,
+        runtime=1440,
+    params:
+        settings=as_json(layout.run_settings),
+        tokens=lambda wildcards, input: str(Path(input.tokens[0]).parent),
+        windows=lambda wildcards, input: str(Path(input.windows[0]).parent),
+        selection=lambda wildcards, input: (
+            ["--selection", *input.selection] if input.selection else []
+        ),
+        index=lambda wildcards, input: ["--index", *input.index] if input.index else [],
+        shards=lambda wildcards: layout.shard_count(layout.run_windowing(wildcards)),
+        folder=lambda wildcards, output: str(Path(output.settings).parent),
+        version=stage_version("training"),
+    shell:
+        """
+        python "$SCRIPTS"/train.py --settings {params.settings:q} --model {input.model:q} \
+            --tokens {params.tokens:q} --windows {params.windows:q} --shards {params.shards} \
+            {params.selection:q} {params.index:q} --run {params.folder:q} --threads {threads} \
+            2>&1 | tee {log:q}
+        """
+
+
+rule evaluate:
+    input:
+        model=layout.evaluated_model,
+        tokens=lambda wildcards: layout.tokens_of(
+            layout.run_windowing(wildcards), "held_out"
+        ),
+        windows=lambda wildcards: layout.windows.format(
+            windowing=layout.run_windowing(wildcards), shard="held_out"
+        ),
+    output:
+        layout.evaluation,
+    log:
+        layout.log("evaluate", "run", "trained"),
+    benchmark:
+        layout.benchmark("evaluate", "run", "trained")
+    wildcard_constraints:
+        trained=r"base|[^/]+/seed\d+",
+    conda:
+        "../../envs/gpu.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=6000,
+        runtime=120,
+    params:
+        settings=as_json(layout.evaluation_settings),
+        code=code_digest("evaluate"),
+    shell:
+        """
+        python "$SCRIPTS"/evaluate.py --settings {params.settings:q} --model {input.model:q} \
+            --tokens {input.tokens:q} --windows {input.windows:q} --evaluation {output:q} \
+            --threads {threads} 2>&1 | tee {log:q}
+        """

@@ -1,0 +1,138 @@
+"""
+Scores of frozen models, a shard a job and a device a job, and their collection.
+
+A score job keeps what its output file holds under the same settings, and adds what is missing.
+
+REQUIRED INPUTS: results/models/{model}/, results/tokens/{corpus}/{tokenizer}/{shard}.parquet
+    results/windows/{windowing}/{shard}.parquet
+OUTPUTS: results/scores/{windowing}/{scorer}/{shard}.parquet
+    results/scores/{windowing}/{scorer}/index.parquet
+    results/frozen_weights.done
+"""
+
+
+rule score_short:
+    input:
+        model=layout.scorer_model,
+        tokens=layout.window_tokens,
+        windows=layout.windows,
+        selections=layout.limiting_selections,
+    output:
+        update(layout.scores),
+    log:
+        layout.log("score_short", "windowing", "scorer", "shard"),
+    benchmark:
+        layout.benchmark("score_short", "windowing", "scorer", "shard")
+    wildcard_constraints:
+        scorer=layout.names("scorers", kind="short_nll"),
+        shard=r"\d{5}",
+    conda:
+        "../../envs/gpu.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=6000,
+        runtime=240,
+    params:
+        settings=as_json(layout.scorer_settings),
+        selections=lambda wildcards, input: (
+            ["--selections", *input.selections] if input.selections else []
+        ),
+        version=stage_version("short_scores"),
+    shell:
+        """
+        python "$SCRIPTS"/score_short.py --settings {params.settings:q} --model {input.model:q} \
+            --tokens {input.tokens:q} --windows {input.windows:q} {params.selections:q} \
+            --scores {output:q} --threads {threads} 2>&1 | tee {log:q}
+        """
+
+
+rule score_attention:
+    input:
+        model=layout.scorer_model,
+        tokens=layout.window_tokens,
+        windows=layout.windows,
+    output:
+        update(layout.scores),
+    log:
+        layout.log("score_attention", "windowing", "scorer", "shard"),
+    benchmark:
+        layout.benchmark("score_attention", "windowing", "scorer", "shard")
+    wildcard_constraints:
+        scorer=layout.names("scorers", kind="attention"),
+        shard=r"\d{5}",
+    conda:
+        "../../envs/gpu.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=6000,
+        runtime=240,
+    params:
+        settings=as_json(layout.scorer_settings),
+        version=stage_version("attention_stats"),
+    shell:
+        """
+        python "$SCRIPTS"/score_attention.py --settings {params.settings:q} --model {input.model:q} \
+            --tokens {input.tokens:q} --windows {input.windows:q} \
+            --scores {output:q} --threads {threads} 2>&1 | tee {log:q}
+        """
+
+
+rule collect_weights:
+    input:
+        windows=lambda wildcards: layout.all_windows(wildcards.windowing),
+        scores=lambda wildcards: layout.all_scores(
+            wildcards.windowing, wildcards.scorer
+        ),
+        selections=layout.limiting_selections,
+    output:
+        layout.score_index,
+    log:
+        layout.log("collect_weights", "windowing", "scorer"),
+    benchmark:
+        layout.benchmark("collect_weights", "windowing", "scorer")
+    wildcard_constraints:
+        scorer=layout.names("scorers", kind="short_nll"),
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        windows=lambda wildcards, input: str(Path(input.windows[0]).parent),
+        scores=lambda wildcards, input: str(Path(input.scores[0]).parent),
+        selections=lambda wildcards, input: (
+            ["--selections", *input.selections] if input.selections else []
+        ),
+        shards=lambda wildcards: layout.shard_count(wildcards.windowing),
+        code=code_digest("collect_weights"),
+    shell:
+        """
+        python "$SCRIPTS"/collect_weights.py --windows {params.windows:q} \
+            --scores {params.scores:q} --shards {params.shards} {params.selections:q} \
+            --index {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule record_frozen_weights:
+    input:
+        layout.score_indexes(),
+    output:
+        layout.frozen_weights,
+    log:
+        layout.log("record_frozen_weights"),
+    benchmark:
+        layout.benchmark("record_frozen_weights")
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=code_digest("record_frozen_weights"),
+    shell:
+        """
+        python "$SCRIPTS"/record_frozen_weights.py --indexes {input:q} --done {output:q} \
+            2>&1 | tee {log:q}
+        """

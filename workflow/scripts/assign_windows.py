@@ -1,0 +1,73 @@
+"""Cut a shard's documents into windows with ids, and sample them.
+
+    python workflow/scripts/assign_windows.py --settings '{"window_tokens": 2048, "policy": "both_ends", …}' \
+        --tokens results/tokens/books/llama/00000.parquet --model results/models/llama/longspan.json \
+        --id-prefix books-00000 --windows results/windows/books-2k/00000.parquet
+"""
+
+from longspan.artifacts import RowReader, read_table, require_same, write_table
+from longspan.command_line import parser_for, run_script
+from longspan.model_folders import read_manifest
+from longspan.window_assignment import Windowing, sample_windows, windows_of
+from longspan_workflow.code_digests import code_digest
+
+
+def main(argv=None):
+    """Write one row a window."""
+    parser = parser_for(__doc__)
+    parser.add_argument("--documents", required=True, help="table of documents, for their categories")
+    parser.add_argument("--tokens", required=True, help="table of tokens")
+    parser.add_argument("--model", required=True, help="manifest of the model with the tokenizer")
+    parser.add_argument("--id-prefix", required=True, help="corpus and shard, in front of the ids' numbers")
+    parser.add_argument("--windows", required=True, help="table of windows to write")
+    arguments = parser.parse_args(argv)
+    settings = dict(arguments.settings)
+
+    documents, documents_manifest = read_table(arguments.documents, "documents", ["document_id", "category"])
+    tokens = RowReader(arguments.tokens, "tokens", ["document_id", "char_deltas", "split_positions"])
+    require_same(
+        "documents file",
+        documents_manifest.data_digest,
+        tokens.manifest.inputs["documents"],
+        where=arguments.tokens,
+        rule="tokenize_documents",
+    )
+    tokenizer = read_manifest(arguments.model)["tokenizer"]
+    add_bos = settings.pop("add_bos")
+    add_bos = tokenizer["adds_bos"] if add_bos == "auto" else add_bos
+    if add_bos and tokenizer["bos_token_id"] is None:
+        raise ValueError(f"add_bos is set, but the tokenizer of {arguments.model} has no BOS token")
+    settings["bos_token_id"] = tokenizer["bos_token_id"] if add_bos else None
+    sampling, seed = settings["sampling"], settings["seed"]
+    geometry = {key: value for key, value in settings.items() if key not in ("corpus", "sampling", "seed")}
+
+    def rows():
+        for row, category in enumerate(documents.column("category").to_pylist()):
+            values = tokens[row]
+            yield {
+                "document_id": values["document_id"].as_py(),
+                "category": category,
+                "char_deltas": values["char_deltas"].values.to_numpy(),
+                "split_positions": values["split_positions"].values.to_numpy(),
+            }
+
+    all_windows = list(windows_of(rows(), Windowing(**geometry), arguments.id_prefix))
+    windows = sample_windows(all_windows, seed, **sampling)
+    write_table(
+        arguments.windows,
+        "windows",
+        windows,
+        settings=settings,
+        inputs={"tokens": tokens.manifest.data_digest, "documents": documents_manifest.data_digest},
+        tokenizer=tokens.manifest.tokenizer,
+        code_digest=code_digest("assign_windows"),
+    )
+    without = len(documents) - len({window["document_id"] for window in all_windows})
+    print(
+        f"{arguments.windows}: {len(windows)} of {len(all_windows)} windows; {without} of {len(documents)} "
+        f"documents are shorter than a window of {settings['window_tokens']} tokens and give none"
+    )
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,46 @@
+"""Check that a store's scores are complete, and index them.
+
+    python workflow/scripts/collect_weights.py --windows results/windows/books-2k --shards 2 \
+        --scores results/scores/books-2k/short --index results/scores/books-2k/short/index.parquet
+"""
+
+from pathlib import Path
+
+from longspan.artifacts import open_table, write_table
+from longspan.command_line import parser_for, run_script
+from longspan.score_index import build_index
+from longspan.window_store import kept_ids
+from longspan_workflow.code_digests import code_digest
+from longspan_workflow.layout import shard_files
+
+
+def main(argv=None):
+    """Write the index, or say what is missing, doubled or foreign."""
+    parser = parser_for(__doc__, settings=False)
+    parser.add_argument("--windows", type=Path, required=True, help="folder of tables of windows")
+    parser.add_argument("--scores", type=Path, required=True, help="folder of tables of scores")
+    parser.add_argument("--shards", type=int, required=True, help="number of shards")
+    parser.add_argument(
+        "--selections", nargs="*", default=[], help="only what one of these keeps must be there"
+    )
+    parser.add_argument("--index", required=True, help="index to write")
+    arguments = parser.parse_args(argv)
+
+    scores = shard_files(arguments.scores, arguments.shards)
+    wanted = kept_ids(arguments.selections) if arguments.selections else None
+    rows, digests = build_index(shard_files(arguments.windows, arguments.shards), scores, wanted)
+    _, manifest = open_table(next(iter(scores.values())), "nll_scores")
+    write_table(
+        arguments.index,
+        "score_index",
+        rows,
+        settings=manifest.settings,
+        inputs=digests,
+        tokenizer=manifest.tokenizer,
+        code_digest=code_digest("collect_weights"),
+    )
+    print(f"{arguments.index}: {len(rows)} windows in {len(scores)} shards, each once")
+
+
+if __name__ == "__main__":
+    run_script(main)

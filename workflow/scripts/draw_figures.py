@@ -1,0 +1,27 @@
+"""Draw the report's figures.
+
+    python workflow/scripts/draw_figures.py --settings '{"selections": {"best": "…"}, "trainings": {…}, …}' \
+        --folder results/figures
+"""
+
+from pathlib import Path
+
+from longspan.command_line import parser_for, run_script
+from longspan.figures import draw_evaluations, draw_selections, draw_trainings
+
+
+def main(argv=None):
+    """Draw selections, training losses and held-out perplexity; the settings name the tables to read."""
+    parser = parser_for(__doc__)
+    parser.add_argument("--folder", type=Path, required=True, help="folder of the figures")
+    arguments = parser.parse_args(argv)
+    settings = arguments.settings
+
+    if settings["selections"]:
+        draw_selections(settings["selections"], arguments.folder / "selections.svg")
+    draw_trainings(settings["trainings"], arguments.folder / "trainings.svg")
+    draw_evaluations(settings["evaluations"], arguments.folder / "evaluations.svg")
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,40 @@
+"""Say which documents go into which shard of a corpus; shards that are planned keep what they have.
+
+    python workflow/scripts/plan_shards.py --settings '{"sources": […], "shards": 2}' \
+        --plan-folder results/corpora/books/plan
+"""
+
+import glob
+from pathlib import Path
+
+from longspan.command_line import parser_for, run_script
+from longspan.documents import list_items
+from longspan.shard_plans import assign_items, read_plan, split_held_out, write_plan
+from longspan_workflow.layout import HELD_OUT, shard_names
+
+
+def main(argv=None):
+    """Plan a corpus, one file a shard."""
+    parser = parser_for(__doc__)
+    parser.add_argument("--plan-folder", type=Path, required=True, help="where the plans are, and go")
+    arguments = parser.parse_args(argv)
+
+    training, held_out = [], []
+    for source in arguments.settings["sources"]:
+        files = [
+            Path(path) for pattern in source["paths"] for path in sorted(glob.glob(pattern)) or [pattern]
+        ]
+        kept, held = split_held_out(list_items(source, files), source["hold_out"])
+        training += kept
+        held_out += held
+
+    paths = {path.stem: path for path in arguments.plan_folder.glob("*.json")}
+    previous = {shard: read_plan(path) for shard, path in paths.items() if shard != HELD_OUT}
+    plan = assign_items(training, shard_names(arguments.settings["shards"]), previous)
+    for shard, items in {**plan, HELD_OUT: sorted(held_out, key=lambda item: item.place)}.items():
+        write_plan(arguments.plan_folder / f"{shard}.json", items)
+        print(f"shard {shard}: {len(items)} pieces, {sum(item.size_bytes for item in items):,} bytes")
+
+
+if __name__ == "__main__":
+    run_script(main)

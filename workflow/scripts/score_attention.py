@@ -1,0 +1,69 @@
+"""Measure the attention statistics of a shard's windows in a model's first layer (LongAttn).
+
+    python workflow/scripts/score_attention.py --settings '{"dtype": "float32", "rope_theta": null, …}' \
+        --model results/models/llama/longspan.json --tokens results/tokens/books/llama/00000.parquet \
+        --windows results/windows/books-2k/00000.parquet --scores results/scores/books-2k/layer0/00000.parquet
+
+A killed job goes on at the next window that has no score; windows that have one are left alone.
+"""
+
+from pathlib import Path
+
+from longspan.command_line import parser_for, run_script
+from longspan.model_folders import read_manifest
+from longspan.models import pick_device
+from longspan.score_store import ScoreWriter
+from longspan.window_store import WindowStore
+from longspan_workflow.code_digests import code_digest, stage_version
+
+
+def main(argv=None):
+    """Add the missing scores of a shard."""
+    parser = parser_for(__doc__)
+    parser.add_argument("--model", type=Path, required=True, help="manifest of the scoring model")
+    parser.add_argument("--tokens", required=True, help="table of tokens")
+    parser.add_argument("--windows", required=True, help="table of windows")
+    parser.add_argument("--scores", type=Path, required=True, help="table of scores to write")
+    parser.add_argument("--threads", type=int, help="CPU threads")
+    arguments = parser.parse_args(argv)
+    settings = arguments.settings
+
+    model_manifest = read_manifest(arguments.model)
+    windows = WindowStore({arguments.scores.stem: (arguments.tokens, arguments.windows)})
+    windows.require_tokenizer(model_manifest["tokenizer"]["identity"], arguments.model)
+
+    def load_scorer():
+        import torch
+
+        from longspan.first_layer import load_first_layer, window_statistics
+
+        if arguments.threads:
+            torch.set_num_threads(arguments.threads)
+        device = pick_device()
+        forward = {key: settings[key] for key in ("dtype", "rope_theta")}
+        first_layer = load_first_layer(arguments.model.parent, **forward, device=device)
+
+        def score(data_id, input_ids_T):
+            ids_1T = torch.from_numpy(input_ids_T)[None].to(device)
+            statistics = window_statistics(first_layer, ids_1T, window_ids=[data_id])
+            names = ("strength", "variance_block", "variance_matrix")
+            return {name: value_1.item() for name, value_1 in zip(names, statistics, strict=True)}
+
+        return score
+
+    with ScoreWriter(
+        arguments.scores,
+        "attention_scores",
+        settings=settings | {"windows": windows.geometry},
+        inputs={"tokens": windows.tokens_digests[arguments.scores.stem], "model": model_manifest["digest"]},
+        stage_version=stage_version("attention_stats"),
+        tokenizer=windows.tokenizer,
+        code_digest=code_digest("score_attention"),
+    ) as writer:
+        writer.add_missing(windows, windows.data_ids, load_scorer)
+        count = writer.finish(windows.data_ids)
+    print(f"{arguments.scores}: {count} of {len(windows.data_ids)} windows have scores")
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,82 @@
+"""Score a shard's windows with a frozen model of short context (and, by setting, of the whole window).
+
+    python workflow/scripts/score_short.py --settings '{"base_length": 512, "base_stride": 384, …}' \
+        --model results/models/llama/longspan.json --tokens results/tokens/books/llama/00000.parquet \
+        --windows results/windows/books-2k/00000.parquet --scores results/scores/books-2k/short/00000.parquet
+
+A killed job goes on at the next window that has no score; windows that have one are left alone.
+"""
+
+from pathlib import Path
+
+from longspan.command_line import parser_for, run_script
+from longspan.model_folders import read_manifest
+from longspan.models import load_model, pick_device
+from longspan.score_store import ScoreWriter
+from longspan.window_store import WindowStore, kept_ids
+from longspan_workflow.code_digests import code_digest, stage_version
+
+
+def main(argv=None):
+    """Add the missing scores of a shard."""
+    parser = parser_for(__doc__)
+    parser.add_argument("--model", type=Path, required=True, help="manifest of the scoring model")
+    parser.add_argument("--tokens", required=True, help="table of tokens")
+    parser.add_argument("--windows", required=True, help="table of windows")
+    parser.add_argument("--selections", nargs="*", default=[], help="score only what one of these keeps")
+    parser.add_argument("--scores", type=Path, required=True, help="table of scores to write")
+    parser.add_argument("--threads", type=int, help="CPU threads")
+    arguments = parser.parse_args(argv)
+    settings = arguments.settings
+
+    model_manifest = read_manifest(arguments.model)
+    windows = WindowStore({arguments.scores.stem: (arguments.tokens, arguments.windows)})
+    windows.require_tokenizer(model_manifest["tokenizer"]["identity"], arguments.model)
+
+    def load_scorer():
+        import torch
+
+        from longspan.short_scores import long_context_nll, short_context_nll
+
+        if arguments.threads:
+            torch.set_num_threads(arguments.threads)
+        forward = {key: settings[key] for key in ("dtype", "attention", "compile_layers", "rope_theta")}
+        model = load_model(arguments.model.parent, **forward, device=pick_device()).eval()
+
+        def score(data_id, input_ids_T):
+            ids_1T = torch.from_numpy(input_ids_T)[None]
+            short_context = {
+                key: settings[key] for key in ("base_length", "base_stride", "windows_per_batch")
+            }
+            bos_token_id = windows.geometry["bos_token_id"]
+            columns = {
+                "short_nll": short_context_nll(model, ids_1T, bos_token_id=bos_token_id, **short_context)
+            }
+            if settings["store_long"]:
+                columns["long_nll"] = long_context_nll(model, ids_1T)
+            for name, nll_1N in columns.items():
+                if not nll_1N.isfinite().all():
+                    raise ValueError(f"{name} of window {data_id} is not finite; try dtype float32")
+            return {name: nll_1N[0].half().cpu().numpy() for name, nll_1N in columns.items()}
+
+        return score
+
+    wanted = kept_ids(arguments.selections) if arguments.selections else windows.data_ids
+    with ScoreWriter(
+        arguments.scores,
+        "nll_scores",
+        settings=settings | {"windows": windows.geometry},
+        inputs={"tokens": windows.tokens_digests[arguments.scores.stem], "model": model_manifest["digest"]},
+        stage_version=stage_version("short_scores"),
+        tokenizer=windows.tokenizer,
+        without=frozenset() if settings["store_long"] else frozenset({"long_nll"}),
+        code_digest=code_digest("score_short"),
+    ) as writer:
+        in_shard = set(windows.data_ids)
+        writer.add_missing(windows, [data_id for data_id in wanted if data_id in in_shard], load_scorer)
+        count = writer.finish(windows.data_ids)
+    print(f"{arguments.scores}: {count} of {len(windows.data_ids)} windows have scores")
+
+
+if __name__ == "__main__":
+    run_script(main)
