@@ -108,6 +108,7 @@ class FirstLayer:
         try:
             self.model.base_model(input_ids=input_ids_BL, use_cache=False, **positions)
         except _Captured as captured:
+            captured.__traceback__ = None  # its frames would keep the intermediate results alive
             self._refuse_other_attention(captured, num_tokens)
             return captured.queries_keys
         finally:
