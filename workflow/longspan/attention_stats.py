@@ -79,6 +79,8 @@ def far_attention_sums(
         raise ValueError(f"min_distance_tokens must lie in [0, {num_tokens}), got {min_distance_tokens}")
     if scale is None:
         scale = head_dim**-0.5
+    if q_BHLD.is_cuda and q_BHLD.dtype in (torch.bfloat16, torch.float16):
+        return _gpu_sums(q_BHLD, k_BKLD, scale, softcap, min_distance_tokens)
     return _blocked_sums(q_BHLD, k_BKLD, scale, softcap, min_distance_tokens)
 
 
@@ -125,6 +127,19 @@ def attention_variance(
         raise ValueError(f"min_distance_tokens must lie in [0, {num_tokens - 1}), got {distance}")
     sum_p, sum_p2 = sum_p.double(), sum_p2.double()
     return (sum_p2 - sum_p.square() / entries) / (entries - 1)
+
+
+def _gpu_sums(
+    q_BHLD: torch.Tensor, k_BKLD: torch.Tensor, scale: float, softcap: float | None, distance: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    # imported here: a machine without a GPU need not have Triton
+    from longspan.kernels import far_attention_hopper
+
+    if softcap is None and far_attention_hopper.is_available(q_BHLD.shape[-1], q_BHLD.dtype, q_BHLD.device):
+        return far_attention_hopper.far_attention_sums(q_BHLD, k_BKLD, scale, distance)
+    from longspan.kernels import far_attention_triton
+
+    return far_attention_triton.far_attention_sums(q_BHLD, k_BKLD, scale, softcap, distance)
 
 
 def _blocked_sums(

@@ -1,11 +1,11 @@
 """Weighted training of a causal LM with Hugging Face's Trainer, and what is logged of it."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
 import numpy as np
-import safetensors.torch
 import torch
 from transformers import Trainer, TrainingArguments
 
@@ -14,7 +14,6 @@ from longspan.weighted_loss import WeightedLM
 
 # Raise by hand when a change moves the weights of a trained model (tests/golden).
 STAGE_VERSION = 1
-WEIGHTS_NAME = "weights.safetensors"
 
 
 def collate_windows(items: list[dict]) -> dict:
@@ -48,14 +47,6 @@ class _WeightedTrainer(Trainer):
             self._above_one += (weights_BN > 1).sum().item()
             self.tokens_seen += inputs["input_ids"].numel()
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
-
-    def _save(self, output_dir=None, state_dict=None):
-        # The tied weights of the inner model would stop Trainer's own way of saving a plain module.
-        Path(output_dir).mkdir(parents=True, exist_ok=True)
-        safetensors.torch.save_model(self.model, Path(output_dir, WEIGHTS_NAME))
-
-    def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
-        safetensors.torch.load_model(self.model, Path(resume_from_checkpoint, WEIGHTS_NAME))
 
     def log(self, logs, *args, **kwargs):
         if "loss" in logs and self._count:
@@ -102,9 +93,6 @@ def train(
     Raises:
         ValueError: a loss that is not finite.
     """
-    arguments = dict(arguments)
-    if arguments.pop("gradient_checkpointing"):
-        model.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     trainer = _WeightedTrainer(
         model=model,
         args=TrainingArguments(
@@ -118,6 +106,7 @@ def train(
             save_total_limit=1,
             remove_unused_columns=False,
             label_names=["labels"],
+            gradient_checkpointing_kwargs={"use_reentrant": False},
             report_to="none",
             **arguments,
         ),
@@ -128,7 +117,7 @@ def train(
     trainer.train(resume_from_checkpoint=last_whole_checkpoint(checkpoints))
     rows = [row for row in trainer.state.log_history if "loss" in row]
     for row in rows:
-        if not row["loss"] == row["loss"] or abs(row["loss"]) == float("inf"):
+        if not math.isfinite(row["loss"]):
             raise ValueError(f"the loss of update {row['step']} is {row['loss']}; lower the learning rate")
     return [
         {

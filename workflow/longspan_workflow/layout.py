@@ -114,6 +114,7 @@ class Layout:
         return {
             "dtype": block["dtype"],
             "attention": block["attention"],
+            "compile_layers": block["compile_layers"],
             "rope_theta": rope_theta or block["rope_theta"],
         }
 
@@ -213,8 +214,7 @@ class Layout:
         own = {key: scorer[key] for key in scorer.keys() - {"kind", "model", "rope_theta"}}
         forward = self._forward_settings(scorer["model"], scorer["rope_theta"])
         if scorer["kind"] == "attention":
-            # The statistics are computed from queries and keys, by no implementation of transformers.
-            del forward["attention"]
+            forward = {key: forward[key] for key in ("dtype", "rope_theta")}
         return own | forward
 
     def scorer_model(self, wildcards) -> str:

@@ -7,6 +7,9 @@ OUTPUTS: results/settings.yaml, results/summary.txt, results/summary.tsv
 """
 
 
+report: "../report/workflow.rst"
+
+
 localrules:
     record_settings,
     report,

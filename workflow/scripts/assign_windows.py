@@ -7,7 +7,7 @@
 
 from longspan.artifacts import RowReader, read_table, require_same, write_table
 from longspan.command_line import parser_for, run_script
-from longspan.models import read_manifest
+from longspan.model_folders import read_manifest
 from longspan.window_assignment import Windowing, sample_windows, windows_of
 from longspan_workflow.code_digests import code_digest
 

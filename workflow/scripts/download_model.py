@@ -7,7 +7,8 @@
 from pathlib import Path
 
 from longspan.command_line import parser_for, run_script
-from longspan.models import convert_gguf, empty_folder, fetch_hub_model, finish_model, link_folder
+from longspan.model_folders import empty_folder, finish_model
+from longspan.model_sources import convert_gguf, fetch_hub_model, link_folder
 from longspan.pypi_archives import fetch_archive
 
 

@@ -14,7 +14,8 @@ from tqdm import tqdm
 from longspan.artifacts import write_table
 from longspan.command_line import parser_for, run_script
 from longspan.evaluation import choose_windows, sums_by_position
-from longspan.models import load_model, pick_device, read_manifest
+from longspan.model_folders import read_manifest
+from longspan.models import load_model, pick_device
 from longspan.window_store import WindowStore
 from longspan_workflow.code_digests import code_digest
 
@@ -44,7 +45,7 @@ def main(argv=None):
         raise ValueError(
             "no held-out window: the works under hold_out are shorter than a window; hold out others"
         )
-    forward = {key: settings[key] for key in ("dtype", "attention", "rope_theta")}
+    forward = {key: settings[key] for key in ("dtype", "attention", "compile_layers", "rope_theta")}
     model = load_model(arguments.model.parent, **forward, device=pick_device()).eval()
     rows = []
     for data_id in tqdm(data_ids, desc="evaluate", unit="window"):

@@ -10,7 +10,8 @@ A killed job goes on at the next window that has no score; windows that have one
 from pathlib import Path
 
 from longspan.command_line import parser_for, run_script
-from longspan.models import pick_device, read_manifest
+from longspan.model_folders import read_manifest
+from longspan.models import pick_device
 from longspan.score_store import ScoreWriter
 from longspan.window_store import WindowStore
 from longspan_workflow.code_digests import code_digest, stage_version

@@ -10,7 +10,8 @@ A killed job goes on at the next window that has no score; windows that have one
 from pathlib import Path
 
 from longspan.command_line import parser_for, run_script
-from longspan.models import load_model, pick_device, read_manifest
+from longspan.model_folders import read_manifest
+from longspan.models import load_model, pick_device
 from longspan.score_store import ScoreWriter
 from longspan.window_store import WindowStore, kept_ids
 from longspan_workflow.code_digests import code_digest, stage_version
@@ -39,7 +40,7 @@ def main(argv=None):
 
         if arguments.threads:
             torch.set_num_threads(arguments.threads)
-        forward = {key: settings[key] for key in ("dtype", "attention", "rope_theta")}
+        forward = {key: settings[key] for key in ("dtype", "attention", "compile_layers", "rope_theta")}
         model = load_model(arguments.model.parent, **forward, device=pick_device()).eval()
 
         def score(data_id, input_ids_T):

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from longspan.artifacts import RowReader, TableWriter
 from longspan.command_line import parser_for, run_script
-from longspan.models import read_manifest
+from longspan.model_folders import read_manifest
 from longspan.tokenization import DocumentTokenizer
 from longspan_workflow.code_digests import code_digest
 

@@ -14,14 +14,8 @@ from pathlib import Path
 
 from longspan.artifacts import atomic_path, digest_of, write_table
 from longspan.command_line import parser_for, run_script
-from longspan.models import (
-    MANIFEST_NAME,
-    copy_tokenizer,
-    empty_folder,
-    finish_model,
-    load_model,
-    read_manifest,
-)
+from longspan.model_folders import MANIFEST_NAME, copy_tokenizer, empty_folder, finish_model, read_manifest
+from longspan.models import load_model
 from longspan.score_index import IndexedScores
 from longspan.training_windows import TrainingWindows
 from longspan.weighting import weighting_from_settings

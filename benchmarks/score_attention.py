@@ -1,0 +1,115 @@
+"""Score windows end to end with the first layer of an 8B model (random weights) on one GPU.
+
+    PYTHONPATH=workflow python benchmarks/score_attention.py
+
+Windows are read from a Parquet shard of token ids; embedding, norm, projections, RoPE and sums run in
+bfloat16. Prints the device, tokens a second and the peak memory for each window length.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from safetensors.torch import save_file
+from transformers import LlamaConfig
+
+from longspan.first_layer import SINGLE_NAME, load_first_layer, window_statistics
+from longspan.windows import strided
+
+# Llama-3.1-8B's shape
+CONFIG = LlamaConfig(
+    vocab_size=128256,
+    hidden_size=4096,
+    intermediate_size=14336,
+    num_hidden_layers=32,
+    num_attention_heads=32,
+    num_key_value_heads=8,
+    max_position_embeddings=131072,
+    rope_theta=500000.0,
+)
+
+
+def write_first_layer(folder):
+    """A checkpoint of random weights that holds what the first layer needs."""
+    CONFIG.architectures = ["LlamaForCausalLM"]
+    CONFIG.save_pretrained(folder)
+    hidden, head_dim = CONFIG.hidden_size, CONFIG.hidden_size // CONFIG.num_attention_heads
+    rows = {
+        "embed_tokens": CONFIG.vocab_size,
+        "layers.0.self_attn.q_proj": hidden,
+        "layers.0.self_attn.k_proj": CONFIG.num_key_value_heads * head_dim,
+        "layers.0.self_attn.v_proj": CONFIG.num_key_value_heads * head_dim,
+    }
+    tensors = {
+        f"model.{name}.weight": torch.randn(count, hidden, dtype=torch.bfloat16) * 0.02
+        for name, count in rows.items()
+    }
+    tensors["model.layers.0.input_layernorm.weight"] = torch.ones(hidden, dtype=torch.bfloat16)
+    save_file(tensors, folder / SINGLE_NAME)
+
+
+def write_shard(path, num_documents, document_tokens):
+    ids = np.random.default_rng(0).integers(0, CONFIG.vocab_size, (num_documents, document_tokens), np.int32)
+    column = pa.ListArray.from_arrays(np.arange(num_documents + 1) * document_tokens, ids.ravel())
+    pq.write_table(pa.table({"input_ids": column}), path, compression="zstd")
+
+
+def windows_of(path, window_tokens):
+    """Token ids of each window, int32 [window_tokens], document by document."""
+    for batch in pq.ParquetFile(path).iter_batches(batch_size=16, columns=["input_ids"]):
+        for row in batch["input_ids"]:
+            ids = row.values.to_numpy()
+            for start, stop in strided(len(ids), window_tokens, window_tokens):
+                yield ids[start:stop]
+
+
+def score(first_layer, path, window_tokens, windows_a_batch):
+    strengths, batch = [], []
+    for ids in windows_of(path, window_tokens):
+        batch.append(torch.from_numpy(ids.copy()))
+        if len(batch) == windows_a_batch:
+            input_ids = torch.stack(batch).pin_memory().to("cuda", non_blocking=True)
+            strengths.append(window_statistics(first_layer, input_ids)[0])
+            batch = []
+    return torch.cat(strengths).cpu()
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--window-tokens", type=int, nargs="+", default=[8192, 32768, 131072])
+    parser.add_argument("--million-tokens", type=int, default=16)
+    parser.add_argument("--tokens-a-batch", type=int, default=65536)
+    args = parser.parse_args(argv)
+
+    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}: first layer of an 8B, bfloat16")
+    print("| window | windows a batch | windows | million tokens/s | peak GB |")
+    print("|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        write_first_layer(Path(folder))
+        shard = Path(folder) / "shard.parquet"
+        write_shard(shard, args.million_tokens * 8, 131072)
+        first_layer = load_first_layer(folder, dtype="bfloat16", device="cuda")
+        for window_tokens in args.window_tokens:
+            windows_a_batch = max(1, args.tokens_a_batch // window_tokens)
+            window_statistics(
+                first_layer, torch.zeros(windows_a_batch, window_tokens, dtype=torch.int32, device="cuda")
+            )
+            torch.cuda.synchronize()
+            torch.cuda.reset_peak_memory_stats()
+            start = time.perf_counter()
+            strengths = score(first_layer, shard, window_tokens, windows_a_batch)
+            seconds = time.perf_counter() - start
+            print(
+                f"| {window_tokens} | {windows_a_batch} | {len(strengths)} "
+                f"| {len(strengths) * window_tokens / seconds / 1e6:.2f} "
+                f"| {torch.cuda.max_memory_allocated() / 1e9:.2f} |"
+            )
+
+
+if __name__ == "__main__":
+    main()

