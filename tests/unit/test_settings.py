@@ -58,6 +58,7 @@ def every_key():
                 "dtype": "bfloat16",
                 "attention": "eager",
                 "rope_theta": 1e6,
+                "compile_layers": True,
             },
             "models/hub": {
                 "source": {"kind": "hub", "repo": "o/n", "revision": "main"},

@@ -1,0 +1,98 @@
+"""A stored loss curve of the tiny model. Write it anew: ``python tests/golden/test_training.py``."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+
+from longspan.training import STAGE_VERSION, train
+from longspan.weighted_loss import WeightedLM
+from longspan.weighting import weighting_from_settings
+
+STORED = Path(__file__).with_name("training.json")
+COLUMNS = ("loss_weighted", "loss_unweighted", "weight_mean", "weight_std", "gradient_norm", "learning_rate")
+
+
+class Windows:
+    """Windows and short-context scores from formulas: no generator, so no version of one, is in them."""
+
+    data_ids = tuple(f"golden-00000_{number:07d}" for number in range(1, 7))
+
+    def __len__(self):
+        return len(self.data_ids)
+
+    def __getitem__(self, index):
+        return {
+            "sequence_ids": self.data_ids[index],
+            "input_ids": (np.arange(40) ** 2 * (index + 1) + index) % 61,
+            "short_nll": (4 + 3 * np.sin(1.3 * np.arange(39) + index)).astype(np.float32),
+        }
+
+
+def curve(folder):
+    """Ten updates of two windows each under Dense."""
+    torch.set_num_threads(1)
+    config = transformers.LlamaConfig(
+        vocab_size=61,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=64,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+    )
+    model = transformers.LlamaForCausalLM(config)
+    with torch.no_grad():
+        for k, parameter in enumerate(model.parameters()):
+            steps = torch.arange(parameter.numel(), dtype=torch.float64).view(parameter.shape)
+            if parameter.ndim > 1:
+                parameter.copy_(0.4 * torch.sin(1.7 * steps * (1 + k) + k))
+            else:
+                parameter.fill_(1.0)
+    arguments = {
+        "max_steps": 10,
+        "per_device_train_batch_size": 1,
+        "gradient_accumulation_steps": 2,
+        "learning_rate": 3e-3,
+        "lr_scheduler_type": "constant_with_warmup",
+        "warmup_steps": 2,
+        "adam_beta1": 0.9,
+        "adam_beta2": 0.95,
+        "adam_epsilon": 1e-8,
+        "weight_decay": 0.01,
+        "max_grad_norm": 1.0,
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "save_steps": 100,
+    }
+    weighting = weighting_from_settings({"variant": "dense", "interpolation": 0.25})
+    rows = train(WeightedLM(model, weighting, seed=3), Windows(), folder, seed=3, arguments=arguments)
+    assert [row["step"] for row in rows] == list(range(1, 11))
+    return {
+        "stage_version": STAGE_VERSION,
+        "updates": [{name: row[name] for name in COLUMNS} for row in rows],
+    }
+
+
+def test_the_loss_curve_stays_what_it_was(tmp_path):
+    stored, now = json.loads(STORED.read_text()), curve(tmp_path)
+    moved = [
+        f"{name} of update {step}: {new[name]} instead of {old[name]}"
+        for step, (old, new) in enumerate(zip(stored["updates"], now["updates"], strict=True), start=1)
+        for name in COLUMNS
+        if not np.isclose(new[name], old[name], rtol=1e-5, atol=0)
+    ]
+    if now["stage_version"] == stored["stage_version"]:
+        assert not moved, (
+            "numbers moved: bump STAGE_VERSION in training.py and add a CHANGELOG line\n" + "\n".join(moved)
+        )
+    assert now["stage_version"] == stored["stage_version"], f"stored for another version: run {__file__}"
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as scratch:
+        STORED.write_text(json.dumps(curve(Path(scratch)), indent=1) + "\n")
