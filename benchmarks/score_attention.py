@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import LlamaConfig
 
-from longspan.checkpoint import SINGLE_NAME
+from longspan.checkpoint_index import SINGLE_NAME
 from longspan.first_layer import load_first_layer, statistics_of_batches, window_statistics
 from longspan.windows import strided
 

@@ -18,10 +18,9 @@ from transformers import (
 
 from attention_reference import far_sums_of_matrix
 from longspan.attention_stats import attention_variance, dependency_strength, far_attention_sums
-from longspan.checkpoint import INDEX_NAME, SINGLE_NAME
+from longspan.checkpoint_index import INDEX_NAME, SINGLE_NAME, first_layer_files
 from longspan.first_layer import (
     FirstLayer,
-    first_layer_files,
     load_first_layer,
     statistics_of_batches,
     window_statistics,

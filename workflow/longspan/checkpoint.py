@@ -6,8 +6,7 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 
-INDEX_NAME = "model.safetensors.index.json"
-SINGLE_NAME = "model.safetensors"
+from longspan.checkpoint_index import INDEX_NAME, SINGLE_NAME
 
 
 class Checkpoint:

@@ -9,8 +9,7 @@ Shape suffixes: B windows, H query heads, K key heads, L tokens, D head dimensio
 
 import copy
 import inspect
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,14 +19,12 @@ from torch import nn
 from transformers import AttentionInterface, AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from longspan.attention_stats import attention_variance, dependency_strength, far_attention_sums
-from longspan.checkpoint import INDEX_NAME, Checkpoint
+from longspan.checkpoint import Checkpoint
 from longspan.rope import set_rope_theta
 
 _CAPTURE = "longspan_capture"
 # rotary embeddings whose angles do not depend on how long the window is
 _STATIC_ROPE = ("default", "linear", "llama3", "yarn")
-_LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks|block|layer)\.(\d+)\.")
-_EMBEDDING = re.compile(r"(?:^|\.)(?:\w*embed\w*|wte|wpe|tok_emb\w*)(?:\.|$)")
 
 
 @dataclass(frozen=True)
@@ -191,31 +188,6 @@ def load_first_layer(
     first_layer = FirstLayer(model)
     first_layer.queries_keys(torch.zeros(1, 1, dtype=torch.long, device=device))
     return first_layer
-
-
-def first_layer_files(index: Mapping) -> list[str]:
-    """Files of a sharded checkpoint that hold the embedding or the first layer, sorted.
-
-    Args:
-        index: the parsed ``model.safetensors.index.json``.
-
-    Raises:
-        ValueError: an index without an embedding or without a layer 0.
-    """
-    layer_zero, embedding = set(), set()
-    for name, file in index["weight_map"].items():
-        layer = _LAYER.search(name)
-        if layer is not None:
-            if int(layer[1]) == 0:
-                layer_zero.add(file)
-        elif _EMBEDDING.search(name):
-            embedding.add(file)
-    for what, files in (("a layer 0", layer_zero), ("an embedding", embedding)):
-        if not files:
-            raise ValueError(
-                f"{INDEX_NAME} names no tensor of {what}; it begins with {min(index['weight_map'])}"
-            )
-    return sorted(layer_zero | embedding)
 
 
 def window_statistics(

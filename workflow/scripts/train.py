@@ -46,8 +46,11 @@ def main(argv=None):
     windows.require_tokenizer(base["tokenizer"]["identity"], arguments.model)
     scores = None
     if arguments.index:
-        scores = IndexedScores(arguments.index, shard_files(arguments.index.parent, arguments.shards))
-    data_ids = kept_ids([arguments.selection]) if arguments.selection else windows.data_ids
+        files = shard_files(arguments.index.parent, arguments.shards)
+        scores = IndexedScores(arguments.index, files, windows.windows_digests)
+    data_ids = windows.data_ids
+    if arguments.selection:
+        data_ids = kept_ids([arguments.selection], windows.windows_digests)
     if not data_ids:
         raise ValueError("no window to train on: the selection keeps none; keep more, or add text")
     dataset = TrainingWindows(windows, data_ids, scores)
@@ -78,7 +81,7 @@ def main(argv=None):
     loss = dict(settings["loss"])
     self_scoring = loss.pop("self_scoring", None)
     if self_scoring is not None:
-        self_scoring = SelfScoring(**self_scoring, bos_token_id=windows.geometry["bos_token_id"])
+        self_scoring = SelfScoring(**self_scoring, bos_token_id=windows.bos_token_id)
     weighted = WeightedLM(
         model, weighting_from_settings(loss), self_scoring=self_scoring, seed=settings["seed"]
     )
