@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from longspan.artifacts import read_table
@@ -102,21 +103,35 @@ def test_a_complete_store_loads_no_model(chain, script):
     chain.make(script)
 
 
-def test_weights_that_overflow_are_refused_by_window(chain):
-    from safetensors.torch import load_file, save_file
-
+def edit_weights(chain, change):
     path = chain.path("model").with_name("model.safetensors")
     tensors = load_file(path)
-    tensors["model.layers.1.mlp.down_proj.weight"][:] = torch.inf
+    change(tensors)
     save_file(tensors, path, {"format": "pt"})
     chain.path("scores").unlink()
+
+
+def test_a_window_whose_scores_overflow_is_named(chain):
+    data_id = windows(chain).data_ids[2]
+    others = np.concatenate([windows(chain).input_ids(other) for other in windows(chain).data_ids[:2]])
+    token = min(set(windows(chain).input_ids(data_id)) - set(others))
+    edit_weights(chain, lambda tensors: tensors["model.embed_tokens.weight"][token].fill_(torch.inf))
     result = chain.run("score_short")
-    first = windows(chain).data_ids[0]
     assert result.code == 1
     assert result.stderr.endswith(
-        f"score_short: error: short_nll of window {first} is not finite; try dtype float32\n"
+        f"score_short: error: short_nll of window {data_id} is not finite; try dtype float32\n"
     )
     assert not chain.path("scores").exists()
+
+
+def test_a_model_whose_logits_overflow_is_named(chain):
+    edit_weights(chain, lambda tensors: tensors["model.norm.weight"].fill_(torch.inf))
+    result = chain.run("score_short")
+    assert result.code == 1
+    assert result.stderr.endswith(
+        "score_short: error: LlamaForCausalLM (model_type 'llama'): its logits are not finite in torch.float32; "
+        "try dtype float32, or check its weights\n"
+    )
 
 
 def test_attention_statistics_are_those_of_eager_attention(chain):
