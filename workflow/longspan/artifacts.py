@@ -245,12 +245,13 @@ def open_table(path: Path | str, kind: str) -> tuple[pq.ParquetFile, Manifest]:
 def read_table(path: Path | str, kind: str, columns: list[str] | None = None) -> tuple[pa.Table, Manifest]:
     """Read a checked table (or some of its columns) whole; errors as `open_table`."""
     file, manifest = open_table(path, kind)
-    with _naming_damage(path, kind):
+    with naming_damage(path, kind):
         return file.read(columns=columns), manifest
 
 
 @contextmanager
-def _naming_damage(path: Path | str, kind: str) -> Iterator[None]:
+def naming_damage(path: Path | str, kind: str) -> Iterator[None]:
+    """Refuse, as `open_table` does, a table whose data turn out to be damaged while they are read."""
     try:
         yield
     except (pa.ArrowInvalid, OSError) as error:
@@ -282,7 +283,7 @@ class RowReader:
             raise IndexError(f"{self._path} has {len(self)} rows, asked for {row}")
         group = bisect.bisect_right(self._starts, row) - 1
         if group != self._group:
-            with _naming_damage(self._path, self.manifest.kind):
+            with naming_damage(self._path, self.manifest.kind):
                 self._table = self._file.read_row_group(group, columns=self._columns)
             self._group = group
         offset = row - self._starts[group]

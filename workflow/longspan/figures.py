@@ -9,7 +9,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from longspan.artifacts import read_table
+from longspan.artifacts import atomic_path, read_table
 
 
 def draw_selections(selections: Mapping[str, Path], path: Path) -> None:
@@ -56,8 +56,8 @@ def draw_evaluations(evaluations: Mapping[str, Path], path: Path) -> None:
 
 
 def _save(figure: plt.Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.tight_layout()
-    # Without a date the same numbers give the same file.
-    figure.savefig(path, metadata={"Date": None})
+    # Without a date, and with ids that are not drawn at random, the same numbers give the same file.
+    with atomic_path(path) as temporary, plt.rc_context({"svg.hashsalt": path.stem}):
+        figure.savefig(temporary, format="svg", metadata={"Date": None})
     plt.close(figure)

@@ -121,6 +121,11 @@ def _verify(model: nn.Module, decoder: nn.Module, output_layer: OutputLayer) -> 
     hidden_BTD = getattr(seen[0], "last_hidden_state", None) if seen else None
     if hidden_BTD is None:
         raise ValueError(f"{name}: its decoder {type(decoder).__name__} returned no last_hidden_state")
+    if not logits_BTV.isfinite().all():
+        raise ValueError(
+            f"{name}: its logits are not finite in {output_layer.weight.dtype}; try dtype float32, or check "
+            "its weights"
+        )
     difference = (output_layer.logits(hidden_BTD).double() - logits_BTV).abs().max().item()
     bound = _TOLERANCE.get(output_layer.weight.dtype, 3e-2) * max(logits_BTV.abs().max().item(), 1e-3)
     if not difference <= bound:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from longspan.artifacts import open_table, read_table
+from longspan.artifacts import naming_damage, open_table, read_table
 from longspan.evaluation import perplexity
 
 
@@ -36,12 +36,13 @@ def mean_nll(scores: Iterable[Path | str]) -> dict[str, tuple[float, int]]:
     windows: Counter = Counter()
     for path in scores:
         file, _ = open_table(path, "nll_scores")
-        for name in file.schema_arrow.names[1:]:
-            for batch in file.iter_batches(batch_size=8, columns=[name]):
-                values = batch.column(0).flatten().to_numpy().astype(np.float64)
-                sums[name] += values.sum()
-                entries[name] += len(values)
-                windows[name] += len(batch)
+        with naming_damage(path, "nll_scores"):
+            for name in file.schema_arrow.names[1:]:
+                for batch in file.iter_batches(batch_size=8, columns=[name]):
+                    values = batch.column(0).flatten().to_numpy().astype(np.float64)
+                    sums[name] += values.sum()
+                    entries[name] += len(values)
+                    windows[name] += len(batch)
     return {name: (sums[name] / entries[name], windows[name]) for name in sums if entries[name]}
 
 

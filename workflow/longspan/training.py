@@ -1,5 +1,6 @@
 """Weighted training of a causal LM with Hugging Face's Trainer, and what is logged of it."""
 
+import itertools
 import json
 import math
 import shutil
@@ -31,10 +32,10 @@ class _WeightedTrainer(Trainer):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self._reset_statistics()
-        self.tokens_seen = 0
 
     def _reset_statistics(self):
         self._count, self._nll, self._weight, self._weight_squared, self._above_one = 0, 0.0, 0.0, 0.0, 0.0
+        self._tokens = 0
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         outputs = model(**inputs, num_items_in_batch=num_items_in_batch)
@@ -45,7 +46,7 @@ class _WeightedTrainer(Trainer):
             self._weight += weights_BN.sum().item()
             self._weight_squared += weights_BN.square().sum().item()
             self._above_one += (weights_BN > 1).sum().item()
-            self.tokens_seen += inputs["input_ids"].numel()
+            self._tokens += inputs["input_ids"].numel()
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
 
     def log(self, logs, *args, **kwargs):
@@ -56,7 +57,7 @@ class _WeightedTrainer(Trainer):
                 "weight_mean": mean,
                 "weight_std": max(self._weight_squared / self._count - mean**2, 0.0) ** 0.5,
                 "share_above_one": self._above_one / self._count,
-                "tokens_seen": self.tokens_seen,
+                "tokens": self._tokens,
             }
             self._reset_statistics()
         super().log(logs, *args, **kwargs)
@@ -119,6 +120,8 @@ def train(
     for row in rows:
         if not math.isfinite(row["loss"]):
             raise ValueError(f"the loss of update {row['step']} is {row['loss']}; lower the learning rate")
+    # The log is part of a checkpoint, what this object counted is not.
+    tokens_seen = itertools.accumulate(row["tokens"] for row in rows)
     return [
         {
             "step": row["step"],
@@ -129,7 +132,7 @@ def train(
             "share_above_one": row["share_above_one"],
             "learning_rate": row["learning_rate"],
             "gradient_norm": row["grad_norm"],
-            "tokens_seen": row["tokens_seen"],
+            "tokens_seen": tokens,
         }
-        for row in rows
+        for row, tokens in zip(rows, tokens_seen, strict=True)
     ]

@@ -20,6 +20,7 @@ def main(argv=None):
     parser.add_argument("--documents", required=True, help="table of documents to write")
     arguments = parser.parse_args(argv)
 
+    items = read_plan(arguments.plan)
     inputs = {"plan": digest_file(arguments.plan)}
     digest = code_digest("read_documents")
     with TableWriter(
@@ -27,7 +28,7 @@ def main(argv=None):
     ) as table:
         if table.keep_current():
             return
-        for document in read_documents(read_plan(arguments.plan)):
+        for document in read_documents(items):
             table.append(asdict(document), len(document.text))
     print(f"{arguments.documents}: {table.rows} documents")
 

@@ -12,7 +12,7 @@ import json
 import shutil
 from pathlib import Path
 
-from longspan.artifacts import atomic_path, digest_of, write_table
+from longspan.artifacts import atomic_path, digest_of, open_table, write_table
 from longspan.command_line import parser_for, run_script
 from longspan.model_folders import MANIFEST_NAME, copy_tokenizer, empty_folder, finish_model, read_manifest
 from longspan.models import load_model
@@ -59,9 +59,9 @@ def main(argv=None):
         "stage_version": stage_version("training"),
         "inputs": {"model": base["digest"], "data": dataset.digest()},
     }
-    record, manifest = run / "settings.json", run / "model" / MANIFEST_NAME
-    if is_finished(record, manifest, identity):
-        for path in (manifest, run / "metrics.parquet", record):
+    record, metrics, manifest = run / "settings.json", run / "metrics.parquet", run / "model" / MANIFEST_NAME
+    if is_finished(record, metrics, manifest, identity):
+        for path in (manifest, metrics, record):
             path.touch()
         print(f"{run}: trained before with the same settings on the same data")
         return
@@ -92,7 +92,7 @@ def main(argv=None):
     copy_tokenizer(arguments.model.parent, run / "model")
     finish_model(run / "model", source={"kind": "run", **identity}, license=base["license"])
     write_table(
-        run / "metrics.parquet",
+        metrics,
         "training_metrics",
         rows,
         settings=settings,
@@ -105,10 +105,11 @@ def main(argv=None):
     shutil.rmtree(checkpoints, ignore_errors=True)
 
 
-def is_finished(record: Path, manifest: Path, identity: dict) -> bool:
+def is_finished(record: Path, metrics: Path, manifest: Path, identity: dict) -> bool:
     """Whether a whole training of the same identity is there."""
     try:
         read_manifest(manifest)
+        open_table(metrics, "training_metrics")
         return json.loads(record.read_text()) == identity
     except (ValueError, OSError):
         return False

@@ -1,0 +1,305 @@
+"""What holds for every script: its output is its contract's, the same each time, and no bad input passes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from longspan.artifacts import CONTRACTS, open_table, read_table
+from longspan_workflow.code_digests import SCRIPTS, code_digest, stage_version
+from tiny_chain import run_main
+
+# Of each script: the kind of its table, the template of its output, and its other names if they differ.
+TABLES = {
+    "read_documents": ("documents", "documents", {}),
+    "tokenize_documents": ("tokens", "tokens", {}),
+    "assign_windows": ("windows", "windows", {}),
+    "score_short": ("nll_scores", "scores", {}),
+    "score_attention": ("attention_scores", "scores", {"scorer": "tiny-layer0"}),
+    "collect_weights": ("score_index", "score_index", {}),
+    "filter_longattn": ("selection", "selection", {}),
+    "train": ("training_metrics", "run", {}),
+    "evaluate": ("evaluation", "evaluation", {}),
+}
+FILES = {
+    "download_model": ["model"],
+    "plan_shards": ["plan"],
+    "record_frozen_weights": ["frozen_weights"],
+    "summarize_results": ["summary", "summary_table"],
+    "draw_figures": ["figures"],
+    "record_settings": ["settings_record"],
+}
+# What each script reads: (template, kind, other names).
+_WINDOWS = [("tokens", "tokens", {}), ("windows", "windows", {})]
+_HELD_OUT = [(template, kind, {"shard": "held_out"}) for template, kind, _ in _WINDOWS]
+_EVALUATIONS = [("evaluation", "evaluation", {}), ("evaluation", "evaluation", {"trained": "base"})]
+INPUTS = {
+    "tokenize_documents": [("documents", "documents", {})],
+    "assign_windows": [("documents", "documents", {}), ("tokens", "tokens", {})],
+    "score_short": _WINDOWS,
+    "score_attention": _WINDOWS,
+    "collect_weights": [("windows", "windows", {}), ("scores", "nll_scores", {"shard": "00001"})],
+    "record_frozen_weights": [("score_index", "score_index", {})],
+    "filter_longattn": [
+        ("windows", "windows", {"shard": "00001"}),
+        ("scores", "attention_scores", {"scorer": "tiny-layer0"}),
+    ],
+    "train": [
+        *_WINDOWS,
+        ("selection", "selection", {}),
+        ("score_index", "score_index", {}),
+        ("scores", "nll_scores", {"shard": "00001"}),
+    ],
+    "evaluate": _HELD_OUT,
+    "summarize_results": [
+        ("documents", "documents", {}),
+        ("windows", "windows", {}),
+        ("scores", "nll_scores", {}),
+        ("selection", "selection", {}),
+        *_EVALUATIONS,
+    ],
+    "draw_figures": [("selection", "selection", {}), *_EVALUATIONS],
+}
+CASES = [
+    pytest.param(script, *case, id=f"{script}-{'-'.join([case[0], *case[2].values()])}")
+    for script, cases in INPUTS.items()
+    for case in cases
+]
+# The tiny chain fetches no texts; test_download_texts.py has its own index.
+SCRIPT_NAMES = sorted({path.stem for path in SCRIPTS.glob("*.py")} - {"download_texts"})
+
+
+def output(chain, script):
+    """The main file that a script writes."""
+    if script == "train":
+        return chain.path("run") / "metrics.parquet"
+    if script in TABLES:
+        _, template, names = TABLES[script]
+        return chain.path(template, **names)
+    return chain.path(FILES[script][0], figure="trainings")
+
+
+def files_under(folder="."):
+    """Contents of all files, those that only Trainer or a library touches left out."""
+    paths = (path for path in Path(folder).rglob("*") if path.is_file())
+    return {str(path): path.read_bytes() for path in paths}
+
+
+def test_these_tests_know_every_script():
+    assert sorted([*TABLES, *FILES]) == SCRIPT_NAMES
+    others = {"download_model", "plan_shards", "read_documents", "record_settings"}
+    assert sorted(others | INPUTS.keys()) == SCRIPT_NAMES
+
+
+@pytest.mark.parametrize("script", TABLES)
+def test_a_table_has_the_columns_and_the_manifest_of_its_kind(chain, script):
+    kind, _, _ = TABLES[script]
+    table, manifest = read_table(output(chain, script), kind)
+    assert table.schema.remove_metadata() == CONTRACTS[kind].columns
+    assert CONTRACTS[kind].rule == script
+    assert manifest.rows == table.num_rows > 0
+    assert manifest.code_digest == code_digest(script)
+    versions = {
+        "score_short": stage_version("short_scores"),
+        "score_attention": stage_version("attention_stats"),
+        "train": stage_version("training"),
+    }
+    assert manifest.stage_version == versions.get(script, 1)
+    assert all(len(digest) == 64 for digest in manifest.inputs.values())
+    if script not in ("read_documents", "filter_longattn", "train"):
+        assert len(manifest.tokenizer) == 64
+
+
+def test_a_manifest_names_the_digest_of_what_went_in(chain):
+    """From a selection or a training back to the documents: each digest is that of the file before."""
+
+    def manifest(template, kind, **names):
+        return open_table(chain.path(template, **names), kind)[1]
+
+    documents, tokens = manifest("documents", "documents"), manifest("tokens", "tokens")
+    windows, scores = manifest("windows", "windows"), manifest("scores", "nll_scores")
+    assert tokens.inputs == {"documents": documents.data_digest}
+    assert windows.inputs == {"documents": documents.data_digest, "tokens": tokens.data_digest}
+    assert scores.inputs["tokens"] == tokens.data_digest
+    assert manifest("score_index", "score_index").inputs["00000"] == scores.data_digest
+    attention = manifest("scores", "attention_scores", scorer="tiny-layer0")
+    assert manifest("selection", "selection").inputs["00000"] == attention.data_digest
+
+
+@pytest.mark.parametrize("script", SCRIPT_NAMES)
+def test_a_rerun_gives_the_same_bytes(chain, script):
+    before = files_under()
+    for name in [name for name in before if Path(name) == output(chain, script)]:
+        Path(name).unlink()
+    assert not output(chain, script).exists()
+    chain.make(script)
+    assert files_under() == before
+
+
+@pytest.mark.parametrize("script", SCRIPT_NAMES)
+def test_a_rerun_over_its_own_output_changes_no_byte(chain, script):
+    before = files_under()
+    chain.make(script)
+    assert files_under() == before
+
+
+@pytest.mark.parametrize(("script", "template", "kind", "names"), CASES)
+def test_a_missing_input_is_named_with_the_rule_that_makes_it(chain, script, template, kind, names):
+    path = chain.path(template, **names)
+    path.unlink()
+    before = files_under()
+    result = chain.run(script)
+    assert (result.code, result.stdout) == (1, "")
+    rule = CONTRACTS[kind].rule
+    assert (
+        result.stderr == f"{script}: error: {path} is missing; run the same target again, which runs {rule}\n"
+    )
+    assert files_under() == before
+
+
+@pytest.mark.parametrize(("script", "template", "kind", "names"), CASES)
+def test_a_truncated_input_is_named_with_the_rule_to_rerun(chain, script, template, kind, names):
+    path = chain.path(template, **names)
+    path.write_bytes(path.read_bytes()[:-40])
+    before = files_under()
+    result = chain.run(script)
+    assert (result.code, result.stdout) == (1, "")
+    rule = CONTRACTS[kind].rule
+    assert result.stderr.startswith(f"{script}: error: {path} is not a whole Parquet file (")
+    assert result.stderr.endswith(f"); delete it and run the same target again, which reruns {rule}\n")
+    assert files_under() == before
+
+
+@pytest.mark.parametrize(("script", "template", "kind", "names"), CASES)
+def test_a_damaged_page_of_an_input_is_named(chain, script, template, kind, names):
+    """A bit that flipped in the data; a script that does not read this column may go on."""
+    path = chain.path(template, **names)
+    content = bytearray(path.read_bytes())
+    metadata = pq.ParquetFile(path).metadata
+    for group in range(metadata.num_row_groups):
+        for number in range(metadata.num_columns):
+            column = metadata.row_group(group).column(number)
+            # The last byte of the column's last page.
+            content[column.data_page_offset + column.total_compressed_size - 1] ^= 1
+    path.write_bytes(content)
+    if script == "tokenize_documents":  # tokens that are there would be kept unread
+        chain.path("tokens").unlink()
+    before = files_under()
+    result = chain.run(script)
+    if script == "record_frozen_weights":  # it only looks at the manifest
+        assert result.code == 0
+        return
+    assert (result.code, result.stdout) == (1, "")
+    rule = CONTRACTS[kind].rule
+    message = result.stderr.splitlines()[-1].rpartition("\r")[2]
+    assert message.startswith(f"{script}: error: {path} is damaged (")
+    assert message.endswith(f"); delete it and run the same target again, which reruns {rule}")
+    assert files_under() == before
+
+
+@pytest.mark.parametrize(("script", "template", "kind", "names"), CASES)
+def test_an_input_of_an_older_schema_is_refused_naming_both_versions(chain, script, template, kind, names):
+    path = chain.path(template, **names)
+    table = pq.read_table(path)
+    metadata = pq.ParquetFile(path).metadata.metadata[b"longspan"]
+    old = metadata.replace(b'"schema_version": 1', b'"schema_version": 0')
+    assert old != metadata
+    pq.write_table(table.replace_schema_metadata({b"longspan": old}), path)
+    result = chain.run(script)
+    assert result.code == 1
+    assert result.stderr == (
+        f"{script}: error: {path} has schema version 0, this longspan reads 1; "
+        f"delete it and run the same target again, which reruns {CONTRACTS[kind].rule}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "script", ["tokenize_documents", "assign_windows", "score_short", "train", "evaluate"]
+)
+def test_a_missing_model_is_named(chain, script):
+    names = {"trained": "base"} if script == "evaluate" else {}
+    chain.path("model").unlink()
+    result = chain.run(script, **names)
+    assert result.code == 1
+    path = chain.path("model")
+    assert (
+        result.stderr
+        == f"{script}: error: {path} is missing; run the same target again, which makes the model\n"
+    )
+
+
+@pytest.mark.parametrize("script", ["tokenize_documents", "score_short", "score_attention", "train"])
+def test_a_missing_or_truncated_model_file_is_named(chain, script):
+    weights = chain.path("model").with_name("model.safetensors")
+    size = weights.stat().st_size
+    again = f"delete {chain.path('model')} and run the same target again, which makes the model anew"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    result = chain.run(script)
+    assert result.code == 1
+    assert result.stderr == f"{script}: error: {weights} has {size - 1} bytes instead of {size}; {again}\n"
+    weights.unlink()
+    assert chain.run(script).stderr == f"{script}: error: {weights} is missing; {again}\n"
+
+
+@pytest.mark.parametrize("script", ["score_short", "score_attention", "train", "evaluate"])
+def test_a_model_of_another_tokenizer_is_refused(chain, script):
+    names = {"trained": "base"} if script == "evaluate" else {}
+    manifest = chain.path("model")
+    manifest.write_text(manifest.read_text().replace('"identity": "', '"identity": "0'))
+    result = chain.run(script, **names)
+    assert result.code == 1
+    assert "has another tokenizer (0" in result.stderr
+    assert result.stderr.endswith("; choose a model with the windowing's tokenizer\n")
+
+
+@pytest.mark.parametrize("script", SCRIPT_NAMES)
+def test_an_unknown_or_missing_argument_is_a_usage_error(chain, script):
+    assert run_main(script, ["--help"]).code == 0
+    assert chain.run(script, "--colour", "red").code == 2
+    if script != "record_frozen_weights":
+        assert run_main(script, []).code == 2
+
+
+@pytest.mark.parametrize("script", ["plan_shards", "score_short", "train"])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [("{", "not JSON: "), ("[1]", "must be a JSON object"), ("3", "must be a JSON object")],
+)
+def test_settings_that_are_no_json_object_are_a_usage_error(chain, script, settings, message):
+    arguments = chain.arguments(script)
+    arguments[arguments.index("--settings") + 1] = settings
+    result = run_main(script, arguments)
+    assert result.code == 2
+    assert f"argument --settings: {message}" in result.stderr
+
+
+def test_a_real_command_line_ends_with_one_line_and_a_code(chain):
+    """As under Snakemake: an interpreter of its own."""
+
+    def command(**environment):
+        return subprocess.run(
+            [sys.executable, str(SCRIPTS / "tokenize_documents.py"), *chain.arguments("tokenize_documents")],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(SCRIPTS.parent)} | environment,
+        )
+
+    chain.path("tokens").unlink()
+    assert command().returncode == 0
+    assert chain.path("tokens").exists()
+    chain.path("documents").unlink()
+    result = command()
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
+    # Who looks for the place of a fault can have it.
+    assert "Traceback" in command(LONGSPAN_TRACEBACK="1").stderr
+
+
+def test_the_tiny_chain_covers_both_shards_and_the_held_out_works(chain):
+    for shard in ("00000", "00001", "held_out"):
+        table = pq.read_table(chain.path("windows", shard=shard))
+        assert table.num_rows
+        assert all(data_id.startswith(f"short-{shard}_") for data_id in table["data_id"].to_pylist())

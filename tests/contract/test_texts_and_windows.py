@@ -1,0 +1,293 @@
+"""plan_shards, read_documents, tokenize_documents and assign_windows on the tiny inputs."""
+
+import copy
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from longspan.artifacts import open_table, read_table
+from longspan.shard_plans import read_plan
+from tiny_chain import TINY, Chain
+from tiny_inputs import BOOKS
+
+PLAN = Path("results/corpora/short/plan")
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def changed(**sources):
+    settings = copy.deepcopy(TINY)
+    for number, values in sources.items():
+        settings["corpora"]["short"]["sources"][int(number[1:])] |= values
+    return Chain(settings)
+
+
+def error_of(result, script):
+    assert result.code == 1
+    return result.stderr.removeprefix(f"{script}: error: ").removesuffix("\n")
+
+
+# plan_shards
+
+
+def test_every_document_is_in_one_shard_and_held_out_ones_are_in_none(chain):
+    titles = {
+        shard: [item.title for item in read_plan(PLAN / f"{shard}.json")] for shard in ("00000", "00001")
+    }
+    assert all(titles.values())
+    assert sorted(titles["00000"] + titles["00001"]) == sorted(
+        [*BOOKS, "prose_2", "prose_3", "prose_4", "prose_5"]
+    )
+    assert [item.title for item in read_plan(PLAN / "held_out.json")] == ["prose_0", "prose_1"]
+
+
+def test_a_new_file_and_shard_leave_the_old_plans_and_their_tables_as_they_are(chain):
+    before = contents(PLAN)
+    shutil.copy("inputs/prose/prose_3.txt", "inputs/prose/a_new_one.txt")
+    settings = copy.deepcopy(TINY)
+    settings["corpora"]["short"]["shards"] = 3
+    larger = Chain(settings)
+    larger.make("plan_shards")
+    after = contents(PLAN)
+    assert after.keys() - before.keys() == {"00002.json"}
+    assert {name: after[name] for name in before} == before
+    assert [item.title for item in read_plan(PLAN / "00002.json")] == ["a_new_one"]
+
+
+def test_faults_of_a_corpus_leave_the_plans_as_they_are(chain):
+    before = contents(PLAN)
+    result = changed(_0={"paths": ["inputs/none/*.txt"]}).run("plan_shards")
+    assert error_of(result, "plan_shards") == (
+        "inputs/none/*.txt does not exist; check the paths of the corpus's sources"
+    )
+    result = changed(_0={"hold_out": ["prose_9"]}).run("plan_shards")
+    assert error_of(result, "plan_shards") == (
+        "hold_out names 'prose_9', but the titles are: prose_0, prose_1, prose_2, prose_3, prose_4, prose_5"
+    )
+    result = changed(_1={"group_by": "chapter"}).run("plan_shards")
+    assert error_of(result, "plan_shards") == (
+        "inputs/rows.jsonl row 0: column 'chapter' is missing or no text; columns are book, text"
+    )
+    settings = copy.deepcopy(TINY)
+    settings["corpora"]["short"]["shards"] = 10
+    assert error_of(Chain(settings).run("plan_shards"), "plan_shards") == (
+        "10 shards for 9 documents; set shards to 9 or fewer"
+    )
+    # Fewer shards than there were would move documents.
+    settings["corpora"]["short"]["shards"] = 1
+    assert error_of(Chain(settings).run("plan_shards"), "plan_shards") == (
+        "shard 00001 holds documents, but is no longer among the 1 shards"
+    )
+    assert contents(PLAN) == before
+
+
+def test_a_damaged_plan_is_refused_and_not_planned_over(chain):
+    (PLAN / "00001.json").write_text('[{"path": "inp')
+    message = error_of(chain.run("plan_shards"), "plan_shards")
+    assert message.startswith(f"{PLAN / '00001.json'} is no shard plan (")
+    assert message.endswith("); delete it and run the same target again")
+    assert (PLAN / "00001.json").read_text() == '[{"path": "inp'
+
+
+# read_documents
+
+
+def test_documents_are_the_texts_of_the_plan(chain):
+    for shard in ("00000", "held_out"):
+        rows = read_table(chain.path("documents", shard=shard), "documents")[0].to_pylist()
+        items = read_plan(PLAN / f"{shard}.json")
+        assert [row["title"] for row in rows] == [item.title for item in items]
+        for row in rows:
+            if row["category"] == "prose":
+                assert row["text"] == Path(row["document_id"]).read_text()
+            else:
+                lines = map(json.loads, Path("inputs/rows.jsonl").read_text().splitlines())
+                verses = [line["text"] for line in lines if line["book"] == row["title"]]
+                assert row["text"] == "\n".join(verses) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"", "is empty; remove it from the corpus's sources"),
+        (b"a\0b", "holds NUL bytes: it is not text; remove it from the sources"),
+        (
+            b"caf\xe9",
+            "is not utf-8 text (at byte 3); set the encoding of its source, or remove the file",
+        ),
+    ],
+)
+def test_a_bad_text_is_refused_and_the_old_table_stays(chain, content, fault):
+    before = chain.path("documents", shard="held_out").read_bytes()
+    Path("inputs/prose/prose_1.txt").write_bytes(content)
+    chain.make("plan_shards")
+    result = chain.run("read_documents", shard="held_out")
+    assert error_of(result, "read_documents") == f"inputs/prose/prose_1.txt {fault}"
+    assert chain.path("documents", shard="held_out").read_bytes() == before
+    assert not [name for name in os.listdir(chain.path("documents").parent) if name.startswith(".")]
+
+
+def test_a_text_that_changed_since_it_was_planned_is_refused(chain):
+    chain.path("documents", shard="held_out").unlink()
+    Path("inputs/prose/prose_1.txt").write_text("other words")
+    assert error_of(chain.run("read_documents", shard="held_out"), "read_documents") == (
+        "inputs/prose/prose_1.txt changed while the workflow ran; "
+        "run the same target again, which plans it anew"
+    )
+    assert not chain.path("documents", shard="held_out").exists()
+
+
+def test_a_missing_plan_is_refused(chain):
+    (PLAN / "00000.json").unlink()
+    assert error_of(chain.run("read_documents"), "read_documents") == (
+        f"{PLAN / '00000.json'} is missing; run the same target again, which runs plan_shards"
+    )
+
+
+def test_an_unchanged_plan_reads_no_text_again(chain):
+    before = chain.path("documents").read_bytes()
+    shutil.rmtree("inputs/prose")
+    chain.make("read_documents")
+    assert chain.path("documents").read_bytes() == before
+
+
+# tokenize_documents
+
+
+def test_tokens_are_those_of_the_models_tokenizer(chain):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained("inputs/model")
+    documents = read_table(chain.path("documents"), "documents")[0].to_pylist()
+    tokens = read_table(chain.path("tokens"), "tokens")[0].to_pylist()
+    assert [row["document_id"] for row in tokens] == [row["document_id"] for row in documents]
+    splits = 0
+    for document, row in zip(documents, tokens, strict=True):
+        assert row["input_ids"] == tokenizer(document["text"], add_special_tokens=False).input_ids
+        assert sum(row["char_deltas"]) == len(document["text"])
+        splits += len(row["split_positions"])
+    assert splits  # the tiny texts have characters that tokens cut
+
+
+# assign_windows
+
+
+def windows(chain, shard="00000"):
+    return read_table(chain.path("windows", shard=shard), "windows")[0].to_pylist()
+
+
+def test_a_windows_characters_are_its_tokens_text(chain):
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file("inputs/model/tokenizer.json")
+    documents, tokens = (
+        {
+            row["document_id"]: row
+            for row in read_table(chain.path(kind, shard="held_out"), kind)[0].to_pylist()
+        }
+        for kind in ("documents", "tokens")
+    )
+    rows = windows(chain, "held_out")
+    assert len(rows) > 10
+    for row in rows:
+        document = row["document_id"]
+        text = documents[document]["text"][row["char_start"] : row["char_stop"]]
+        ids = tokens[document]["input_ids"][row["token_start"] : row["token_stop"]]
+        assert len(ids) == 128
+        # Where an edge cuts a character, its bytes decode to replacement characters.
+        assert tokenizer.decode(ids).strip("\ufffd") in text
+        assert len(text) - len(tokenizer.decode(ids).strip("\ufffd")) <= 2
+
+
+def test_training_windows_are_sampled_and_held_out_ones_are_not(chain):
+    for shard in ("00000", "00001"):
+        rows = windows(chain, shard)
+        for category in ("prose", "rows"):
+            assert sum(row["category"] == category for row in rows) == 4
+    lengths = {
+        row["document_id"]: len(row["input_ids"])
+        for row in read_table(chain.path("tokens", shard="held_out"), "tokens")[0].to_pylist()
+    }
+    assert len(windows(chain, "held_out")) == sum(length // 128 for length in lengths.values())
+
+
+@pytest.mark.parametrize(("add_bos", "first"), [(True, 1), (False, None), ("auto", None)])
+def test_bos_is_added_as_set(chain, add_bos, first):
+    settings = copy.deepcopy(TINY)
+    settings["windowings"]["short-128"]["add_bos"] = add_bos
+    Chain(settings).make("assign_windows")
+    table, manifest = read_table(chain.path("windows"), "windows")
+    assert manifest.settings["bos_token_id"] == first
+    stops, starts = (table.column(name).to_numpy() for name in ("token_stop", "token_start"))
+    assert set(np.unique(stops - starts)) == {127 if first else 128}
+
+
+def test_a_tokenizer_that_adds_bos_does_so_under_auto(chain):
+    manifest = chain.path("model")
+    manifest.write_text(manifest.read_text().replace('"adds_bos": false', '"adds_bos": true'))
+    chain.make("assign_windows")
+    assert open_table(chain.path("windows"), "windows")[1].settings["bos_token_id"] == 1
+
+
+def test_bos_without_a_bos_token_is_refused(chain):
+    manifest = chain.path("model")
+    manifest.write_text(manifest.read_text().replace('"bos_token_id": 1', '"bos_token_id": null'))
+    settings = copy.deepcopy(TINY)
+    settings["windowings"]["short-128"]["add_bos"] = True
+    result = Chain(settings).run("assign_windows")
+    assert error_of(result, "assign_windows") == (
+        f"add_bos is set, but the tokenizer of {manifest} has no BOS token"
+    )
+
+
+def test_documents_shorter_than_a_window_are_counted(chain):
+    settings = copy.deepcopy(TINY)
+    settings["windowings"]["short-128"]["window_tokens"] = 500
+    # Stores that no longer fit are no matter of this script.
+    settings["scorers"]["tiny-32"] |= {"base_length": 500, "base_stride": 1}
+    lengths = [len(row["input_ids"]) for row in read_table(chain.path("tokens"), "tokens")[0].to_pylist()]
+    total, short = sum(length // 500 for length in lengths), sum(length < 500 for length in lengths)
+    said = Chain(settings).make("assign_windows")
+    kept = len(windows(chain))
+    assert said == (
+        f"{chain.path('windows')}: {kept} of {total} windows; {short} of {len(lengths)} documents "
+        "are shorter than a window of 500 tokens and give none\n"
+    )
+
+
+def test_tokens_of_other_documents_are_refused(chain):
+    """Another text under the same name: its tokens must be made first."""
+    path = Path("inputs/prose/prose_1.txt")
+    path.write_text(path.read_text() + "More.")
+    chain.make("plan_shards")
+    chain.make("read_documents", shard="held_out")
+    message = error_of(chain.run("assign_windows", shard="held_out"), "assign_windows")
+    tokens = chain.path("tokens", shard="held_out")
+    assert message.startswith(f"{tokens} was made with another documents file (")
+    assert message.endswith("; delete it and run the same target again, which reruns tokenize_documents")
+
+
+def test_a_table_of_another_kind_is_refused(chain):
+    shutil.copy(chain.path("windows"), chain.path("tokens"))
+    assert error_of(chain.run("assign_windows"), "assign_windows") == (
+        f"{chain.path('tokens')} holds windows, expected tokens; "
+        "delete it and run the same target again, which reruns tokenize_documents"
+    )
+
+
+def test_a_table_that_something_else_wrote_is_refused(chain):
+    pq.write_table(pa.table({"document_id": ["a"]}), chain.path("documents"))
+    chain.path("tokens").unlink()
+    assert error_of(chain.run("tokenize_documents"), "tokenize_documents") == (
+        f"{chain.path('documents')} has no longspan manifest, so what made it is unknown; "
+        "delete it and run the same target again, which reruns read_documents"
+    )
+    assert not chain.path("tokens").exists()

@@ -1,0 +1,259 @@
+"""Training: it stops and goes on, knows what it has done, and runs every kind of loss."""
+
+import copy
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pyarrow as pa
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from longspan.artifacts import read_table, write_table
+from longspan_workflow.code_digests import SCRIPTS
+from tiny_chain import TINY, Chain
+
+STEPS = 6
+
+
+def config(**changes):
+    settings = copy.deepcopy(TINY)
+    train = {"max_steps": STEPS, "learning_rate": 1e-3, "save_steps": 1, "per_device_train_batch_size": 2}
+    settings["runs"]["main"]["train"] = train
+    for path, value in changes.items():
+        block = settings
+        *folders, key = path.split("/")
+        for folder in folders:
+            block = block[folder]
+        block[key] = value
+    return settings
+
+
+def command(chain):
+    return [sys.executable, str(SCRIPTS / "train.py"), *chain.arguments("train")]
+
+
+def environment():
+    return os.environ | {"PYTHONPATH": str(SCRIPTS.parent), "OMP_NUM_THREADS": "1"}
+
+
+def result_files(run):
+    return {
+        str(path.relative_to(run)): path.read_bytes()
+        for path in sorted(run.rglob("*"))
+        if path.is_file() and "checkpoints" not in path.parts
+    }
+
+
+def weights(run):
+    return load_file(run / "model" / "model.safetensors")
+
+
+def wait_for(condition, process, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, "the training ended before it could be stopped"
+        assert time.monotonic() < deadline, "no checkpoint came"
+        time.sleep(0.005)
+
+
+def test_a_killed_training_goes_on_to_the_weights_of_an_unbroken_one(folder):
+    chain = Chain(config())
+    run = chain.path("run")
+    chain.make("train")
+    unbroken = result_files(run)
+    assert not (run / "checkpoints").exists()
+    # A run of its own name, so that nothing of the unbroken one is there.
+    for name in unbroken:
+        (run / name).unlink()
+    slow = "import time, transformers; save = transformers.Trainer._save_checkpoint\n"
+    slow += "def slowly(*a, **k): save(*a, **k); time.sleep(0.5)\n"
+    slow += "transformers.Trainer._save_checkpoint = slowly\n"
+    program = (
+        f"import runpy, sys; {slow}sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *command(chain)[1:]],
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    checkpoint = run / "checkpoints" / "checkpoint-3"
+    wait_for((checkpoint / "trainer_state.json").exists, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (run / "settings.json").exists()
+    assert checkpoint.exists()
+
+    # A kill while a checkpoint is written leaves one without its state, which comes last.
+    half = run / "checkpoints" / "checkpoint-5"
+    half.mkdir()
+    (half / "model.safetensors").write_bytes(b"half")
+    chain.make("train")
+    assert result_files(run) == unbroken
+    assert not (run / "checkpoints").exists()
+
+
+def test_checkpoints_of_another_training_are_not_used(folder):
+    chain = Chain(config())
+    chain.make("train")
+    run = chain.path("run")
+    expected = result_files(run)
+    (run / "settings.json").unlink()
+    checkpoint = run / "checkpoints" / "checkpoint-5"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "trainer_state.json").write_text("{}")
+    (run / "checkpoints" / "identity").write_text("that of another loss")
+    chain.make("train")
+    assert result_files(run) == expected
+
+
+def test_the_same_training_is_left_as_it_is(folder):
+    chain = Chain(config())
+    chain.make("train")
+    run = chain.path("run")
+    before = result_files(run)
+    os.utime(run / "settings.json", (0, 0))
+    said = chain.make("train")
+    assert said == f"{run}: trained before with the same settings on the same data\n"
+    assert result_files(run) == before
+    assert (run / "settings.json").stat().st_mtime > 0
+
+
+@pytest.mark.parametrize(
+    "gone", ["metrics.parquet", "settings.json", "model/model.safetensors", "model/longspan.json"]
+)
+def test_a_training_of_which_a_part_is_gone_is_made_anew(folder, gone):
+    chain = Chain()
+    run = chain.path("run")
+    before = result_files(run)
+    (run / gone).unlink()
+    chain.make("train")
+    assert result_files(run) == before
+
+
+def test_other_data_train_anew(folder):
+    chain = Chain()
+    run = chain.path("run")
+    before = weights(run)
+    table, manifest = read_table(chain.path("selection"), "selection")
+    swapped = [not kept for kept in table.column("kept").to_pylist()]
+    table = table.set_column(table.column_names.index("kept"), "kept", pa.array(swapped))
+    write_table(chain.path("selection"), "selection", table, settings=manifest.settings)
+    # The windows that are kept now have scores too: the store holds all.
+    chain.make("train")
+    after = weights(run)
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 2},
+        {"runs/main/train": {"max_steps": 4, "learning_rate": 2e-3}},
+        {"losses/dense": {"variant": "dense", "interpolation": 0.9, "scorer": "tiny-32"}},
+    ],
+    ids=["seed", "learning_rate", "loss"],
+)
+def test_other_settings_train_anew(folder, changes):
+    settings = copy.deepcopy(TINY)
+    for path, value in changes.items():
+        block = settings
+        *folders, key = path.split("/")
+        for part in folders:
+            block = block[part]
+        block[key] = value
+    chain = Chain(settings)
+    before = weights(chain.path("run"))
+    chain.make("train")
+    after = weights(chain.path("run"))
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+LOSSES = {
+    "plain": {"variant": "plain"},
+    "dense": {"variant": "dense", "scorer": "tiny-32"},
+    "sparse": {"variant": "sparse", "sparsification": 0.5, "scorer": "tiny-32"},
+    "longce": {"variant": "longce", "scorer": "tiny-32"},
+    "own dense": {"variant": "dense", "self_scoring": {"base_length": 32, "base_stride": 24}},
+    "own parts": {
+        "transforms": ["absolute"],
+        "normalization": "L1",
+        "self_scoring": {"base_length": 64, "base_stride": 32, "windows_per_batch": 2},
+    },
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_kind_of_loss_trains(folder, name):
+    chain = Chain(
+        config(**{"losses/dense": LOSSES[name], "runs/main/train": {"max_steps": 3, "learning_rate": 1e-3}})
+    )
+    assert ("--index" in chain.arguments("train")) == ("scorer" in LOSSES[name])
+    chain.make("train")
+    rows = read_table(chain.path("run") / "metrics.parquet", "training_metrics")[0].to_pylist()
+    assert [row["step"] for row in rows] == [1, 2, 3]
+    assert [row["tokens_seen"] for row in rows] == [128, 256, 384]
+    for row in rows:
+        assert row["loss_weighted"] > 0
+        assert row["gradient_norm"] > 0
+        if name == "plain":
+            assert (row["weight_mean"], row["weight_std"]) == (1, 0)
+            assert row["loss_weighted"] == pytest.approx(row["loss_unweighted"], rel=1e-5)
+        else:
+            assert row["weight_std"] > 0
+    base = load_file("inputs/model/model.safetensors")
+    assert any(not torch.equal(base[tensor], value) for tensor, value in weights(chain.path("run")).items())
+
+
+def test_without_a_selection_all_windows_are_trained_on(folder):
+    chain = Chain(
+        config(**{"runs/main/selection": None, "runs/main/train": {"max_steps": 1, "learning_rate": 1e-3}})
+    )
+    assert "--selection" not in chain.arguments("train")
+    chain.make("train")
+    assert read_table(chain.path("run") / "metrics.parquet", "training_metrics")[0].num_rows == 1
+
+
+def test_a_selection_that_keeps_nothing_is_refused(folder):
+    chain = Chain(config(**{"selections/half/keep": {"windows": 0}}))
+    chain.make("filter_longattn")
+    result = chain.run("train")
+    assert result.code == 1
+    assert result.stderr == (
+        "train: error: no window to train on: the selection keeps none; keep more, or add text\n"
+    )
+
+
+def test_a_loss_that_is_not_finite_is_refused_and_no_result_left(folder):
+    chain = Chain(
+        config(
+            **{
+                "losses/dense": {"variant": "plain"},
+                "runs/main/train": {"max_steps": 4, "learning_rate": 1e30},
+            }
+        )
+    )
+    (chain.path("run") / "settings.json").unlink()
+    result = chain.run("train")
+    assert result.code == 1
+    assert "train: error: the loss of update " in result.stderr
+    assert result.stderr.endswith("; lower the learning rate\n")
+    assert not (chain.path("run") / "settings.json").exists()
+
+
+def test_the_result_loads_on_its_own_and_says_what_made_it(chain):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = chain.path("run") / "model"
+    assert AutoModelForCausalLM.from_pretrained(model).config.max_position_embeddings == 512
+    assert AutoTokenizer.from_pretrained(model)("the sea").input_ids
+    record = json.loads((chain.path("run") / "settings.json").read_text())
+    assert record["settings"]["loss"] == {"variant": "dense"}
+    manifest = json.loads((model / "longspan.json").read_text())
+    assert manifest["license"] == "Apache-2.0"
+    assert manifest["source"] == {"kind": "run", **record}

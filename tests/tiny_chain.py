@@ -1,0 +1,211 @@
+"""The scripts with the arguments that the rules give them, over the settings of configs/tiny.yaml."""
+
+import copy
+import importlib.util
+import io
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from longspan.command_line import run_script
+from longspan_workflow.code_digests import SCRIPTS
+from longspan_workflow.layout import Layout, as_json
+from longspan_workflow.settings import load_settings
+
+ROOT = Path(__file__).parents[1]
+TINY = yaml.safe_load((ROOT / "configs" / "tiny.yaml").read_text())
+NAMES = {
+    "model": "tiny",
+    "corpus": "short",
+    "tokenizer": "tiny",
+    "windowing": "short-128",
+    "scorer": "tiny-32",
+    "selection": "half",
+    "run": "main",
+    "loss": "dense",
+    "seed": "0",
+    "shard": "00000",
+    "trained": "dense/seed0",
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a script ended, and what it said."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+class Chain:
+    """Runs scripts in the current folder, as the rules would under some settings."""
+
+    def __init__(self, config: dict | None = None):
+        self.layout = Layout(load_settings(copy.deepcopy(config or TINY)))
+
+    def path(self, template: str, **names: str) -> Path:
+        """A path of the layout for these names, the tiny run's where none are given."""
+        return Path(getattr(self.layout, template).format(**{**NAMES, **names}))
+
+    def arguments(self, script: str, **names: str) -> list[str]:
+        """The script's arguments for these names."""
+        wildcards = SimpleNamespace(**{**NAMES, **names})
+        if script == "score_attention" and "scorer" not in names:
+            wildcards.scorer = "tiny-layer0"
+        return [str(argument) for argument in _ARGUMENTS[script](self.layout, wildcards)]
+
+    def run(self, script: str, *more: str, **names: str) -> Result:
+        """Run a script in this process, as its command line would."""
+        return run_main(script, [*self.arguments(script, **names), *more])
+
+    def make(self, script: str, *more: str, **names: str) -> str:
+        """Run a script that must succeed; what it printed."""
+        result = self.run(script, *more, **names)
+        assert result.code == 0, result.stderr
+        return result.stdout
+
+    def make_all(self) -> None:
+        """Run every script of the chain, in order."""
+        self.make_windows()
+        for shard in ("00000", "00001"):
+            self.make("score_attention", shard=shard)
+        self.make("filter_longattn")
+        for shard in ("00000", "00001"):
+            self.make("score_short", shard=shard)
+        self.make("collect_weights")
+        self.make("record_frozen_weights")
+        self.make("train")
+        self.make("evaluate", trained="base")
+        self.make("evaluate")
+        self.make("summarize_results")
+        self.make("draw_figures")
+        self.make("record_settings")
+
+    def make_windows(self) -> None:
+        """Run the chain up to its windows."""
+        self.make("download_model")
+        self.make("plan_shards")
+        for shard in ("00000", "00001", "held_out"):
+            for script in ("read_documents", "tokenize_documents", "assign_windows"):
+                self.make(script, shard=shard)
+
+
+def run_main(script: str, arguments: list[str]) -> Result:
+    """Run a script's main with its error handling, in this process."""
+    specification = importlib.util.spec_from_file_location(f"script_{script}", SCRIPTS / f"{script}.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    stdout, stderr, code = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(stdout), redirect_stderr(stderr):
+        patch.setattr(sys, "argv", [f"{script}.py", *arguments])
+        patch.delenv("LONGSPAN_TRACEBACK", raising=False)
+        try:
+            run_script(module.main)
+        except SystemExit as stop:
+            code = stop.code
+    return Result(code, stdout.getvalue(), stderr.getvalue())
+
+
+def _parent(template: str, names: SimpleNamespace) -> Path:
+    return Path(template.format(**vars(names))).parent
+
+
+def _scoring(layout: Layout, names: SimpleNamespace) -> list:
+    return [
+        *("--settings", as_json(layout.scorer_settings(names)), "--model", layout.scorer_model(names)),
+        *("--tokens", layout.window_tokens(names), "--windows", layout.windows.format(**vars(names))),
+        *("--scores", layout.scores.format(**vars(names)), "--threads", 1),
+    ]
+
+
+def _selections(layout: Layout, names: SimpleNamespace) -> list:
+    selections = layout.limiting_selections(names)
+    return ["--selections", *selections] if selections else []
+
+
+def _train(layout: Layout, names: SimpleNamespace) -> list:
+    windowing = layout.run_windowing(names)
+    index = layout.run_scores(names)["index"]
+    selection = layout.run_selection(names)
+    return [
+        *("--settings", as_json(layout.run_settings(names)), "--model", layout.run_model(names)),
+        *("--tokens", Path(layout.all_tokens(windowing)[0]).parent),
+        *("--windows", Path(layout.all_windows(windowing)[0]).parent),
+        *("--shards", layout.shard_count(windowing)),
+        *(["--selection", *selection] if selection else []),
+        *(["--index", *index] if index else []),
+        *("--run", layout.run.format(**vars(names)), "--threads", 1),
+    ]
+
+
+# As in workflow/rules: a rule's command line for its wildcards.
+_ARGUMENTS: dict[str, Callable[[Layout, SimpleNamespace], list]] = {
+    "download_model": lambda layout, names: [
+        *("--settings", as_json(layout.model_settings(names)), "--archives", layout.model_archives),
+        *("--manifest", layout.model.format(**vars(names))),
+    ],
+    "plan_shards": lambda layout, names: [
+        *("--settings", as_json(layout.plan_settings(names.corpus))),
+        *("--plan-folder", _parent(layout.plan, names)),
+    ],
+    "read_documents": lambda layout, names: [
+        *("--plan", layout.plan.format(**vars(names))),
+        *("--documents", layout.documents.format(**vars(names))),
+    ],
+    "tokenize_documents": lambda layout, names: [
+        *("--documents", layout.documents.format(**vars(names))),
+        *("--model", layout.model_of(names.tokenizer), "--tokens", layout.tokens.format(**vars(names))),
+    ],
+    "assign_windows": lambda layout, names: [
+        *("--settings", as_json(layout.windowing_settings(names))),
+        *("--documents", layout.window_documents(names), "--tokens", layout.window_tokens(names)),
+        *("--model", layout.window_tokenizer(names), "--id-prefix", layout.id_prefix(names)),
+        *("--windows", layout.windows.format(**vars(names))),
+    ],
+    "score_short": lambda layout, names: [*_scoring(layout, names), *_selections(layout, names)],
+    "score_attention": _scoring,
+    "collect_weights": lambda layout, names: [
+        *("--windows", _parent(layout.windows, names), "--scores", _parent(layout.scores, names)),
+        *("--shards", layout.shard_count(names.windowing), *_selections(layout, names)),
+        *("--index", layout.score_index.format(**vars(names))),
+    ],
+    "record_frozen_weights": lambda layout, names: [
+        *("--indexes", *layout.score_indexes(), "--done", layout.frozen_weights)
+    ],
+    "filter_longattn": lambda layout, names: [
+        *("--settings", as_json(layout.selection_settings(names))),
+        *("--windows", Path(layout.selection_windows(names)[0]).parent),
+        *("--scores", Path(layout.selection_scores(names)[0]).parent),
+        *("--shards", layout.shard_count(layout.selection_windowing(names))),
+        *("--selection", layout.selection.format(**vars(names))),
+    ],
+    "train": _train,
+    "evaluate": lambda layout, names: [
+        *("--settings", as_json(layout.evaluation_settings(names)), "--model", layout.evaluated_model(names)),
+        *("--tokens", layout.tokens_of(layout.run_windowing(names), "held_out")),
+        *("--windows", layout.windows.format(windowing=layout.run_windowing(names), shard="held_out")),
+        *("--evaluation", layout.evaluation.format(**vars(names)), "--threads", 1),
+    ],
+    "summarize_results": lambda layout, names: [
+        *("--settings", as_json(layout.summary_settings())),
+        *("--text", layout.summary, "--table", layout.summary_table),
+    ],
+    "draw_figures": lambda layout, names: [
+        *(
+            "--settings",
+            as_json(layout.figure_settings()),
+            "--folder",
+            _parent(layout.figures, SimpleNamespace(figure="f")),
+        )
+    ],
+    "record_settings": lambda layout, names: [
+        *("--settings", as_json(layout.settings), "--record", layout.settings_record)
+    ],
+}
