@@ -4,10 +4,8 @@ The partial file is a header block (what is scored, and who holds the file) and 
 a checksum and an Arrow table. What a kill left of a last record is cut off, and scoring goes on behind it.
 """
 
-import fcntl
 import json
 import os
-import socket
 import struct
 import sys
 import zlib
@@ -20,6 +18,7 @@ from tqdm import tqdm
 
 from longspan.artifacts import SchemaVersionError, TableWriter, digest_of, naming_full_disk, read_table
 from longspan.contracts import CONTRACTS
+from longspan.locks import held_error, holder_name, take
 from longspan.window_store import WindowStore
 
 _HEADER_BYTES = 4096
@@ -154,14 +153,10 @@ class ScoreWriter:
         while True:
             descriptor = os.open(self._partial, os.O_RDWR | os.O_CREAT, 0o644)
             file = os.fdopen(descriptor, "r+b")
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not take(file):
                 holder = _header(file).get("holder", "another process")
                 file.close()
-                raise ValueError(
-                    f"{self._partial} is held by {holder}; wait until it ends, or end it, then run again"
-                ) from None
+                raise held_error(self._partial, holder)
             # The holder before may have finished, and so removed the file, since it was opened here.
             if self._partial.exists() and os.path.samestat(os.stat(self._partial), os.fstat(descriptor)):
                 return file
@@ -205,10 +200,7 @@ class ScoreWriter:
                 self._keep(pa.ipc.open_stream(payload).read_all())
                 self._changed = True
                 end += _RECORD.size + length
-        holder = f"process {os.getpid()} on {socket.gethostname()}"
-        if job := os.environ.get("SLURM_JOB_ID"):
-            holder += f" (SLURM job {job})"
-        header = json.dumps({"identity": self._identity, "holder": holder}).encode()
+        header = json.dumps({"identity": self._identity, "holder": holder_name()}).encode()
         self._file.seek(0)
         self._file.write(header.ljust(_HEADER_BYTES))
         self._file.truncate(end)
