@@ -43,7 +43,7 @@ def finish_model(
         max_position_embeddings: positions that the config.json must have, if any are declared.
 
     Raises:
-        ValueError: a config.json that has other positions than declared, or no tokenizer.
+        ValueError: a config.json that has other positions than declared, no weights, or no tokenizer.
     """
     config = json.loads((folder / "config.json").read_text())
     config = config.get("text_config", config)
@@ -53,10 +53,17 @@ def finish_model(
             f"the model's config.json says max_position_embeddings {found}, the settings say "
             f"{max_position_embeddings}; correct the settings"
         )
+    if not any(folder.glob("*.safetensors")):
+        raise ValueError(f"the model of {source} has no weights: no file ends in .safetensors")
     if not (folder / "tokenizer.json").is_file():
         from transformers import AutoTokenizer
 
-        AutoTokenizer.from_pretrained(folder).save_pretrained(folder)
+        try:
+            AutoTokenizer.from_pretrained(folder).save_pretrained(folder)
+        except (ValueError, OSError) as error:
+            raise ValueError(
+                f"the model of {source} has no tokenizer.json, nor a tokenizer that becomes one ({error})"
+            ) from None
     bos_token_id = config.get("bos_token_id")
     adds = Tokenizer.from_file(str(folder / "tokenizer.json")).encode("").ids
     files = {
