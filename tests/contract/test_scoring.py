@@ -129,8 +129,8 @@ def test_a_model_whose_logits_overflow_is_named(chain):
     result = chain.run("score_short")
     assert result.code == 1
     assert result.stderr.endswith(
-        "score_short: error: LlamaForCausalLM (model_type 'llama'): its logits are not finite in torch.float32; "
-        "try dtype float32, or check its weights\n"
+        "score_short: error: LlamaForCausalLM (model_type 'llama'): its logits are not finite in "
+        "torch.float32; check its weights, or try dtype float32\n"
     )
 
 
