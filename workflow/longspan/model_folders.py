@@ -61,8 +61,9 @@ def finish_model(
         try:
             AutoTokenizer.from_pretrained(folder).save_pretrained(folder)
         except (ValueError, OSError) as error:
+            reason = " ".join(str(error).split())
             raise ValueError(
-                f"the model of {source} has no tokenizer.json, nor a tokenizer that becomes one ({error})"
+                f"the model of {source} has no tokenizer.json, nor a tokenizer that becomes one ({reason})"
             ) from None
     bos_token_id = config.get("bos_token_id")
     adds = Tokenizer.from_file(str(folder / "tokenizer.json")).encode("").ids
