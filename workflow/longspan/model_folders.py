@@ -99,6 +99,8 @@ def read_manifest(path: Path | str) -> dict:
         manifest = json.loads(path.read_text())
     except FileNotFoundError:
         raise ValueError(f"{path} is missing; run the same target again, which makes the model") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no model manifest ({error}); {again}") from None
     if manifest.get("schema_version") != SCHEMA_VERSION:
         raise ValueError(
             f"{path} has schema version {manifest.get('schema_version')}, "
