@@ -130,7 +130,7 @@ def test_a_model_whose_logits_overflow_is_named(chain):
     assert result.code == 1
     assert result.stderr.endswith(
         "score_short: error: LlamaForCausalLM (model_type 'llama'): its logits are not finite in "
-        "torch.float32; try dtype float32, or check its weights\n"
+        "torch.float32; check its weights, or try dtype float32\n"
     )
 
 

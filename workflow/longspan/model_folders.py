@@ -66,10 +66,18 @@ def finish_model(
             f"the model's config.json says max_position_embeddings {found}, the settings say "
             f"{max_position_embeddings}; correct the settings"
         )
+    if not any(folder.glob("*.safetensors")):
+        raise ValueError(f"the model of {source} has no weights: no file ends in .safetensors")
     if not (folder / "tokenizer.json").is_file():
         from transformers import AutoTokenizer
 
-        AutoTokenizer.from_pretrained(folder).save_pretrained(folder)
+        try:
+            AutoTokenizer.from_pretrained(folder).save_pretrained(folder)
+        except (ValueError, OSError) as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(
+                f"the model of {source} has no tokenizer.json, nor a tokenizer that becomes one ({reason})"
+            ) from None
     bos_token_id = config.get("bos_token_id")
     adds = Tokenizer.from_file(str(folder / "tokenizer.json")).encode("").ids
     # What else lies in the folder, a README say, is no part of the model.
@@ -108,6 +116,8 @@ def read_manifest(path: Path | str) -> dict:
         manifest = json.loads(path.read_text())
     except FileNotFoundError:
         raise ValueError(f"{path} is missing; run the same target again, which makes the model") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no model manifest ({error}); {again}") from None
     if manifest.get("schema_version") != SCHEMA_VERSION:
         raise ValueError(
             f"{path} has schema version {manifest.get('schema_version')}, "

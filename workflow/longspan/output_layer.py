@@ -123,8 +123,8 @@ def _verify(model: nn.Module, decoder: nn.Module, output_layer: OutputLayer) -> 
         raise ValueError(f"{name}: its decoder {type(decoder).__name__} returned no last_hidden_state")
     if not logits_BTV.isfinite().all():
         raise ValueError(
-            f"{name}: its logits are not finite in {output_layer.weight.dtype}; try dtype float32, or check "
-            "its weights"
+            f"{name}: its logits are not finite in {output_layer.weight.dtype}; check its weights, or try "
+            "dtype float32"
         )
     difference = (output_layer.logits(hidden_BTD).double() - logits_BTV).abs().max().item()
     bound = _TOLERANCE.get(output_layer.weight.dtype, 3e-2) * max(logits_BTV.abs().max().item(), 1e-3)

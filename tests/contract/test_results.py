@@ -1,0 +1,250 @@
+"""filter_longattn, collect_weights, record_frozen_weights, evaluate and what the report shows."""
+
+import copy
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+import yaml
+
+from longspan.artifacts import open_table, read_table, write_table
+from longspan_workflow.settings import load_settings
+from tiny_chain import TINY, Chain
+
+
+def error_of(result, script):
+    assert result.code == 1
+    return result.stderr.splitlines()[-1].rpartition("\r")[2].removeprefix(f"{script}: error: ")
+
+
+def rows(path, kind):
+    return read_table(path, kind)[0].to_pylist()
+
+
+# filter_longattn
+
+
+def test_the_best_half_of_each_category_is_kept_over_all_shards(chain):
+    """methods.md 2: LDS = Z(DS) - alpha Z(Var), z-scores over the windows of one category."""
+    selection = {row["data_id"]: row for row in rows(chain.path("selection"), "selection")}
+    windows, scores = {}, {}
+    for shard in ("00000", "00001"):
+        windows |= {row["data_id"]: row for row in rows(chain.path("windows", shard=shard), "windows")}
+        path = chain.path("scores", shard=shard, scorer="tiny-layer0")
+        scores |= {row["data_id"]: row for row in rows(path, "attention_scores")}
+    assert selection.keys() == windows.keys() == scores.keys()
+
+    def z(values):
+        return (values - values.mean()) / values.std()
+
+    for category in ("prose", "rows"):
+        ids = [data_id for data_id, row in windows.items() if row["category"] == category]
+        strength, variance = (
+            np.array([scores[data_id][name] for data_id in ids]) for name in ("strength", "variance_block")
+        )
+        expected = z(strength) - 0.5 * z(variance)
+        np.testing.assert_allclose([selection[data_id]["score"] for data_id in ids], expected, rtol=1e-9)
+        best = {ids[place] for place in np.argsort(-expected)[: len(ids) // 2]}
+        assert {data_id for data_id in ids if selection[data_id]["kept"]} == best
+    assert all(row["reason"] for row in selection.values())
+
+
+def test_a_corpus_without_windows_is_refused(chain):
+    for shard in ("00000", "00001"):
+        for template, kind, names in (
+            ("windows", "windows", {}),
+            ("scores", "attention_scores", {"scorer": "tiny-layer0"}),
+        ):
+            path = chain.path(template, shard=shard, **names)
+            manifest = open_table(path, kind)[1]
+            write_table(path, kind, [], settings=manifest.settings, inputs=manifest.inputs)
+    assert error_of(chain.run("filter_longattn"), "filter_longattn") == (
+        "the corpus gives no window: every document is shorter; shorten window_tokens, or add text"
+    )
+
+
+def test_a_selection_over_incomplete_scores_is_refused(chain):
+    path = chain.path("scores", shard="00001", scorer="tiny-layer0")
+    table, manifest = read_table(path, "attention_scores")
+    names = ("settings", "inputs", "stage_version", "tokenizer")
+    same = {name: getattr(manifest, name) for name in names}
+    write_table(path, "attention_scores", table.slice(1), **same)
+    before = chain.path("selection").read_bytes()
+    missing = table.column("data_id")[0].as_py()
+    assert error_of(chain.run("filter_longattn"), "filter_longattn") == (
+        f"scores cover 15 of 16 windows; first missing: {missing}; rerun score_attention for shard 00001 "
+        f"(delete {path})"
+    )
+    assert chain.path("selection").read_bytes() == before
+
+
+# collect_weights, record_frozen_weights
+
+
+def test_the_index_leads_to_every_score(chain):
+    for row in rows(chain.path("score_index"), "score_index"):
+        scores = rows(chain.path("scores", shard=row["shard"]), "nll_scores")
+        assert scores[row["row"]]["data_id"] == row["data_id"]
+
+
+@pytest.mark.parametrize("how", ["doubled", "foreign"])
+def test_scores_of_another_shard_are_refused(chain, how):
+    path = chain.path("scores", shard="00001")
+    table, manifest = read_table(path, "nll_scores")
+    foreign = read_table(chain.path("scores"), "nll_scores")[0]
+    other = foreign.slice(0, 1) if how == "foreign" else table.slice(2, 1)
+    names = ("settings", "inputs", "stage_version", "tokenizer")
+    write_table(
+        path,
+        "nll_scores",
+        pa.concat_tables([table.replace_schema_metadata(None), other.replace_schema_metadata(None)]),
+        **{name: getattr(manifest, name) for name in names},
+    )
+    before = chain.path("score_index").read_bytes()
+    fault = {
+        "foreign": "holds windows that its shard does not have",
+        "doubled": "doubles windows of shard 00001",
+    }[how]
+    assert error_of(chain.run("collect_weights"), "collect_weights") == (
+        f"{path} {fault} (1; first: {other.column('data_id')[0].as_py()}); "
+        "delete it and run the same target again"
+    )
+    assert chain.path("score_index").read_bytes() == before
+
+
+def test_frozen_weights_hold_counts_and_digests(chain):
+    record = json.loads(chain.path("frozen_weights").read_text())
+    index = open_table(chain.path("score_index"), "score_index")[1]
+    assert record == {
+        "short-128/tiny-32": {
+            "windows": 16,
+            "index": index.data_digest,
+            "shards": {
+                shard: open_table(chain.path("scores", shard=shard), "nll_scores")[1].data_digest
+                for shard in ("00000", "00001")
+            },
+        }
+    }
+
+
+def test_without_frozen_scorers_the_record_is_empty(chain):
+    settings = copy.deepcopy(TINY)
+    settings["losses"]["dense"] = {"variant": "plain"}
+    Chain(settings).make("record_frozen_weights")
+    assert json.loads(chain.path("frozen_weights").read_text()) == {}
+
+
+# evaluate
+
+
+def test_held_out_loss_is_that_of_the_model_by_position(chain):
+    from transformers import AutoModelForCausalLM
+
+    from longspan.window_store import WindowStore
+
+    store = WindowStore(
+        {"held_out": (chain.path("tokens", shard="held_out"), chain.path("windows", shard="held_out"))}
+    )
+    folders = {"base": Path("inputs/model"), "dense/seed0": chain.path("run") / "model"}
+    for trained, folder in folders.items():
+        model = AutoModelForCausalLM.from_pretrained(folder).eval()
+        found = rows(chain.path("evaluation", trained=trained), "evaluation")
+        assert {row["data_id"] for row in found} == set(store.data_ids)
+        assert {row["document_id"] for row in found} == {
+            f"inputs/prose/prose_{number}.txt" for number in (0, 1)
+        }
+        data_id = store.data_ids[3]
+        ids = torch.from_numpy(store.input_ids(data_id))
+        with torch.no_grad():
+            logits = model(ids[None]).logits[0, :-1].double()
+        nll = torch.nn.functional.cross_entropy(logits, ids[1:], reduction="none")
+        parts = [row for row in found if row["data_id"] == data_id]
+        assert len(parts) == 8
+        for part in parts:
+            expected = nll[part["position_start"] - 1 : part["position_stop"] - 1].sum().item()
+            assert part["nll_sum"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_as_many_windows_of_each_work_are_evaluated(chain):
+    settings = copy.deepcopy(TINY)
+    settings["evaluation"] = {"windows_per_document": 2, "position_bins": 3}
+    few = Chain(settings)
+    few.make("evaluate")
+    found = rows(few.path("evaluation"), "evaluation")
+    assert len(found) == 2 * 2 * 3
+    # Base and trained model are measured on the same windows.
+    few.make("evaluate", trained="base")
+    base = rows(few.path("evaluation", trained="base"), "evaluation")
+    assert [row["data_id"] for row in base] == [row["data_id"] for row in found]
+
+
+def test_held_out_works_shorter_than_a_window_are_refused(chain):
+    path = chain.path("windows", shard="held_out")
+    manifest = open_table(path, "windows")[1]
+    names = ("settings", "inputs", "tokenizer")
+    write_table(path, "windows", [], **{name: getattr(manifest, name) for name in names})
+    assert error_of(chain.run("evaluate"), "evaluate") == (
+        "no held-out window: the works under hold_out are shorter than a window; hold out others"
+    )
+
+
+# summarize_results, draw_figures, record_settings
+
+
+def test_the_summary_says_what_the_tables_hold(chain):
+    lines = chain.path("summary_table").read_text().splitlines()
+    assert lines[0] == "quantity\tname\tvalue"
+    table = {tuple(line.split("\t")[:2]): line.split("\t")[2] for line in lines[1:]}
+    assert table["documents", "short"] == "9 (prose 4, rows 5)"
+    assert table["windows", "short-128"] == "16 (prose 8, rows 8)"
+    assert table["tokens", "short-128"] == "2,048 (128 a window)"
+    nll = [
+        row["short_nll"]
+        for shard in ("00000", "00001")
+        for row in rows(chain.path("scores", shard=shard), "nll_scores")
+    ]
+    assert table["mean short NLL", "short-128/tiny-32"] == f"{np.mean(nll):.4f} nats a token (16 windows)"
+    assert table["windows kept", "half"] == "8 of 16"
+    losses = [row["loss_weighted"] for row in rows(chain.path("run") / "metrics.parquet", "training_metrics")]
+    assert table["training loss", "main/dense/seed0"] == (
+        f"{losses[0]:.4f} → {losses[-1]:.4f} ({len(losses)} updates)"
+    )
+
+    def perplexity(trained):
+        found = rows(chain.path("evaluation", trained=trained), "evaluation")
+        tokens = sum(row["position_stop"] - row["position_start"] for row in found)
+        return math.exp(sum(row["nll_sum"] for row in found) / tokens)
+
+    count = len(rows(chain.path("windows", shard="held_out"), "windows"))
+    assert table["held-out perplexity", "main/dense/seed0"] == (
+        f"{perplexity('base'):.3f} → {perplexity('dense/seed0'):.3f} ({count} windows of 2 works)"
+    )
+    assert len(table) == 8
+    # The text says the same, in columns.
+    text = chain.path("summary").read_text().splitlines()
+    assert [line.split()[-1] for line in text] == [line.split()[-1] for line in lines[1:]]
+    assert len({line.index(name) for (_, name), line in zip(table, text, strict=True)}) == 1
+
+
+def test_figures_are_drawn_for_what_is_there(chain):
+    drawn = {name: chain.path("figures", figure=name).read_text() for name in chain.layout.figure_paths()}
+    assert sorted(drawn) == ["evaluations", "selections", "trainings"]
+    for content in drawn.values():
+        assert content.startswith("<?xml")
+        assert content.rstrip().endswith("</svg>")
+    settings = copy.deepcopy(TINY)
+    settings["runs"]["main"]["selection"] = None
+    shutil.rmtree("results/figures")
+    Chain(settings).make("draw_figures")
+    assert sorted(path.stem for path in Path("results/figures").iterdir()) == ["evaluations", "trainings"]
+
+
+def test_recorded_settings_are_complete_and_can_be_used_again(chain):
+    recorded = yaml.safe_load(chain.path("settings_record").read_text())
+    assert recorded == chain.layout.settings
+    assert load_settings(recorded) == recorded
