@@ -5,8 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 
 from longspan.artifacts import naming_damage, open_table, read_table
+from longspan.contracts import NLL
 from longspan.evaluation import perplexity
 
 
@@ -29,21 +31,30 @@ def count_windows(windows: Iterable[Path | str]) -> tuple[Counter, int]:
     return counts, window_tokens
 
 
-def mean_nll(scores: Iterable[Path | str]) -> dict[str, tuple[float, int]]:
-    """Mean NLL (nats a token) and number of windows, by column of the store."""
+def mean_nll(
+    windows: Iterable[Path | str], scores: Iterable[Path | str]
+) -> dict[str, tuple[float, int]]:
+    """Mean NLL (nats a token) and number of windows, by column of the store.
+
+    Args:
+        windows: tables of windows; scores of others, of a larger sample say, are left out.
+        scores: tables of their scores, in the same order.
+    """
     sums: Counter = Counter()
     entries: Counter = Counter()
-    windows: Counter = Counter()
-    for path in scores:
+    counts: Counter = Counter()
+    for windows_path, path in zip(windows, scores, strict=True):
+        ids = read_table(windows_path, "windows", ["data_id"])[0].column(0).combine_chunks()
         file, _ = open_table(path, "nll_scores")
         with naming_damage(path, "nll_scores"):
-            for name in file.schema_arrow.names[1:]:
-                for batch in file.iter_batches(batch_size=8, columns=[name]):
-                    values = batch.column(0).flatten().to_numpy().astype(np.float64)
+            for name in (column.name for column in file.schema_arrow if column.type == NLL):
+                for batch in file.iter_batches(batch_size=8, columns=["data_id", name]):
+                    column = batch.filter(pc.is_in(batch["data_id"], value_set=ids))[name]
+                    values = column.flatten().to_numpy().astype(np.float64)
                     sums[name] += values.sum()
                     entries[name] += len(values)
-                    windows[name] += len(batch)
-    return {name: (sums[name] / entries[name], windows[name]) for name in sums if entries[name]}
+                    counts[name] += len(column)
+    return {name: (sums[name] / entries[name], counts[name]) for name in sums if entries[name]}
 
 
 def summary_rows(
@@ -59,7 +70,7 @@ def summary_rows(
     Args:
         corpora: tables of documents by corpus.
         windowings: tables of windows by windowing.
-        stores: tables of scores by windowing and scorer.
+        stores: tables of scores by "windowing/scorer".
         selections: table of each selection.
         trainings: table of metrics of each training.
         evaluations: tables of base and trained model of each training.
@@ -72,7 +83,8 @@ def summary_rows(
         rows.append(("windows", name, _by_category(counts)))
         rows.append(("tokens", name, f"{counts.total() * window_tokens:,} ({window_tokens:,} a window)"))
     for name, paths in stores.items():
-        for column, (mean, windows) in mean_nll(paths).items():
+        windows_paths = windowings[name.partition("/")[0]]
+        for column, (mean, windows) in mean_nll(windows_paths, paths).items():
             kind = column.removesuffix("_nll")
             rows.append((f"mean {kind} NLL", name, f"{mean:.4f} nats a token ({windows} windows)"))
     for name, path in selections.items():
