@@ -7,14 +7,12 @@ import pytest
 from longspan.artifacts import write_table
 from longspan.score_index import IndexedScores, build_index
 from longspan.training_windows import TrainingWindows
-from stored_tables import score_row, window_store, write_scores, write_shards, write_tokens, write_windows
+from stored_tables import score_row, window_store, write_scores, write_stores, write_tokens, write_windows
 
 
 @pytest.fixture
 def ids(tmp_path):
-    ids = write_shards(tmp_path)
-    for shard, data_ids in ids.items():
-        write_scores(tmp_path / "scores" / f"{shard}.parquet", data_ids)
+    ids = write_stores(tmp_path)
     return ids["00000"] + ids["00001"]
 
 
@@ -23,9 +21,9 @@ def indexed_scores(folder):
         {shard: folder / kind / f"{shard}.parquet" for shard in ("00000", "00001")}
         for kind in ("windows", "scores")
     )
-    rows, digests = build_index(windows, scores)
-    write_table(folder / "index.parquet", "score_index", rows, settings={}, inputs=digests)
-    return IndexedScores(folder / "index.parquet", scores)
+    rows, inputs = build_index(windows, scores)
+    write_table(folder / "index.parquet", "score_index", rows, settings={}, inputs=inputs)
+    return IndexedScores(folder / "index.parquet", scores, window_store(folder).windows_digests)
 
 
 def test_an_item_is_a_window_with_its_scores(tmp_path, ids):
@@ -54,7 +52,9 @@ def test_equal_data_have_equal_digests_and_any_difference_shows(tmp_path, ids):
         TrainingWindows(windows, ids[:-1], scores).digest(),
         TrainingWindows(windows, ids[::-1], scores).digest(),
     }
-    write_scores(tmp_path / "scores" / "00001.parquet", ids[3:], inputs={"tokens": "k2", "model": "m"})
+    for shard in ("00000", "00001"):
+        path = tmp_path / "scores" / f"{shard}.parquet"
+        write_scores(path, window_store(tmp_path, shard), inputs={"model": "n"})
     assert TrainingWindows(windows, ids, indexed_scores(tmp_path)).digest() == digest  # the same numbers
     tokens = tmp_path / "tokens" / "00001.parquet"
     write_tokens(tokens, {"alpha": 3, "beta": 16})

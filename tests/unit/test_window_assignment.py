@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longspan.window_assignment import Windowing, sample_windows, windows_of
+from longspan.window_assignment import Windowing, sample_windows, tokens_digest, windows_of
 from longspan.windows import both_ends
 
 
@@ -17,6 +17,7 @@ def document(num_tokens, document_id="a", category="prose", splits=(), character
     return {
         "document_id": document_id,
         "category": category,
+        "input_ids": np.arange(num_tokens, dtype=np.int32) + 100,
         "char_deltas": np.diff([*starts, num_tokens * characters], prepend=0),
         "split_positions": np.array(splits, dtype=np.int32),
     }
@@ -41,6 +42,7 @@ def test_rows_hold_the_span_its_characters_and_its_origin():
             "token_stop": 3,
             "char_start": 0,
             "char_stop": 9,
+            "tokens_digest": tokens_digest([100, 101, 102]),
         },
         {
             "data_id": "books-00000_0000002",
@@ -49,9 +51,22 @@ def test_rows_hold_the_span_its_characters_and_its_origin():
             "token_stop": 6,
             "char_start": 9,
             "char_stop": 18,
+            "tokens_digest": tokens_digest([103, 104, 105]),
         },
     ]
     assert all(type(value) in (int, str) for row in rows for value in row.values())
+
+
+def test_a_digest_is_that_of_the_tokens_and_their_order_with_bos_in_front():
+    (plain,) = windows(document(4), window_tokens=4, policy="stride")
+    (with_bos,) = windows(document(3), window_tokens=4, policy="stride", bos_token_id=7)
+    assert plain["tokens_digest"] == tokens_digest(np.arange(100, 104, dtype=np.int32))
+    assert with_bos["tokens_digest"] == tokens_digest([7, 100, 101, 102])
+    # Stored by another process, it must stay what it was.
+    assert tokens_digest([1, 2, 3]) == -5405627362230748553
+    assert len({tokens_digest(ids) for ids in ([], [0], [1, 2], [2, 1], [1, 2, 0], [2**31])}) == 6
+    assert all(-(2**63) <= tokens_digest([number]) < 2**63 for number in range(100))
+    assert min(tokens_digest([number]) for number in range(100)) < 0
 
 
 def test_ids_are_numbered_in_document_order_without_gaps():
@@ -71,6 +86,7 @@ def test_a_cut_character_belongs_to_both_windows():
     cut = {
         "document_id": "a",
         "category": "c",
+        "input_ids": np.arange(4),
         "char_deltas": np.diff([0, 1, 1, 2, 3], prepend=0),
         "split_positions": np.array([2]),
     }

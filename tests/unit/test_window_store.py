@@ -1,25 +1,34 @@
 import numpy as np
 import pytest
 
-from longspan.artifacts import write_table
-from longspan.window_store import WindowStore, kept_ids
+from longspan.artifacts import open_table, write_table
+from longspan.window_assignment import tokens_digest
+from longspan.window_store import WindowStore, kept_ids, require_windows
 from refusals import refused
-from stored_tables import GEOMETRY, window_store, write_shards, write_tokens, write_windows
+from stored_tables import window_store, write_shards, write_tokens, write_windows
 
 
 def test_windows_of_all_shards_come_by_id_in_order(tmp_path):
     ids = write_shards(tmp_path)
     store = window_store(tmp_path)
     assert store.data_ids == ids["00000"] + ids["00001"]
-    expected = [np.arange(100, 108), np.arange(108, 116), np.arange(201, 209), np.arange(100, 108)]
-    for data_id, tokens in list(zip(store.data_ids, expected, strict=False))[::-1]:
+    starts = [100, 108, 201, 100, 108]
+    expected = [np.arange(start, start + 8) for start in starts]
+    for data_id, tokens in list(zip(store.data_ids, expected, strict=True))[::-1]:
         found = store.input_ids(data_id)
         assert found.dtype == np.int64
         assert found.tolist() == tokens.tolist()
     assert list(store.categories.values()) == ["prose", "prose", "verse", "prose", "prose"]
     assert store.document_ids[ids["00000"][2]] == "mu"
     assert store.window_tokens == 8
-    assert store.geometry == GEOMETRY  # without sampling and seed: they change no window
+    assert store.tokens_digest_of == {
+        data_id: tokens_digest(tokens) for data_id, tokens in zip(store.data_ids, expected, strict=True)
+    }
+    assert store.windows_digests == {
+        shard: open_table(tmp_path / "windows" / f"{shard}.parquet", "windows")[1].data_digest
+        for shard in ("00000", "00001")
+    }
+    assert store.bos_token_id is None
 
 
 def test_a_bos_token_stands_before_the_text(tmp_path):
@@ -27,6 +36,8 @@ def test_a_bos_token_stands_before_the_text(tmp_path):
     (data_id,) = write_windows(tmp_path / "00000.parquet", tmp_path / "t.parquet", [("a", 2)], bos_token_id=1)
     store = WindowStore({"00000": (tmp_path / "t.parquet", tmp_path / "00000.parquet")})
     assert store.input_ids(data_id).tolist() == [1, *range(102, 109)]
+    assert store.bos_token_id == 1
+    assert store.tokens_digest_of == {data_id: tokens_digest(store.input_ids(data_id))}
 
 
 def test_an_unknown_window_is_refused(tmp_path):
@@ -44,16 +55,20 @@ def test_windows_of_other_tokens_are_refused(tmp_path):
         window_store(tmp_path)
 
 
-@pytest.mark.parametrize("change", [{"window_tokens": 4}, {"bos_token_id": 1}, {"policy": "both_ends"}])
-def test_shards_of_other_geometry_are_refused(tmp_path, change):
+@pytest.mark.parametrize("change", [{"window_tokens": 4}, {"bos_token_id": 1}])
+def test_shards_of_another_form_are_refused(tmp_path, change):
     write_shards(tmp_path)
     path = tmp_path / "windows" / "00001.parquet"
     write_windows(path, tmp_path / "tokens" / "00001.parquet", [("beta", 0)], **change)
-    with refused(
-        f"{path} was cut in another way than the shards before it; "
-        "delete it and run the same target again, which reruns assign_windows"
-    ):
+    with refused(other_form(path)):
         window_store(tmp_path)
+
+
+def other_form(path):
+    return (
+        f"{path} has windows of another tokenizer, length or BOS token than the shards before it; "
+        "delete it and run the same target again, which reruns assign_windows"
+    )
 
 
 def test_shards_of_other_sampling_go_together(tmp_path):
@@ -70,7 +85,7 @@ def test_shards_of_another_tokenizer_are_refused(tmp_path):
     tokens, path = tmp_path / "tokens" / "00001.parquet", tmp_path / "windows" / "00001.parquet"
     write_tokens(tokens, {"beta": 16}, tokenizer="u" * 64)
     write_windows(path, tokens, [("beta", 0)])
-    with refused(f"{path} has another tokenizer than the shards before it"):
+    with refused(other_form(path)):
         window_store(tmp_path)
 
 
@@ -92,25 +107,44 @@ def test_a_model_of_another_tokenizer_is_refused(tmp_path):
         store.require_tokenizer("u" * 64, "models/tiny")
 
 
-def test_kept_ids_are_those_of_any_selection(tmp_path):
-    def write(name, kept):
-        rows = [
-            {
-                "data_id": data_id,
-                "category": "prose",
-                "score": 0.0,
-                "rank": 1,
-                "percentile": 0.0,
-                "kept": keep,
-                "reason": "",
-            }
-            for data_id, keep in kept.items()
-        ]
-        write_table(tmp_path / name, "selection", rows, settings={})
-        return tmp_path / name
+def write_selection(path, kept, digests):
+    rows = [
+        {
+            "data_id": data_id,
+            "category": "prose",
+            "score": 0.0,
+            "rank": 1,
+            "percentile": 0.0,
+            "kept": keep,
+            "reason": "",
+        }
+        for data_id, keep in kept.items()
+    ]
+    inputs = {f"windows/{shard}": digest for shard, digest in digests.items()}
+    write_table(path, "selection", rows, settings={}, inputs=inputs)
+    return path
 
-    one = write("one", {"c": True, "b": False, "a": True})
-    other = write("other", {"c": True, "d": True})
-    assert kept_ids([one]) == ["a", "c"]
-    assert kept_ids([one, other]) == ["a", "c", "d"]
-    assert kept_ids([write("none", {"a": False})]) == []
+
+def test_kept_ids_are_those_of_any_selection(tmp_path):
+    digests = {"00000": "v" * 64, "00001": "w" * 64}
+    one = write_selection(tmp_path / "one", {"c": True, "b": False, "a": True}, digests)
+    other = write_selection(tmp_path / "other", {"c": True, "d": True}, digests)
+    assert kept_ids([one], digests) == ["a", "c"]
+    assert kept_ids([one, other], digests) == ["a", "c", "d"]
+    assert kept_ids([write_selection(tmp_path / "none", {"a": False}, digests)], digests) == []
+    # Who scores one shard compares only its windows.
+    assert kept_ids([one], {"00001": "w" * 64}) == ["a", "c"]
+
+
+def test_a_selection_of_other_windows_is_refused(tmp_path):
+    digests = {"00000": "v" * 64, "00001": "w" * 64}
+    path = write_selection(tmp_path / "selection", {"a": True}, digests)
+    for now, found in ({"00001": "x" * 64}, "w" * 12), ({"00002": "x" * 64}, ""):
+        message = (
+            f"{path} was made with another windows of shard {next(iter(now))} ({found}) than the one at hand "
+            "(xxxxxxxxxxxx); delete it and run the same target again, which reruns filter_longattn"
+        )
+        with refused(message):
+            kept_ids([path], digests | now)
+        with refused(message):
+            require_windows(open_table(path, "selection")[1], now, where=path, rule="filter_longattn")
