@@ -31,9 +31,7 @@ def count_windows(windows: Iterable[Path | str]) -> tuple[Counter, int]:
     return counts, window_tokens
 
 
-def mean_nll(
-    windows: Iterable[Path | str], scores: Iterable[Path | str]
-) -> dict[str, tuple[float, int]]:
+def mean_nll(windows: Iterable[Path | str], scores: Iterable[Path | str]) -> dict[str, tuple[float, int]]:
     """Mean NLL (nats a token) and number of windows, by column of the store.
 
     Args:
