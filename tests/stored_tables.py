@@ -102,7 +102,8 @@ def write_scores(path: Path, windows: WindowStore, data_ids: Iterable[str] | Non
     """A finished store of these windows, or of all of the shard."""
     path.unlink(missing_ok=True)
     with ScoreWriter(path, "nll_scores", windows, **score_manifest(**changes)) as writer:
-        writer.append([score_row(data_id) for data_id in (windows.data_ids if data_ids is None else data_ids)])
+        for data_id in windows.data_ids if data_ids is None else data_ids:
+            writer.append([score_row(data_id)])
         writer.finish()
 
 

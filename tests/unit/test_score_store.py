@@ -7,28 +7,58 @@ import sys
 import textwrap
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from full_disk import small_disk
-from longspan.artifacts import read_table
+from longspan.artifacts import SchemaVersionError, read_table, write_table
 from longspan.score_store import ScoreWriter
 from refusals import refused
-from stored_tables import score_manifest, score_row, window_store, write_scores, write_shards
+from stored_tables import score_manifest, score_row, window_store, write_tokens, write_windows
 
 IDS = [f"books-00000_{number:07d}" for number in range(1, 13)]
+DOCUMENTS = {"alpha": 48, "beta": 48}
+SPANS = [(document, start) for document in DOCUMENTS for start in range(0, 48, 8)]
 
 
 @pytest.fixture
 def path(tmp_path):
+    make_windows(tmp_path)
     return tmp_path / "scores" / "00000.parquet"
+
+
+def make_windows(folder, spans=SPANS, documents=DOCUMENTS, **tokens):
+    """A shard of twelve windows, or as given."""
+    write_tokens(folder / "tokens" / "00000.parquet", documents, **tokens)
+    write_windows(folder / "windows" / "00000.parquet", folder / "tokens" / "00000.parquet", spans)
+
+
+def sample_windows(folder, data_ids):
+    """Leave these windows of the shard, as a smaller sample does."""
+    path = folder / "windows" / "00000.parquet"
+    table, manifest = read_table(path, "windows")
+    rows = [row for row in table.to_pylist() if row["data_id"] in data_ids]
+    names = ("settings", "inputs", "tokenizer")
+    write_table(path, "windows", rows, **{name: getattr(manifest, name) for name in names})
 
 
 def partial_of(path):
     return path.with_name(path.name + ".partial")
 
 
-def writer_of(path, **changes):
-    return ScoreWriter(path, "nll_scores", **score_manifest(**changes))
+def writer_of(path, windows=None, **changes):
+    windows = windows or window_store(path.parents[1], "00000")
+    return ScoreWriter(path, "nll_scores", windows, **score_manifest(**changes))
+
+
+def finish_store(path, data_ids=IDS):
+    with writer_of(path) as writer:
+        append(writer, data_ids)
+        return writer.finish()
+
+
+def ids_in(path):
+    return read_table(path, "nll_scores")[0].column("data_id").to_pylist()
 
 
 def append(writer, data_ids):
@@ -44,28 +74,32 @@ def unbroken(path, data_ids=IDS):
     other = path.with_name("unbroken.parquet")
     with writer_of(other) as writer:
         append(writer, data_ids)
-        writer.finish(data_ids)
+        writer.finish()
     content = other.read_bytes()
     other.unlink()
     return content
 
 
-def test_scores_come_back_in_the_order_asked_for(path):
+def test_scores_come_back_in_the_windows_order_with_their_tokens_digest(path):
     with writer_of(path) as writer:
         append(writer, IDS[::-1])
-        assert writer.finish(IDS) == len(IDS)
+        assert writer.finish() == len(IDS)
     table, manifest = read_table(path, "nll_scores")
     assert table.column("data_id").to_pylist() == IDS
+    windows = window_store(path.parents[1], "00000")
     for row in table.to_pylist():
+        assert row["tokens_digest"] == windows.tokens_digest_of[row["data_id"]]
         for name, values in score_row(row["data_id"]).items():
             assert row[name] == (values if name == "data_id" else values.tolist())
-    assert {name: getattr(manifest, name) for name in score_manifest()} == score_manifest()
+    expected = score_manifest() | {"tokenizer": windows.tokenizer}
+    assert {name: getattr(manifest, name) for name in expected} == expected
     assert os.listdir(path.parent) == [path.name]
 
 
 def test_scoring_goes_on_behind_a_record_that_is_cut_at_any_byte(path):
     """A kill leaves a prefix of the last record, of any length; all before it is kept."""
-    with writer_of(path) as writer:
+    windows = window_store(path.parents[1], "00000")
+    with writer_of(path, windows) as writer:
         append(writer, IDS[:2])
         before = partial_of(path).stat().st_size
         append(writer, IDS[2:3])
@@ -73,7 +107,7 @@ def test_scoring_goes_on_behind_a_record_that_is_cut_at_any_byte(path):
     assert before < len(whole)
     for end in range(before, len(whole) + 1):
         partial_of(path).write_bytes(whole[:end])
-        with writer_of(path) as writer:
+        with writer_of(path, windows) as writer:
             kept = 3 if end == len(whole) else 2
             assert [data_id for data_id in IDS if data_id in writer] == IDS[:kept]
         assert partial_of(path).read_bytes()[4096:] == whole[4096 : before if kept == 2 else None]
@@ -86,7 +120,7 @@ def test_a_store_that_was_cut_and_went_on_is_that_of_an_unbroken_run(path, cut):
     os.truncate(partial_of(path), partial_of(path).stat().st_size - cut)
     with writer_of(path) as writer:
         assert append(writer, IDS) == IDS[2:]
-        writer.finish(IDS)
+        writer.finish()
     assert path.read_bytes() == unbroken(path)
 
 
@@ -100,7 +134,7 @@ def test_a_record_with_a_flipped_bit_is_not_kept(path):
     partial_of(path).write_bytes(content)
     with writer_of(path) as writer:
         assert append(writer, IDS) == IDS[2:]
-        writer.finish(IDS)
+        writer.finish()
     assert path.read_bytes() == unbroken(path)
 
 
@@ -120,77 +154,166 @@ def test_a_broken_run_ends_in_the_same_bytes_as_an_unbroken_one(path, stops):
             append(writer, IDS[:stop])
     with writer_of(path) as writer:
         assert append(writer, IDS) == IDS[stops[-1] :]
-        writer.finish(IDS)
+        writer.finish()
     assert path.read_bytes() == unbroken(path)
     assert not partial_of(path).exists()
 
 
 def test_an_unchanged_store_keeps_its_bytes_and_gets_a_new_time(path):
-    write_scores(path, IDS)
+    finish_store(path, IDS)
     before = path.read_bytes()
     os.utime(path, (0, 0))
     with writer_of(path, code_digest="new code") as writer:
         assert append(writer, IDS) == []
-        writer.finish(IDS)
+        writer.finish()
     assert path.read_bytes() == before
     assert path.stat().st_mtime > 0
     assert os.listdir(path.parent) == [path.name]
 
 
 def test_ids_that_are_there_are_kept_and_missing_ones_added(path):
-    write_scores(path, IDS[3:6])
+    finish_store(path, IDS[3:6])
     with writer_of(path) as writer:
         assert append(writer, IDS) == IDS[:3] + IDS[6:]
-        writer.finish(IDS)
+        writer.finish()
     assert path.read_bytes() == unbroken(path)
 
 
-def test_ids_that_no_longer_exist_are_dropped(path):
-    write_scores(path, IDS)
+def test_scores_of_windows_that_went_stay_behind_the_others(path, tmp_path):
+    """A sample of 4 that shrinks to 2 and grows to 4 again scores nothing twice."""
+    four, two = [IDS[row] for row in (0, 3, 8, 11)], [IDS[row] for row in (3, 11)]
+    sample_windows(tmp_path, four)
+    assert finish_store(path, four) == 4
+    whole = path.read_bytes()
+    rows = read_table(path, "nll_scores")[0].to_pylist()
+
+    sample_windows(tmp_path, two)
     with writer_of(path) as writer:
-        assert writer.finish([*IDS[:4], "books-00000_0000099"]) == 4
-    assert path.read_bytes() == unbroken(path, IDS[:4])
+        assert append(writer, two) == []
+        assert writer.finish() == 2
+    assert ids_in(path) == [IDS[3], IDS[11], IDS[0], IDS[8]]
+    smaller = path.read_bytes()
+    with writer_of(path) as writer:
+        assert writer.finish() == 2
+    assert path.read_bytes() == smaller
+
+    make_windows(tmp_path)
+    sample_windows(tmp_path, four)
+    with writer_of(path) as writer:
+        assert append(writer, four) == []
+        assert writer.finish() == 4
+    assert read_table(path, "nll_scores")[0].to_pylist() == rows
+    assert path.read_bytes() == whole
 
 
-def test_a_shard_that_has_no_windows_any_more_has_no_scores(path):
-    write_scores(path, IDS)
+def test_a_shard_that_has_no_windows_at_present_keeps_its_scores(path, tmp_path):
+    finish_store(path, IDS)
+    make_windows(tmp_path, [])
     with writer_of(path) as writer:
-        assert writer.finish([]) == 0
-    assert read_table(path, "nll_scores")[0].num_rows == 0
+        assert writer.finish() == 0
+    assert ids_in(path) == IDS
+
+
+@pytest.mark.parametrize("where", ["final", "partial"])
+def test_a_changed_document_rescores_its_windows_alone(path, tmp_path, where):
+    with writer_of(path) as writer:
+        append(writer, IDS)
+        if where == "final":
+            writer.finish()
+    # The filler moves the numbers of beta's tokens.
+    make_windows(tmp_path, documents={"alpha": 48, "filler": 1, "beta": 48})
+    with writer_of(path) as writer:
+        assert append(writer, IDS) == IDS[6:]
+        assert writer.finish() == 12
+    assert path.read_bytes() == unbroken(path)
+    digests = window_store(tmp_path, "00000").tokens_digest_of
+    assert {
+        row["data_id"]: row["tokens_digest"] for row in read_table(path, "nll_scores")[0].to_pylist()
+    } == digests
+
+
+def test_stale_scores_leave_the_store_even_if_nothing_is_scored(path, tmp_path):
+    finish_store(path, IDS)
+    make_windows(tmp_path, documents={"alpha": 48, "filler": 1, "beta": 48})
+    with writer_of(path) as writer:
+        assert writer.finish() == 6
+    assert ids_in(path) == IDS[:6]
+
+
+def test_scores_of_a_window_that_came_back_with_other_tokens_are_not_kept(path, tmp_path):
+    finish_store(path, IDS)
+    sample_windows(tmp_path, IDS[:6])
+    with writer_of(path) as writer:
+        writer.finish()
+    make_windows(tmp_path, documents={"alpha": 48, "filler": 1, "beta": 48})
+    with writer_of(path) as writer:
+        assert append(writer, IDS) == IDS[6:]
 
 
 def test_ids_that_are_not_wanted_now_stay_for_later(path):
     """A keep ratio that grows and shrinks scores nothing twice."""
-    write_scores(path, IDS)
+    finish_store(path, IDS)
     with writer_of(path) as writer:
         append(writer, IDS[:2])
-        assert writer.finish(IDS) == len(IDS)
+        assert writer.finish() == len(IDS)
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"settings": {"base_length": 5}},
-        {"inputs": {"tokens": "k", "model": "n"}},
+        {"inputs": {"model": "n"}},
         {"stage_version": 2},
-        {"tokenizer": "u" * 64},
         {"without": frozenset({"long_nll"})},
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_scores_of_other_settings_are_not_kept(path, change):
-    write_scores(path, IDS[:3])
+def test_scores_of_other_settings_are_not_kept(path, capsys, change):
+    finish_store(path, IDS[:3])
     with writer_of(path) as writer:
         append(writer, IDS[3:6])  # left in the partial file
     with writer_of(path, **change) as writer:
         assert not any(data_id in writer for data_id in IDS)
+    what = "columns (now without long_nll)" if "without" in change else next(iter(change))
+    assert capsys.readouterr().err == f"{path} was scored with other {what}; its windows are scored anew\n"
     # The finished file is still there, for who goes back to its settings.
     with writer_of(path) as writer:
         assert [data_id for data_id in IDS if data_id in writer] == IDS[:3]
+    assert capsys.readouterr().err == ""
+
+
+def test_scores_of_another_tokenizer_are_not_kept(path, tmp_path, capsys):
+    finish_store(path, IDS[:3])
+    make_windows(tmp_path, tokenizer="u" * 64)
+    with writer_of(path) as writer:
+        assert not any(data_id in writer for data_id in IDS)
+    said = f"{path} was scored with other tokenizer; its windows are scored anew\n"
+    assert capsys.readouterr().err == said
+
+
+def test_a_store_of_another_schema_version_is_refused_and_left(path):
+    """Its scores cost GPU days: who reads it anew may want to convert it."""
+    finish_store(path, IDS[:3])
+    table = pq.read_table(path)
+    metadata = pq.ParquetFile(path).metadata.metadata[b"longspan"]
+    old = metadata.replace(b'"schema_version": 1', b'"schema_version": 0')
+    pq.write_table(table.replace_schema_metadata({b"longspan": old}), path)
+    before = path.read_bytes()
+    message = (
+        f"{path} has schema version 0, this longspan reads 1; "
+        "delete it and run the same target again, which reruns score_short"
+    )
+    with refused(message, SchemaVersionError), writer_of(path):
+        pass
+    assert path.read_bytes() == before
+    # The lock is free again.
+    path.unlink()
+    with writer_of(path) as writer:
+        assert append(writer, IDS[:1]) == IDS[:1]
 
 
 def test_other_code_alone_keeps_the_scores(path):
-    write_scores(path, IDS[:3])
+    finish_store(path, IDS[:3])
     with writer_of(path, code_digest="new code") as writer:
         append(writer, IDS[3:6])
     with writer_of(path, code_digest="newer code") as writer:
@@ -198,29 +321,37 @@ def test_other_code_alone_keeps_the_scores(path):
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped"])
-def test_a_damaged_final_file_is_scored_anew(path, damage):
-    write_scores(path, IDS)
+def test_a_damaged_final_file_is_named_and_scored_anew(path, capsys, damage):
+    finish_store(path, IDS)
     content = bytearray(path.read_bytes())
     content[500] ^= 1
     path.write_bytes(content if damage == "flipped" else content[:-20])
     with writer_of(path) as writer:
+        fault = "damaged" if damage == "flipped" else "not a whole Parquet file"
+        said = capsys.readouterr().err
+        assert said.startswith(f"{path} is {fault} (")
+        assert said.endswith("which reruns score_short; its windows are scored anew\n")
         assert append(writer, IDS) == IDS
-        writer.finish(IDS)
+        writer.finish()
     assert path.read_bytes() == unbroken(path)
 
 
-def test_an_empty_shard_has_an_empty_store(path):
+def test_an_empty_shard_has_an_empty_store(path, tmp_path):
+    make_windows(tmp_path, [])
     with writer_of(path) as writer:
-        assert writer.finish([]) == 0
+        assert writer.finish() == 0
     assert read_table(path, "nll_scores")[0].num_rows == 0
 
 
 def test_a_second_writer_is_refused_and_the_holder_named(path):
     program = textwrap.dedent("""
         import sys, time
+        from pathlib import Path
         from longspan.score_store import ScoreWriter
-        from stored_tables import score_manifest, score_row
-        with ScoreWriter(sys.argv[1], "nll_scores", **score_manifest()) as writer:
+        from stored_tables import score_manifest, score_row, window_store
+        path = Path(sys.argv[1])
+        windows = window_store(path.parents[1], "00000")
+        with ScoreWriter(path, "nll_scores", windows, **score_manifest()) as writer:
             writer.append([score_row("books-00000_0000001")])
             print("open", flush=True)
             time.sleep(60)
@@ -281,6 +412,8 @@ def test_appended_rows_are_on_the_disk_when_append_returns(path):
 
 
 def test_a_full_disk_is_named_and_what_is_scored_stays(tmp_path):
+    starts = range(0, 8 * 999, 8)
+    make_windows(tmp_path, [("alpha", start) for start in starts], {"alpha": 8 * 999})
     with small_disk(tmp_path / "disk", 64) as disk:
         path = disk / "00000.parquet"
         message = f"[Errno {errno.ENOSPC}] no space left on the disk of {disk}; free some and run again"
@@ -293,9 +426,7 @@ def test_a_full_disk_is_named_and_what_is_scored_stays(tmp_path):
         assert 20 < there < 200
 
 
-def test_missing_windows_are_scored_and_progress_is_shown(tmp_path, path, capsys):
-    ids = write_shards(tmp_path)["00000"]
-    windows = window_store(tmp_path, "00000")
+def test_missing_windows_are_scored_and_progress_is_shown(path, capsys):
     scored = []
 
     def load_scorer():
@@ -307,10 +438,11 @@ def test_missing_windows_are_scored_and_progress_is_shown(tmp_path, path, capsys
         return score
 
     with writer_of(path) as writer:
-        writer.append([score_row(ids[1])])
-        writer.add_missing(windows, ids, load_scorer)
-        writer.finish(ids)
-    assert scored == [(ids[0], list(range(100, 108))), (ids[2], list(range(201, 209)))]
+        writer.append([score_row(IDS[1])])
+        # What is wanted of other shards is theirs to score.
+        writer.add_missing(["books-00001_0000001", *IDS[:3]], load_scorer)
+        assert writer.finish() == 3
+    assert scored == [(IDS[0], list(range(100, 108))), (IDS[2], list(range(116, 124)))]
     table = read_table(path, "nll_scores")[0]
     assert table.column("short_nll")[0].as_py() == [12.5] * 7
     assert "scores 00000: 100%" in capsys.readouterr().err
@@ -319,7 +451,7 @@ def test_missing_windows_are_scored_and_progress_is_shown(tmp_path, path, capsys
         raise AssertionError("a complete store needs no model")
 
     with writer_of(path) as writer:
-        writer.add_missing(windows, ids, never)
+        writer.add_missing(IDS[:3], never)
 
 
 def test_the_partial_files_header_is_readable_and_says_who_holds_it(path):
