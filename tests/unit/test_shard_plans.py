@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longspan.documents import Item, list_items, read_documents
-from longspan.shard_plans import assign_items, read_plan, split_held_out, write_plan
+from longspan.shard_plans import assign_items, read_plan, write_plan
 from refusals import refused
 
 
@@ -25,7 +25,7 @@ def item(path, size_bytes=100, category="prose", **values):
         title_column=None,
         category=category,
         license="CC0-1.0",
-        **({"rows": None} | values),
+        **({"rows": None, "without": ()} | values),
     )
 
 
@@ -47,14 +47,26 @@ corpora = st.lists(
 ).map(lambda rows: [item(*row) for row in rows])
 
 
-@given(items=corpora, data=st.data())
-def test_every_item_is_in_one_shard_and_no_shard_is_empty(items, data):
+def blocks(path, sizes, category="prose"):
+    """A file's rows, sixteen an item, of so many bytes."""
+    return [item(path, size, category, rows=(16 * n, 16 * n + 16)) for n, size in enumerate(sizes)]
+
+
+row_files = st.lists(
+    st.tuples(st.lists(st.integers(1, 1000), min_size=1, max_size=9), st.sampled_from(["prose", "verse"])),
+    max_size=3,
+).map(lambda files: [item for n, file in enumerate(files) for item in blocks(f"rows_{n}.jsonl", *file)])
+
+
+@given(texts=corpora, rows=row_files, data=st.data())
+def test_every_item_is_in_one_shard_and_no_shard_is_empty(texts, rows, data):
+    items = texts + rows
     names = shards(data.draw(st.integers(1, len(items))))
     plan = assign_items(items, names)
     assert sorted(plan) == names
     assert all(plan.values())
-    placed = [item.path for part in plan.values() for item in part]
-    assert sorted(placed) == sorted(item.path for item in items)
+    placed = [item.key for part in plan.values() for item in part]
+    assert sorted(placed) == sorted(item.key for item in items)
     # The order in which files are listed is no part of the plan.
     assert assign_items(items[::-1], names) == plan
 
@@ -113,7 +125,8 @@ def test_a_group_keeps_its_shard_when_a_group_before_it_grows(tmp_path):
         lines = [json.dumps({"book": book, "text": text}) + "\n" for book, text in rows]
         (tmp_path / "a.jsonl").write_text("".join(lines))
         source = {"category": "c", "license": "l", "encoding": "utf-8", "boilerplate": "none"}
-        return list_items(source | {"text_column": "text", "group_by": "book"}, [tmp_path / "a.jsonl"])
+        source |= {"text_column": "text", "group_by": "book", "hold_out": []}
+        return list_items(source, [tmp_path / "a.jsonl"])[0]
 
     previous = assign_items(items(3), shards(2))
     plan = assign_items(items(5), shards(2), previous)
@@ -136,36 +149,57 @@ def test_shards_are_balanced_by_category_and_size():
         assert sum(item.size_bytes for item in part if item.category == "prose") == 1200
 
 
+def test_runs_keep_a_files_rows_together():
+    """Reading a run opens its file once; two runs a shard and more fill the shards evenly."""
+    items = blocks("a.jsonl", [10] * 32) + blocks("b.jsonl", [10] * 32)
+    plan = assign_items(items[::-1], shards(4))
+    for part in plan.values():
+        assert part == sorted(part, key=lambda item: item.place)
+        assert sum(item.size_bytes for item in part) == 160
+        starts = [
+            item.rows[0]
+            for before, item in zip([None, *part], part, strict=False)
+            if before is None or (before.path, before.rows[1]) != (item.path, item.rows[0])
+        ]
+        assert len(starts) <= 2
+    # New rows behind the old ones go into runs too, and move none of those.
+    grown = assign_items(items + blocks("b.jsonl", [10] * 48)[32:], shards(4), plan)
+    for shard, part in plan.items():
+        assert grown[shard][: len(part)] == part
+        added = grown[shard][len(part) :]
+        assert len(added) == 4
+        for first, second in (added[:2], added[2:]):
+            assert first.rows[1] == second.rows[0]
+
+
+def test_a_shard_is_not_left_empty_for_the_sake_of_a_run():
+    plan = assign_items(blocks("a.jsonl", [94, 3, 3]), shards(3))
+    assert sorted(item.size_bytes for part in plan.values() for item in part) == [3, 3, 94]
+    assert all(plan.values())
+
+
 def test_doubled_items_are_refused_by_name():
     with refused("a is in the corpus twice; each document may be in one source only"):
         assign_items([item("a"), item("b"), item("a", category="verse")], shards(1))
 
 
 def test_more_shards_than_documents_are_refused():
-    with refused("3 shards for 2 documents; set shards to 2 or fewer"):
+    with refused("3 shards for 2 pieces of text (files, groups or blocks of rows); set shards to 2 or fewer"):
         assign_items([item("a"), item("b")], shards(3))
 
 
 def test_fewer_shards_than_before_are_refused():
     items = [item("a"), item("b")]
     previous = assign_items(items, shards(2))
-    with refused("shard 00001 holds documents, but is no longer among the 1 shards"):
+    with refused(
+        "shard 00001 holds documents, but is no longer among the 1 shards; "
+        "set shards back, or remove the corpus's results to plan it anew"
+    ):
         assign_items(items, shards(1), previous)
 
 
-def test_held_out_titles_leave_the_training_items():
-    items = [item("a.txt"), item("b.txt"), item("c.txt")]
-    training, held_out = split_held_out(items, ["b"])
-    assert [item.path for item in training] == ["a.txt", "c.txt"]
-    assert [item.path for item in held_out] == ["b.txt"]
-    assert split_held_out(items, True) == ([], items)
-    assert split_held_out(items, False) == split_held_out(items, []) == (items, [])
-    with refused("hold_out names 'B', but the titles are: a, b, c"):
-        split_held_out(items, ["B"])
-
-
 def test_a_plan_comes_back_and_says_the_same_in_the_same_bytes(tmp_path):
-    items = [item("a"), item("b", rows=(0, 1000))]
+    items = [item("a"), item("b", rows=(0, 16), without=(3, 5))]
     write_plan(tmp_path / "plan.json", items)
     before = (tmp_path / "plan.json").read_bytes()
     assert read_plan(tmp_path / "plan.json") == items

@@ -79,6 +79,9 @@ def _runs(items: list[Item], num_shards: int) -> list[list[Item]]:
                 runs[-1] = (size_bytes, run)
                 continue
         runs.append((item.size_bytes, [item]))
+    if len(runs) < num_shards:
+        # One block is most of the text; a shard shall not stay empty for the sake of a run.
+        runs = [(item.size_bytes, [item]) for item in items]
     runs.sort(key=lambda run: (run[1][0].category, -run[0], run[1][0].place))
     return [run for _, run in runs]
 
