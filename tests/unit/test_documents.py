@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import json
 import random
@@ -9,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from longspan import documents
-from longspan.documents import Item, list_items, read_documents, strip_boilerplate
+from longspan.documents import ROWS_PER_ITEM, Item, list_items, read_documents, strip_boilerplate
 from refusals import refused
 
 SOURCE = {
@@ -23,7 +24,14 @@ SOURCE = {
 
 
 def read(*files, **source):
-    return list(read_documents(list_items(SOURCE | source, files)))
+    return list(read_documents(items_of(*files, **source)))
+
+
+def items_of(*files, **source):
+    """The items for training of a source that holds nothing out."""
+    training, held_out = list_items(SOURCE | source, files)
+    assert held_out == []
+    return training
 
 
 def write_rows(path, rows):
@@ -196,7 +204,7 @@ def test_rows_are_documents_numbered_by_row(tmp_path, suffix, monkeypatch):
     monkeypatch.setattr(documents, "ROWS_PER_ITEM", 2)
     rows = [{"text": f"text {number}", "name": "" if number == 1 else f"T{number}"} for number in range(5)]
     path = write_rows(tmp_path / f"a{suffix}", rows)
-    items = list_items(SOURCE | {"title_column": "name"}, [path])
+    items = items_of(path, title_column="name")
     assert [item.rows for item in items] == [(0, 2), (2, 4), (4, 5)]
     found = list(read_documents(items))
     assert [document.text for document in found] == [row["text"] for row in rows]
@@ -208,10 +216,69 @@ def test_rows_are_documents_numbered_by_row(tmp_path, suffix, monkeypatch):
     assert list(read_documents([items[0], items[2]])) == [*found[:2], found[4]]
 
 
-def test_rows_of_a_source_with_held_out_titles_are_items_of_their_own(tmp_path):
-    path = write_rows(tmp_path / "a.jsonl", [{"text": "x", "name": name} for name in "abc"])
-    items = list_items(SOURCE | {"title_column": "name", "hold_out": ["b"]}, [path])
-    assert [item.title for item in items] == ["a", "b", "c"]
+def test_held_out_titles_leave_the_training_items(tmp_path):
+    for name in "abc":
+        (tmp_path / f"{name}.txt").write_text(name)
+    files = sorted(tmp_path.iterdir())
+
+    def titles(hold_out):
+        return ["".join(item.title for item in part) for part in list_items(SOURCE | hold_out, files)]
+
+    assert titles({"hold_out": ["b"]}) == ["ac", "b"]
+    assert titles({"hold_out": True}) == ["", "abc"]
+    assert titles({"hold_out": False}) == titles({"hold_out": []}) == ["abc", ""]
+    with refused("hold_out names 'B', but the titles are: a, b, c"):
+        titles({"hold_out": ["b", "B"]})
+
+
+@pytest.fixture
+def poems(tmp_path):
+    """Forty rows, T0 … T39: two blocks of sixteen, and one of eight."""
+    rows = [{"text": f"poem {number}", "name": f"T{number}"} for number in range(40)]
+    return write_rows(tmp_path / "poems.jsonl", rows)
+
+
+def list_poems(path, *hold_out):
+    return list_items(SOURCE | {"title_column": "name", "hold_out": list(hold_out)}, [path])
+
+
+def test_a_held_out_row_is_an_item_of_its_own_and_changes_its_block_alone(poems):
+    assert ROWS_PER_ITEM == 16
+    before, none = list_poems(poems)
+    assert [item.rows for item in before] == [(0, 16), (16, 32), (32, 40)]
+    assert none == []
+    after, held_out = list_poems(poems, "T20", "T18")
+    assert [item.rows for item in after] == [item.rows for item in before]
+    assert [item.key for item in after] == [item.key for item in before]
+    assert [item.without for item in after] == [(), (18, 20), ()]
+    assert (after[0], after[2]) == (before[0], before[2])
+    assert [(item.title, item.rows, item.without) for item in held_out] == [
+        ("T18", (18, 19), ()),
+        ("T20", (20, 21), ()),
+    ]
+    # Each row keeps its number, whatever else is held out.
+    documents = list(read_documents(before))
+    left = [document for document in documents if document.title not in ("T18", "T20")]
+    assert list(read_documents(after)) == left
+    assert list(read_documents(held_out)) == [documents[18], documents[20]]
+
+
+def test_a_block_that_is_held_out_whole_is_gone(poems):
+    held = [f"T{number}" for number in range(32, 40)]
+    training, held_out = list_poems(poems, *held)
+    assert [item.rows for item in training] == [(0, 16), (16, 32)]
+    assert [document.title for document in read_documents(held_out)] == held
+
+
+def test_with_hold_out_true_all_rows_are_held_out(poems):
+    training, held_out = list_items(SOURCE | {"hold_out": True}, [poems])
+    assert training == []
+    assert [item.rows for item in held_out] == [(0, 16), (16, 32), (32, 40)]
+
+
+def test_a_held_out_title_that_no_row_has_is_refused(poems):
+    with refused("hold_out names 'T40', but no row has it as its title (title_column is name)"):
+        list_poems(poems, "T1", "T40")
 
 
 def test_rows_of_one_group_are_one_document(tmp_path):
@@ -307,7 +374,7 @@ def test_a_file_that_changed_since_it_was_planned_is_refused(tmp_path, suffix):
 
     path = tmp_path / f"a{suffix}"
     write("before")
-    items = list_items(SOURCE, [path])
+    items = items_of(path)
     write("after!")
     with refused(f"{path} changed while the workflow ran; run the same target again, which plans it anew"):
         list(read_documents(items))
@@ -316,5 +383,7 @@ def test_a_file_that_changed_since_it_was_planned_is_refused(tmp_path, suffix):
 def test_an_item_comes_back_from_json(tmp_path):
     path = write_rows(tmp_path / "a.jsonl", [{"book": "Acts", "text": "x"}])
     for source in ({}, {"group_by": "book"}):
-        (item,) = list_items(SOURCE | source, [path])
+        (item,) = items_of(path, **source)
         assert Item.from_json(json.loads(json.dumps(item.to_json()))) == item
+    item = dataclasses.replace(item, without=(3, 5))
+    assert Item.from_json(json.loads(json.dumps(item.to_json()))) == item

@@ -121,7 +121,11 @@ def list_items(source: dict, files: Iterable[Path]) -> tuple[list[Item], list[It
     if not training + held_out:
         raise ValueError(f"the source {source} gives no documents; check its paths and patterns")
     if not isinstance(hold_out, bool) and (unknown := sorted(set(hold_out) - titles)):
-        raise ValueError(f"hold_out names '{unknown[0]}', but the titles are: {', '.join(sorted(titles))}")
+        # Blocks of rows have no title of their own.
+        found = f"the titles are: {', '.join(sorted(titles))}"
+        if "" in titles:
+            found = f"no row has it as its title (title_column is {source.get('title_column')})"
+        raise ValueError(f"hold_out names '{unknown[0]}', but {found}")
     return training, held_out
 
 
