@@ -5,7 +5,7 @@ min_version("9.27")
 # A file given by --configfile is used instead of config.yaml; Snakemake by itself would merge the two.
 if not workflow.overwrite_configfiles:
 
-    configfile: "config.yaml"
+    configfile: f"{workflow.basedir}/config.yaml"
 
 
 include: "workflow/rules/common.smk"

@@ -7,6 +7,7 @@ bfloat16. Prints the device, tokens a second and the peak memory for each window
 """
 
 import argparse
+import itertools
 import tempfile
 import time
 from pathlib import Path
@@ -18,7 +19,8 @@ import torch
 from safetensors.torch import save_file
 from transformers import LlamaConfig
 
-from longspan.first_layer import SINGLE_NAME, load_first_layer, window_statistics
+from longspan.checkpoint_index import SINGLE_NAME
+from longspan.first_layer import load_first_layer, statistics_of_batches, window_statistics
 from longspan.windows import strided
 
 # Llama-3.1-8B's shape
@@ -68,15 +70,10 @@ def windows_of(path, window_tokens):
                 yield ids[start:stop]
 
 
-def score(first_layer, path, window_tokens, windows_a_batch):
-    strengths, batch = [], []
-    for ids in windows_of(path, window_tokens):
-        batch.append(torch.from_numpy(ids.copy()))
-        if len(batch) == windows_a_batch:
-            input_ids = torch.stack(batch).pin_memory().to("cuda", non_blocking=True)
-            strengths.append(window_statistics(first_layer, input_ids)[0])
-            batch = []
-    return torch.cat(strengths).cpu()
+def batches_of(path, window_tokens, windows_a_batch):
+    windows = windows_of(path, window_tokens)
+    while batch := list(itertools.islice(windows, windows_a_batch)):
+        yield None, torch.from_numpy(np.stack(batch))
 
 
 def main(argv=None):
@@ -84,28 +81,31 @@ def main(argv=None):
     parser.add_argument("--window-tokens", type=int, nargs="+", default=[8192, 32768, 131072])
     parser.add_argument("--million-tokens", type=int, default=16)
     parser.add_argument("--tokens-a-batch", type=int, default=65536)
+    parser.add_argument("--tokens-at-once", type=int, nargs="+", default=[8192])
     args = parser.parse_args(argv)
 
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}: first layer of an 8B, bfloat16")
-    print("| window | windows a batch | windows | million tokens/s | peak GB |")
-    print("|---|---|---|---|---|")
+    print("| window | tokens at once | windows a batch | windows | million tokens/s | peak GB |")
+    print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         write_first_layer(Path(folder))
         shard = Path(folder) / "shard.parquet"
         write_shard(shard, args.million_tokens * 8, 131072)
         first_layer = load_first_layer(folder, dtype="bfloat16", device="cuda")
-        for window_tokens in args.window_tokens:
+        for window_tokens, first_layer.tokens_at_once in itertools.product(
+            args.window_tokens, args.tokens_at_once
+        ):
             windows_a_batch = max(1, args.tokens_a_batch // window_tokens)
-            window_statistics(
-                first_layer, torch.zeros(windows_a_batch, window_tokens, dtype=torch.int32, device="cuda")
-            )
+            for _, input_ids in itertools.islice(batches_of(shard, window_tokens, windows_a_batch), 2):
+                window_statistics(first_layer, input_ids)  # warms up
             torch.cuda.synchronize()
             torch.cuda.reset_peak_memory_stats()
             start = time.perf_counter()
-            strengths = score(first_layer, shard, window_tokens, windows_a_batch)
+            batches = batches_of(shard, window_tokens, windows_a_batch)
+            strengths = torch.cat([s[0] for s in statistics_of_batches(first_layer, batches)]).cpu()
             seconds = time.perf_counter() - start
             print(
-                f"| {window_tokens} | {windows_a_batch} | {len(strengths)} "
+                f"| {window_tokens} | {first_layer.tokens_at_once} | {windows_a_batch} | {len(strengths)} "
                 f"| {len(strengths) * window_tokens / seconds / 1e6:.2f} "
                 f"| {torch.cuda.max_memory_allocated() / 1e9:.2f} |"
             )

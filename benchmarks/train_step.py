@@ -15,7 +15,6 @@ from dataclasses import asdict
 import torch
 import transformers
 
-from longspan import token_nll as token_nll_module
 from longspan.attention_kernels import fastest_attention
 from longspan.decoder_layers import compile_layers
 from longspan.self_scoring import SelfScoring
@@ -107,10 +106,6 @@ def main() -> None:
     add("full logits, weighted as published", published)
     add("full logits, transformers' loss", transformers_loss)
     with fastest_attention("cuda"):
-        liger = token_nll_module._liger_loss
-        if liger() is not None:
-            add("ours, liger-kernel's loss", weighted)
-        token_nll_module._liger_loss = lambda: None
         add("ours", weighted)
         compile_layers(model)
         add("ours, compiled", weighted)

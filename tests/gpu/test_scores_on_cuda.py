@@ -1,7 +1,6 @@
 import pytest
 import torch
 
-from longspan import token_nll as token_nll_module
 from longspan.decoder_layers import compile_layers
 from longspan.self_scoring import SelfScoring
 from longspan.short_scores import long_context_nll, short_context_nll
@@ -18,22 +17,11 @@ pytestmark = [
 BASE = {"base_length": 16, "base_stride": 8}
 
 
-@pytest.fixture(params=["own", "liger"])
-def implementation(request, monkeypatch):
-    if request.param == "own":
-        monkeypatch.setattr(token_nll_module, "_liger_loss", lambda: None)
-    elif token_nll_module._liger_loss() is None:
-        pytest.skip("needs liger-kernel >= 0.8.2")
-    return request.param
-
-
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.bfloat16, 1.5e-2)])
 @pytest.mark.parametrize(
     "case", [{}, {"bias": True}, {"softcap": 5.0}, {"logit_scale": 0.25, "softcap": 5.0}]
 )
-def test_token_nll_equals_float64(implementation, case, dtype, tolerance):
-    if implementation == "liger" and "softcap" in case:
-        tolerance = max(tolerance, 3e-4)  # its tanh is an approximation
+def test_token_nll_equals_float64(case, dtype, tolerance):
     generator = torch.Generator("cuda").manual_seed(0)
     options = {"generator": generator, "device": "cuda"}
     hidden = torch.randn(2, 300, 64, **options).to(dtype).requires_grad_()
@@ -74,7 +62,7 @@ def test_scored_nll_of_bfloat16_is_exact():
     assert (token_nll(hidden, weight, target).double() - expected).abs().max() < 1e-3
 
 
-def test_token_nll_never_holds_all_logits(implementation):
+def test_token_nll_never_holds_all_logits():
     hidden = torch.randn(16384, 256, device="cuda", dtype=torch.bfloat16, requires_grad=True)
     weight = torch.randn(64000, 256, device="cuda", dtype=torch.bfloat16, requires_grad=True)
     target = torch.randint(64000, (16384,), device="cuda")
@@ -128,7 +116,7 @@ def test_kept_tokens_are_the_same_on_every_device(variant):
     assert torch.equal(on_cuda.cpu(), token_weights(long_nll, short_nll, **options))
 
 
-def test_a_self_scoring_step_equals_the_cpu(implementation):
+def test_a_self_scoring_step_equals_the_cpu():
     def gradient(device):
         module = WeightedLM(
             tiny_model("llama").to(device),

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from full_disk import small_disk
 from longspan import artifacts
 from longspan.artifacts import (
-    CONTRACTS,
     MANIFEST_KEY,
     RowReader,
     TableWriter,
@@ -24,6 +23,7 @@ from longspan.artifacts import (
     require_same,
     write_table,
 )
+from longspan.contracts import CONTRACTS
 from refusals import refused
 
 AGAIN = "; delete it and run the same target again, which reruns assign_windows"

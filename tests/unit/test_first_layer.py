@@ -18,12 +18,11 @@ from transformers import (
 
 from attention_reference import far_sums_of_matrix
 from longspan.attention_stats import attention_variance, dependency_strength, far_attention_sums
+from longspan.checkpoint_index import INDEX_NAME, SINGLE_NAME, first_layer_files
 from longspan.first_layer import (
-    INDEX_NAME,
-    SINGLE_NAME,
     FirstLayer,
-    first_layer_files,
     load_first_layer,
+    statistics_of_batches,
     window_statistics,
 )
 
@@ -218,6 +217,36 @@ def test_a_batch_gives_what_its_windows_give_alone():
     together = torch.stack(window_statistics(first_layer, INPUT_IDS))
     alone = [torch.stack(window_statistics(first_layer, INPUT_IDS[row : row + 1])) for row in range(2)]
     torch.testing.assert_close(together, torch.cat(alone, 1), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_tokens_at_once_do_not_show(name):
+    model = tiny_model(CONFIGS[name])
+    whole = FirstLayer(model).queries_keys(INPUT_IDS)
+    for tokens_at_once in (1, 2 * 10, 2 * 36, 2 * 37):
+        parts = FirstLayer(model, tokens_at_once).queries_keys(INPUT_IDS)
+        torch.testing.assert_close(parts.q, whole.q)
+        torch.testing.assert_close(parts.k, whole.k)
+        assert (parts.scale, parts.softcap) == (whole.scale, whole.softcap)
+
+
+def test_angles_that_depend_on_the_window_are_computed_for_all_of_it():
+    rope = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 1e4}
+    model = tiny_model(LlamaConfig(**GROUPED | {"max_position_embeddings": 16}, rope_parameters=rope))
+    first_layer = FirstLayer(model, tokens_at_once=8)
+    first_layer.max_positions = 64  # the table that dynamic scaling grows beyond
+    layer = first_layer.queries_keys(INPUT_IDS)
+    sums = far_attention_sums(layer.q, layer.k, scale=layer.scale)
+    expected = far_sums_of_matrix(eager_attention(model))
+    torch.testing.assert_close(sums[0].double(), expected[0], rtol=1e-5, atol=0)
+
+
+def test_batches_come_back_in_order():
+    first_layer = FirstLayer(tiny_model(CONFIGS["llama"]))
+    batches = [(None, INPUT_IDS[:1]), (None, INPUT_IDS), (None, INPUT_IDS[1:, :20])]
+    streamed = list(statistics_of_batches(first_layer, batches))
+    for ours, (_, input_ids) in zip(streamed, batches, strict=True):
+        torch.testing.assert_close(torch.stack(ours), torch.stack(window_statistics(first_layer, input_ids)))
 
 
 def test_sums_that_are_not_finite_name_window_and_head():

@@ -1,4 +1,4 @@
-"""The data contracts: what each Parquet file holds, and the manifest by which its reader knows it.
+"""Tables on disk: Parquet files with a manifest by which their readers know them.
 
 Every table carries a manifest in its schema metadata. A reader checks it at the door and refuses a
 file of another kind, another schema version or another origin, naming the rule to rerun. Files are
@@ -18,132 +18,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-SCHEMA_VERSION = 1
+from longspan.contracts import CONTRACTS, SCHEMA_VERSION
+
 MANIFEST_KEY = b"longspan"
 # Reading one row reads its row group, so a group is about one long document's tokens.
 ROW_GROUP_ELEMENTS = 2**18
 
-TOKEN_IDS = pa.list_(pa.int32())
-NLL = pa.list_(pa.float16())
 
-
-@dataclass(frozen=True)
-class Contract:
-    """One kind of table: its columns and the rule that writes it."""
-
-    columns: pa.Schema
-    rule: str
-    # A store of NLLs can lack the long-context column.
-    optional: frozenset[str] = frozenset()
-
-
-CONTRACTS = {
-    "documents": Contract(
-        pa.schema(
-            {
-                "document_id": pa.string(),
-                "source": pa.string(),
-                "category": pa.string(),
-                "license": pa.string(),
-                "title": pa.string(),
-                "text": pa.large_string(),
-            }
-        ),
-        rule="read_documents",
-    ),
-    # char_deltas has one entry more than input_ids: differences of the tokens' first characters, then
-    # of the end of the last token. split_positions are tokens that begin inside a character.
-    "tokens": Contract(
-        pa.schema(
-            {
-                "document_id": pa.string(),
-                "input_ids": TOKEN_IDS,
-                "char_deltas": TOKEN_IDS,
-                "split_positions": TOKEN_IDS,
-            }
-        ),
-        rule="tokenize_documents",
-    ),
-    # token_start and token_stop count text tokens of the document; a BOS token is not among them.
-    "windows": Contract(
-        pa.schema(
-            {
-                "data_id": pa.string(),
-                "document_id": pa.string(),
-                "category": pa.string(),
-                "token_start": pa.int64(),
-                "token_stop": pa.int64(),
-                "char_start": pa.int64(),
-                "char_stop": pa.int64(),
-            }
-        ),
-        rule="assign_windows",
-    ),
-    # Entry t of an NLL array is the negative log-likelihood (nats) of token t+1 of the window.
-    "nll_scores": Contract(
-        pa.schema({"data_id": pa.string(), "short_nll": NLL, "long_nll": NLL}),
-        rule="score_short",
-        optional=frozenset({"long_nll"}),
-    ),
-    "attention_scores": Contract(
-        pa.schema(
-            {
-                "data_id": pa.string(),
-                "strength": pa.float64(),
-                "variance_block": pa.float64(),
-                "variance_matrix": pa.float64(),
-            }
-        ),
-        rule="score_attention",
-    ),
-    "score_index": Contract(
-        pa.schema({"data_id": pa.string(), "shard": pa.string(), "row": pa.int64()}),
-        rule="collect_weights",
-    ),
-    "selection": Contract(
-        pa.schema(
-            {
-                "data_id": pa.string(),
-                "category": pa.string(),
-                "score": pa.float64(),
-                "rank": pa.int64(),
-                "percentile": pa.float64(),
-                "kept": pa.bool_(),
-                "reason": pa.string(),
-            }
-        ),
-        rule="filter_longattn",
-    ),
-    "training_metrics": Contract(
-        pa.schema(
-            {
-                "step": pa.int64(),
-                "loss_weighted": pa.float64(),
-                "loss_unweighted": pa.float64(),
-                "weight_mean": pa.float64(),
-                "weight_std": pa.float64(),
-                "share_above_one": pa.float64(),
-                "learning_rate": pa.float64(),
-                "gradient_norm": pa.float64(),
-                "tokens_seen": pa.int64(),
-            }
-        ),
-        rule="train",
-    ),
-    "evaluation": Contract(
-        pa.schema(
-            {
-                "data_id": pa.string(),
-                "document_id": pa.string(),
-                "category": pa.string(),
-                "position_start": pa.int64(),
-                "position_stop": pa.int64(),
-                "nll_sum": pa.float64(),
-            }
-        ),
-        rule="evaluate",
-    ),
-}
+class SchemaVersionError(ValueError):
+    """A table of another schema version."""
 
 
 @dataclass(frozen=True)
@@ -337,7 +220,7 @@ def open_table(path: Path | str, kind: str) -> tuple[pq.ParquetFile, Manifest]:
     values = json.loads(metadata[MANIFEST_KEY])
     version = values.get("schema_version")
     if version != SCHEMA_VERSION:
-        raise ValueError(
+        raise SchemaVersionError(
             f"{path} has schema version {version}, this longspan reads {SCHEMA_VERSION}; {again}"
         )
     manifest = Manifest(**{name: values[name] for name in (field.name for field in fields(Manifest))})

@@ -4,23 +4,18 @@ An `Item` names a piece of a raw file, the unit that is planned into shards: a w
 rows of one group (a book of verses, say), or a range of rows.
 """
 
-import fnmatch
-import functools
 import hashlib
-import io
 import itertools
 import json
 import re
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import pyarrow.parquet as pq
+from longspan.raw_files import matching_members, read_bytes, read_rows, read_text
 
-ROWS_PER_ITEM = 1000
+# Small enough that a shard of a cluster (about 32 M tokens) can be filled evenly with long books.
+ROWS_PER_ITEM = 16
 FORMATS = {".txt": "txt", ".jsonl": "jsonl", ".parquet": "parquet"}
 
 # Paragraphs that a transcriber put around a text, at its head or its tail.
@@ -38,12 +33,14 @@ _EDGE_PARAGRAPHS = 6
 class Item:
     """A piece of a raw file and how to read it.
 
-    `rows` is a range of rows; `group` is their common value where they are one document together.
+    `rows` is a range of rows, of which those in `without` are held out; `group` is the rows' common value
+    where they are one document together.
     """
 
     path: str
     member: str | None
     rows: tuple[int, int] | None
+    without: tuple[int, ...]
     group: str | None
     title: str
     size_bytes: int
@@ -80,7 +77,8 @@ class Item:
     @classmethod
     def from_json(cls, values: dict) -> "Item":
         """The inverse of `to_json`."""
-        return cls(**{**values, "rows": tuple(values["rows"]) if values["rows"] else None})
+        rows = tuple(values["rows"]) if values["rows"] else None
+        return cls(**{**values, "rows": rows, "without": tuple(values["without"])})
 
 
 @dataclass(frozen=True)
@@ -95,8 +93,8 @@ class Document:
     text: str
 
 
-def list_items(source: dict, files: Iterable[Path]) -> list[Item]:
-    """The items of one source, in the order of its files, members and rows.
+def list_items(source: dict, files: Iterable[Path]) -> tuple[list[Item], list[Item]]:
+    """The items of one source (for training, held out), in the order of its files, members and rows.
 
     Args:
         source: the source's settings (`files`, `format`, `encoding`, `boilerplate`, `text_column`,
@@ -104,18 +102,27 @@ def list_items(source: dict, files: Iterable[Path]) -> list[Item]:
         files: raw files of the source; archives give the members that match `source["files"]`.
 
     Raises:
-        ValueError: a file is missing, of unknown format, or a pattern matches nothing.
+        ValueError: a file is missing, of unknown format, a pattern matches nothing, or hold_out names a
+            title that no document has.
     """
-    items = []
+    training: list[Item] = []
+    held_out: list[Item] = []
+    titles: set[str] = set()
+    hold_out = source["hold_out"]
     for path in files:
         if not Path(path).is_file():
             raise ValueError(f"{path} does not exist; check the paths of the corpus's sources")
-        members = _matching_members(path, source["files"]) if source.get("files") else [None]
+        members = matching_members(str(path), source["files"]) if source.get("files") else [None]
         for member in members:
-            items.extend(_items_of(source, str(path), member))
-    if not items:
+            for item in _items_of(source, str(path), member):
+                titles.add(item.title)
+                is_held = hold_out if isinstance(hold_out, bool) else item.title in hold_out
+                (held_out if is_held else training).append(item)
+    if not training + held_out:
         raise ValueError(f"the source {source} gives no documents; check its paths and patterns")
-    return items
+    if not isinstance(hold_out, bool) and (unknown := sorted(set(hold_out) - titles)):
+        raise ValueError(f"hold_out names '{unknown[0]}', but the titles are: {', '.join(sorted(titles))}")
+    return training, held_out
 
 
 def read_documents(items: Iterable[Item]) -> Iterator[Document]:
@@ -170,9 +177,10 @@ def _items_of(source: dict, path: str, member: str | None) -> Iterator[Item]:
         "license": source["license"],
     }
     if file_format == "txt":
-        content = _read_bytes(path, member)
+        content = read_bytes(path, member)
         yield Item(
             rows=None,
+            without=(),
             group=None,
             title=Path(member or path).stem,
             size_bytes=len(content),
@@ -181,59 +189,88 @@ def _items_of(source: dict, path: str, member: str | None) -> Iterator[Item]:
         )
         return
     group_by = source.get("group_by")
-    # Held-out titles are looked for row by row.
-    rows_per_item = 1 if source.get("hold_out") else ROWS_PER_ITEM
-    rows = enumerate(_rows(path, member, file_format, source["encoding"]))
+    name = member or path
+    rows = enumerate(read_rows(path, member, file_format, source["encoding"]))
     if group_by:
-        pieces = itertools.groupby(
-            rows, key=lambda row: _value(row[1], group_by, f"{member or path} row {row[0]}")
-        )
+        yield from _groups(rows, group_by, name, common)
     else:
-        pieces = itertools.groupby(rows, key=lambda row: row[0] // rows_per_item)
+        yield from _blocks(rows, source["hold_out"], common)
+
+
+def _groups(rows: Iterator[tuple[int, dict]], group_by: str, name: str, common: dict) -> Iterator[Item]:
     seen = set()
-    for group, numbered in pieces:
-        numbers, members = zip(*numbered, strict=True)
+    for group, numbered in itertools.groupby(
+        rows, key=lambda row: _value(row[1], group_by, f"{name} row {row[0]}")
+    ):
         if group in seen:
-            raise ValueError(
-                f"{member or path}: the rows of '{group}' do not stand together; sort by {group_by}"
-            )
+            raise ValueError(f"{name}: the rows of '{group}' do not stand together; sort by {group_by}")
         seen.add(group)
-        content = _canonical(members)
-        yield Item(
-            rows=(numbers[0], numbers[-1] + 1),
-            group=str(group) if group_by else None,
-            title=str(group if group_by else members[0].get(common["title_column"]) or ""),
-            size_bytes=len(content),
-            sha256=hashlib.sha256(content).hexdigest(),
-            **common,
-        )
+        numbers, members = zip(*numbered, strict=True)
+        yield _item_of_rows(members, (numbers[0], numbers[-1] + 1), common, group=group, title=group)
+
+
+def _blocks(rows: Iterator[tuple[int, dict]], hold_out: bool | list[str], common: dict) -> Iterator[Item]:
+    """Blocks of rows whose bounds do not depend on what is held out; a held-out row is an item of its own."""
+    titles = set() if isinstance(hold_out, bool) else set(hold_out)
+    for _, numbered in itertools.groupby(rows, key=lambda row: row[0] // ROWS_PER_ITEM):
+        numbers, members = zip(*numbered, strict=True)
+        held = {}
+        for number, row in zip(numbers, members, strict=True):
+            title = row.get(common["title_column"])
+            if title in titles:
+                held[number] = row
+                yield _item_of_rows([row], (number, number + 1), common, title=title)
+        if kept := [row for number, row in zip(numbers, members, strict=True) if number not in held]:
+            yield _item_of_rows(kept, (numbers[0], numbers[-1] + 1), common, without=tuple(held))
+
+
+def _item_of_rows(
+    members: Iterable[dict],
+    rows: tuple[int, int],
+    common: dict,
+    *,
+    without: tuple[int, ...] = (),
+    group: str | None = None,
+    title: str = "",
+) -> Item:
+    content = _canonical(members)
+    return Item(
+        rows=rows,
+        without=without,
+        group=group,
+        title=title,
+        size_bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        **common,
+    )
 
 
 def _texts_of(items: list[Item]) -> Iterator[tuple[Item, str, str, str]]:
-    """(item, title, document id, text) of one file's items, reading it once if they are in order."""
+    """(item, title, document id, text) of one file's items; runs of them are read in one go."""
     first = items[0]
     if first.format == "txt":
-        content = _read_bytes(first.path, first.member)
+        content = read_bytes(first.path, first.member)
         _check_unchanged(first, content)
-        yield first, first.title, first.name, _decode(content, first.encoding, first.name)
+        yield first, first.title, first.name, read_text(content, first.encoding, first.name)
         return
     base = first.member or first.path
-    rows = _rows(first.path, first.member, first.format, first.encoding)
-    position = 0
+    position = None
     for item in items:
         start, stop = item.rows
-        if start < position:
-            rows, position = _rows(first.path, first.member, first.format, first.encoding), 0
-        members = list(itertools.islice(rows, start - position, stop - position))
+        if start != position:
+            rows = read_rows(first.path, first.member, first.format, first.encoding, start)
         position = stop
-        _check_unchanged(item, _canonical(members))
-        texts = [
-            _value(row, item.text_column, f"{base} row {number}") for number, row in enumerate(members, start)
+        numbered = [
+            (number, row)
+            for number, row in enumerate(itertools.islice(rows, stop - start), start)
+            if number not in item.without
         ]
+        _check_unchanged(item, _canonical(row for _, row in numbered))
+        texts = [_value(row, item.text_column, f"{base} row {number}") for number, row in numbered]
         if item.group is not None:
             yield item, item.title, item.name, "\n".join(texts) + "\n"
             continue
-        for number, (row, text) in enumerate(zip(members, texts, strict=True), start):
+        for (number, row), text in zip(numbered, texts, strict=True):
             document_id = f"{base}#{number:07d}"
             yield item, str(row.get(item.title_column) or document_id), document_id, text
 
@@ -253,73 +290,3 @@ def _check_unchanged(item: Item, content: bytes) -> None:
         raise ValueError(
             f"{item.name} changed while the workflow ran; run the same target again, which plans it anew"
         )
-
-
-def _rows(path: str, member: str | None, file_format: str, encoding: str) -> Iterator[dict]:
-    if file_format == "parquet":
-        source = io.BytesIO(_read_bytes(path, member)) if member else path
-        for batch in pq.ParquetFile(source).iter_batches(batch_size=256):
-            yield from batch.to_pylist()
-        return
-    name = member or path
-    number = 0
-    with io.BytesIO(_read_bytes(path, member)) if member else open(path, "rb") as content:
-        try:
-            for number, line in enumerate(io.TextIOWrapper(content, _codec(encoding), newline="\n"), start=1):
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise ValueError(f"{name} line {number} is JSON, but not an object")
-                yield row
-        except UnicodeDecodeError as error:
-            raise _wrong_encoding(name, encoding, f"after line {number}") from error
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{name} line {number} is not JSON: {error}") from None
-
-
-def _decode(content: bytes, encoding: str, name: str) -> str:
-    try:
-        text = content.decode(_codec(encoding))
-    except UnicodeDecodeError as error:
-        raise _wrong_encoding(name, encoding, f"at byte {error.start}") from None
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _codec(encoding: str) -> str:
-    # A byte order mark is no part of the text.
-    return "utf-8-sig" if encoding == "utf-8" else encoding
-
-
-def _wrong_encoding(name: str, encoding: str, where: str) -> ValueError:
-    return ValueError(
-        f"{name} is not {encoding} text ({where}); set the encoding of its source, or remove the file"
-    )
-
-
-def _read_bytes(path: str, member: str | None) -> bytes:
-    if member is None:
-        return Path(path).read_bytes()
-    return _archive(path)[member]
-
-
-def _matching_members(path: Path | str, patterns: list[str]) -> list[str]:
-    names = sorted(_archive(str(path)))
-    matched = []
-    for pattern in patterns:
-        found = fnmatch.filter(names, pattern)
-        if not found:
-            raise ValueError(f"{path} holds no member '{pattern}'; the first are: {', '.join(names[:5])}")
-        matched.extend(found)
-    return sorted(set(matched))
-
-
-@functools.lru_cache(maxsize=2)
-def _archive(path: str) -> dict[str, bytes]:
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                return {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
-        with tarfile.open(path) as archive:
-            return {member.name: archive.extractfile(member).read() for member in archive if member.isfile()}
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path} is no whole archive ({reason}); delete it to fetch it again") from None

@@ -8,27 +8,23 @@ Shape suffixes: B windows, H query heads, K key heads, L tokens, D head dimensio
 """
 
 import copy
-import json
-import re
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from accelerate import init_empty_weights
-from safetensors import safe_open
 from torch import nn
 from transformers import AttentionInterface, AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from longspan.attention_stats import attention_variance, dependency_strength, far_attention_sums
+from longspan.checkpoint import Checkpoint
 from longspan.rope import set_rope_theta
 
-INDEX_NAME = "model.safetensors.index.json"
-SINGLE_NAME = "model.safetensors"
-
 _CAPTURE = "longspan_capture"
-_LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks|block|layer)\.(\d+)\.")
-_EMBEDDING = re.compile(r"(?:^|\.)(?:\w*embed\w*|wte|wpe|tok_emb\w*)(?:\.|$)")
+# rotary embeddings whose angles do not depend on how long the window is
+_STATIC_ROPE = ("default", "linear", "llama3", "yarn")
 
 
 @dataclass(frozen=True)
@@ -47,9 +43,14 @@ class QueriesKeys:
 class FirstLayer:
     """The first layer of a causal LM, up to its rotated queries and keys."""
 
-    def __init__(self, model: PreTrainedModel):
-        """Wrap any causal LM of transformers; its other layers are neither run nor changed."""
+    def __init__(self, model: PreTrainedModel, tokens_at_once: int = 8192):
+        """Wrap any causal LM of transformers; its other layers are neither run nor changed.
+
+        ``tokens_at_once`` tokens go through embedding, norm, projections and RoPE at a time, so that
+        their intermediate results stay small; the queries and keys of whole windows are kept.
+        """
         self.model = model
+        self.tokens_at_once = tokens_at_once
         self.max_positions: int | None = getattr(
             model.config.get_text_config(), "max_position_embeddings", None
         )
@@ -65,18 +66,46 @@ class FirstLayer:
         """
         if input_ids_BL.ndim != 2:
             raise ValueError(f"input_ids must be [windows, tokens], got {tuple(input_ids_BL.shape)}")
-        num_tokens = input_ids_BL.shape[1]
+        batch, num_tokens = input_ids_BL.shape
         if self.max_positions is not None and num_tokens > self.max_positions:
             raise ValueError(
                 f"a window of {num_tokens} tokens is longer than the position table of {self._name}, "
                 f"max_position_embeddings = {self.max_positions}"
             )
+        step = max(1, self.tokens_at_once // batch) if self._takes_positions else num_tokens
+        if step >= num_tokens:
+            return self._capture(input_ids_BL, num_tokens)
+        q_BLHD = k_BLKD = None
+        for start in range(0, num_tokens, step):
+            part = self._capture(input_ids_BL[:, start : start + step], num_tokens, start)
+            if q_BLHD is None:
+                q_BLHD, k_BLKD = (
+                    x.new_empty(batch, num_tokens, x.shape[1], x.shape[3]) for x in (part.q, part.k)
+                )
+            q_BLHD[:, start : start + step] = part.q.transpose(1, 2)
+            k_BLKD[:, start : start + step] = part.k.transpose(1, 2)
+        return QueriesKeys(q_BLHD.transpose(1, 2), k_BLKD.transpose(1, 2), part.scale, part.softcap)
+
+    @property
+    def _takes_positions(self) -> bool:
+        rope = getattr(self.model.config.get_text_config(), "rope_parameters", None) or {}
+        kinds = [rope] if "rope_type" in rope else rope.values()
+        return "position_ids" in inspect.signature(self.model.base_model.forward).parameters and all(
+            kind["rope_type"] in _STATIC_ROPE for kind in kinds
+        )
+
+    def _capture(self, input_ids_BL: torch.Tensor, num_tokens: int, start: int = 0) -> QueriesKeys:
+        positions = {}
+        if start or input_ids_BL.shape[1] < num_tokens:
+            stop = start + input_ids_BL.shape[1]
+            positions["position_ids"] = torch.arange(start, stop, device=input_ids_BL.device)[None]
         config = self.model.config
         before = config._attn_implementation
         config._attn_implementation = _CAPTURE
         try:
-            self.model.base_model(input_ids=input_ids_BL, use_cache=False)
+            self.model.base_model(input_ids=input_ids_BL, use_cache=False, **positions)
         except _Captured as captured:
+            captured.__traceback__ = None  # its frames would keep the intermediate results alive
             self._refuse_other_attention(captured, num_tokens)
             return captured.queries_keys
         finally:
@@ -148,7 +177,7 @@ def load_first_layer(
     # buffers are made for real: a rotary embedding's frequencies are in no checkpoint
     with init_empty_weights(include_buffers=False):
         model = AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
-    checkpoint = _Checkpoint(model_dir)
+    checkpoint = Checkpoint(model_dir)
     prefix = f"{model.base_model_prefix}."
     for module_name, module in model.named_modules():
         for name, buffer in module._buffers.items():
@@ -161,31 +190,6 @@ def load_first_layer(
     return first_layer
 
 
-def first_layer_files(index: Mapping) -> list[str]:
-    """Files of a sharded checkpoint that hold the embedding or the first layer, sorted.
-
-    Args:
-        index: the parsed ``model.safetensors.index.json``.
-
-    Raises:
-        ValueError: an index without an embedding or without a layer 0.
-    """
-    layer_zero, embedding = set(), set()
-    for name, file in index["weight_map"].items():
-        layer = _LAYER.search(name)
-        if layer is not None:
-            if int(layer[1]) == 0:
-                layer_zero.add(file)
-        elif _EMBEDDING.search(name):
-            embedding.add(file)
-    for what, files in (("a layer 0", layer_zero), ("an embedding", embedding)):
-        if not files:
-            raise ValueError(
-                f"the checkpoint's index names no tensor of {what}; first: {min(index['weight_map'])}"
-            )
-    return sorted(layer_zero | embedding)
-
-
 def window_statistics(
     first_layer: FirstLayer, input_ids_BL: torch.Tensor, *, window_ids: Sequence[str] | None = None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -193,7 +197,7 @@ def window_statistics(
 
     Args:
         first_layer: the scoring model's first layer.
-        input_ids_BL: token ids of windows of equal length, on the model's device.
+        input_ids_BL: token ids of windows of equal length, on any device.
         window_ids: names of the windows, for errors; None names them by row.
 
     Returns:
@@ -203,16 +207,45 @@ def window_statistics(
         ValueError: what `FirstLayer.queries_keys` refuses, a window of fewer than 4 tokens, or sums that
             are not finite (window and head named).
     """
-    num_tokens = input_ids_BL.shape[-1]
-    layer = first_layer.queries_keys(input_ids_BL)
-    sum_p, sum_p2 = far_attention_sums(layer.q, layer.k, scale=layer.scale, softcap=layer.softcap)
+    (statistics,) = statistics_of_batches(first_layer, [(window_ids, input_ids_BL)])
+    return statistics
+
+
+def statistics_of_batches(
+    first_layer: FirstLayer, batches: Iterable[tuple[Sequence[str] | None, torch.Tensor]]
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """`window_statistics` of batch after batch, each yielded while the device works on the next.
+
+    Args:
+        first_layer: the scoring model's first layer.
+        batches: ``(window_ids, input_ids_BL)``; token ids on any device.
+    """
+    device = next(p.device for p in first_layer.model.parameters() if not p.is_meta)
+    pending = None
+    for window_ids, input_ids_BL in batches:
+        if device.type == "cuda" and input_ids_BL.device.type == "cpu":
+            input_ids_BL = input_ids_BL.pin_memory()
+        layer = first_layer.queries_keys(input_ids_BL.to(device, non_blocking=True))
+        sums = far_attention_sums(layer.q, layer.k, scale=layer.scale, softcap=layer.softcap)
+        # queries and keys are freed here: the allocator hands their memory to the next batch in order
+        started = (window_ids, input_ids_BL.shape[1], layer.q.dtype, sums)
+        del layer
+        if pending is not None:
+            yield _finish(*pending)
+        pending = started
+    if pending is not None:
+        yield _finish(*pending)
+
+
+def _finish(window_ids, num_tokens, dtype, sums):
+    sum_p, sum_p2 = sums
     bad = (~(sum_p.isfinite() & sum_p2.isfinite())).nonzero()
     if len(bad):
         row, head = bad[0].tolist()
         window = f"row {row}" if window_ids is None else window_ids[row]
         raise ValueError(
             f"attention scores are not finite in window {window}, head {head} ({len(bad)} of {sum_p.numel()} "
-            f"heads in this batch); the model runs in {layer.q.dtype}: try bfloat16 or float32"
+            f"heads in this batch); the model runs in {dtype}: try bfloat16 or float32"
         )
     per_head = (
         dependency_strength(sum_p, num_tokens),
@@ -238,38 +271,8 @@ def _capture(module, query, key, value, attention_mask, scaling=None, softcap=No
 AttentionInterface.register(_CAPTURE, _capture)
 
 
-class _Checkpoint:
-    """The tensors of a Hugging Face folder by name, each read when asked for."""
-
-    def __init__(self, model_dir: Path):
-        self.model_dir = model_dir
-        index, single = model_dir / INDEX_NAME, model_dir / SINGLE_NAME
-        if index.is_file():
-            self.file_of: dict[str, str] = json.loads(index.read_text())["weight_map"]
-        elif single.is_file():
-            with safe_open(single, framework="pt") as tensors:
-                self.file_of = dict.fromkeys(tensors.keys(), SINGLE_NAME)
-        else:
-            raise ValueError(f"{model_dir} holds neither {INDEX_NAME} nor {SINGLE_NAME}")
-
-    def read(self, name: str) -> torch.Tensor:
-        # a checkpoint may have been saved with or without the head, or inside a larger model
-        names = [stored for stored in self.file_of if stored == name or stored.endswith(f".{name}")]
-        if len(names) != 1:
-            found = "no tensor" if not names else f"{len(names)} tensors"
-            raise ValueError(f"{self.model_dir} holds {found} for the first layer's {name}")
-        path = self.model_dir / self.file_of[names[0]]
-        if not path.is_file():
-            raise ValueError(
-                f"{path} is missing, and the first layer's {names[0]} is in it: fetch the files that "
-                "first_layer_files names"
-            )
-        with safe_open(path, framework="pt") as tensors:
-            return tensors.get_tensor(names[0])
-
-
 def _read_on_entry(
-    module: nn.Module, module_name: str, checkpoint: _Checkpoint, dtype: torch.dtype, device: torch.device
+    module: nn.Module, module_name: str, checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device
 ) -> None:
     def read(*_):
         for name, empty in list(module.named_parameters(recurse=False)):

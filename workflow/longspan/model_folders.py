@@ -9,7 +9,9 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from longspan.artifacts import SCHEMA_VERSION, atomic_path, digest_file, digest_of
+from longspan.artifacts import atomic_path, digest_file, digest_of
+from longspan.checkpoint_index import INDEX_NAME, SINGLE_NAME, first_layer_files
+from longspan.contracts import SCHEMA_VERSION
 from longspan.tokenization import tokenizer_identity
 
 MANIFEST_NAME = "longspan.json"
@@ -32,7 +34,12 @@ def copy_tokenizer(source: Path, folder: Path) -> None:
 
 
 def finish_model(
-    folder: Path, *, source: dict, license: str, max_position_embeddings: int | None = None
+    folder: Path,
+    *,
+    source: dict,
+    license: str,
+    max_position_embeddings: int | None = None,
+    first_layer_only: bool = False,
 ) -> None:
     """Check a filled folder and write its manifest.
 
@@ -41,10 +48,16 @@ def finish_model(
         source: where they came from.
         license: licence of the weights.
         max_position_embeddings: positions that the config.json must have, if any are declared.
+        first_layer_only: the files that hold nothing of the embedding or layer 0 may be missing.
 
     Raises:
-        ValueError: a config.json that has other positions than declared, no weights, or no tokenizer.
+        ValueError: no config.json, weights or tokenizer, or a config.json that has other positions than
+            declared.
     """
+    weights, of_first_layer = _weight_files(folder)
+    for name in of_first_layer if first_layer_only else weights:
+        if not (folder / name).is_file():
+            raise ValueError(f"the model's {name} is missing; complete the folder or repository of {source}")
     config = json.loads((folder / "config.json").read_text())
     config = config.get("text_config", config)
     found = config.get("max_position_embeddings", config.get("n_positions"))
@@ -67,16 +80,18 @@ def finish_model(
             ) from None
     bos_token_id = config.get("bos_token_id")
     adds = Tokenizer.from_file(str(folder / "tokenizer.json")).encode("").ids
+    # What else lies in the folder, a README say, is no part of the model.
+    names = ["config.json", "tokenizer.json", *(name for name in weights if (folder / name).is_file())]
     files = {
-        path.name: {"size_bytes": path.stat().st_size, "sha256": digest_file(path)}
-        for path in sorted(folder.iterdir())
-        if path.name != MANIFEST_NAME
+        name: {"size_bytes": (folder / name).stat().st_size, "sha256": digest_file(folder / name)}
+        for name in sorted(names)
     }
     manifest = {
         "schema_version": SCHEMA_VERSION,
         "source": source,
         "license": license,
         "files": files,
+        "first_layer_files": of_first_layer,
         "tokenizer": {
             "identity": tokenizer_identity(folder),
             "bos_token_id": bos_token_id,
@@ -88,7 +103,9 @@ def finish_model(
 
 
 def read_manifest(path: Path | str) -> dict:
-    """Read a model's manifest and check that its files are there; `digest` identifies the model.
+    """Read a model's manifest and check that its files are there.
+
+    `digest` identifies the model, `first_layer_digest` what its first layer is computed from.
 
     Raises:
         ValueError: the manifest is missing or of another schema version, or a file is missing or cut short.
@@ -112,4 +129,13 @@ def read_manifest(path: Path | str) -> dict:
             state = "is missing" if size is None else f"has {size} bytes instead of {file['size_bytes']}"
             raise ValueError(f"{path.parent / name} {state}; {again}")
     hashes = {name: file["sha256"] for name, file in manifest["files"].items()}
-    return manifest | {"digest": digest_of(hashes)}
+    first_layer = {name: hashes[name] for name in ["config.json", *manifest["first_layer_files"]]}
+    return manifest | {"digest": digest_of(hashes), "first_layer_digest": digest_of(first_layer)}
+
+
+def _weight_files(folder: Path) -> tuple[list[str], list[str]]:
+    """Names of all weight files, and of those that hold the embedding and layer 0."""
+    if not (folder / INDEX_NAME).is_file():
+        return [SINGLE_NAME], [SINGLE_NAME]
+    index = json.loads((folder / INDEX_NAME).read_text())
+    return sorted(set(index["weight_map"].values())), first_layer_files(index)

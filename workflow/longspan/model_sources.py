@@ -6,6 +6,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from longspan.checkpoint_index import INDEX_NAME, first_layer_files
 from longspan.model_folders import MANIFEST_NAME
 
 _HUB_PATTERNS = ["*.json", "*.safetensors", "*.jinja"]
@@ -37,8 +38,8 @@ def convert_gguf(archive: Path | str, member: str, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def link_folder(source: Path | str, folder: Path, names: list[str] | None = None) -> None:
-    """Fill a model folder with links to the files of another (all of them, or those named).
+def link_folder(source: Path | str, folder: Path) -> None:
+    """Fill a model folder with links to the files of another.
 
     Raises:
         ValueError: the source is no model folder.
@@ -47,7 +48,7 @@ def link_folder(source: Path | str, folder: Path, names: list[str] | None = None
     if not (source / "config.json").is_file():
         raise ValueError(f"{source} is no model folder in Hugging Face form: it has no config.json")
     for path in sorted(source.iterdir()):
-        if path.is_file() and path.name != MANIFEST_NAME and (names is None or path.name in names):
+        if path.is_file() and path.name != MANIFEST_NAME:
             (folder / path.name).symlink_to(path)
 
 
@@ -62,8 +63,6 @@ def fetch_hub_model(repo: str, revision: str, folder: Path, *, first_layer_only:
     """
     from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.utils import EntryNotFoundError
-
-    from longspan.first_layer import INDEX_NAME, first_layer_files
 
     patterns = _HUB_PATTERNS
     if first_layer_only:

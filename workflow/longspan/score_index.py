@@ -5,75 +5,85 @@ from pathlib import Path
 
 import numpy as np
 
-from longspan.artifacts import CONTRACTS, RowReader, read_table, require_same
+from longspan.artifacts import RowReader, read_table, require_same
+from longspan.contracts import CONTRACTS
+from longspan.window_store import kept_ids, require_windows
 
 
 def build_index(
     windows: Mapping[str, Path | str],
     scores: Mapping[str, Path | str],
-    wanted: Iterable[str] | None = None,
+    selections: Iterable[Path | str] = (),
     *,
     kind: str = "nll_scores",
 ) -> tuple[list[dict], dict[str, str]]:
-    """Rows of the index, and the digest of each shard's scores.
+    """Rows of the index, and the digests of what it was made of, as `windows/{shard}` and `scores/{shard}`.
 
-    Only ids are read, so memory does not grow with the scores.
+    Only ids are read, so memory does not grow with the scores. Scores of windows that are not there at
+    present are left out.
 
     Args:
         windows: windows file by shard.
         scores: scores file by shard.
-        wanted: ids that must have a score; None wants every window.
+        selections: if any, only windows that one of them keeps must have a score.
         kind: kind of the scores' tables.
 
     Raises:
-        ValueError: an id that is missing, doubled, or of no window (foreign), with the shard to rerun; or
-            scores of other settings than the first shard's.
+        ValueError: a score that is missing, doubled, of another shard's window (foreign) or of other tokens
+            (stale), with the shard to rerun; or scores of other settings than the first shard's.
     """
     rule = CONTRACTS[kind].rule
-    wanted = None if wanted is None else set(wanted)
+    digest_of_window: dict[str, int] = {}
+    shard_of: dict[str, str] = {}
+    inputs: dict[str, str] = {}
+    for shard, path in windows.items():
+        table, manifest = read_table(path, "windows", ["data_id", "tokens_digest"])
+        inputs[f"windows/{shard}"] = manifest.data_digest
+        for row in table.to_pylist():
+            digest_of_window[row["data_id"]] = row["tokens_digest"]
+            shard_of[row["data_id"]] = shard
+    wanted = shard_of.keys()
+    if selections:
+        windows_digests = {shard: inputs[f"windows/{shard}"] for shard in windows}
+        wanted = kept_ids(selections, windows_digests)
+
     rows: list[dict] = []
-    digests: dict[str, str] = {}
-    seen: dict[str, str] = {}
+    seen: set[str] = set()
     first = None
-    num_wanted, missing = 0, {}
     for shard, path in scores.items():
-        known = read_table(windows[shard], "windows", ["data_id"])[0].column(0).to_pylist()
-        table, manifest = read_table(path, kind, ["data_id"])
+        table, manifest = read_table(path, kind, ["data_id", "tokens_digest"])
         first = first or manifest
-        for name in ("settings", "stage_version", "tokenizer"):
+        for name in ("settings", "stage_version", "tokenizer", "inputs"):
             if getattr(first, name) != getattr(manifest, name):
                 raise ValueError(
                     f"{path} was scored with other {name} than the shards before it; "
                     "delete it and run the same target again"
                 )
-        require_same("model", first.inputs["model"], manifest.inputs["model"], where=path, rule=rule)
-        digests[shard] = manifest.data_digest
-        found = table.column(0).to_pylist()
-        foreign = sorted(set(found) - set(known))
-        if foreign:
-            raise ValueError(_message(path, "holds windows that its shard does not have", foreign))
-        for row, data_id in enumerate(found):
+        inputs[f"scores/{shard}"] = manifest.data_digest
+        for place, row in enumerate(table.to_pylist()):
+            data_id = row["data_id"]
+            if data_id not in shard_of:
+                continue
+            if shard_of[data_id] != shard:
+                raise ValueError(_fault(path, f"holds {data_id}, a window of shard {shard_of[data_id]}"))
             if data_id in seen:
-                raise ValueError(_message(path, f"doubles windows of shard {seen[data_id]}", [data_id]))
-            seen[data_id] = shard
-            rows.append({"data_id": data_id, "shard": shard, "row": row})
-        needed = known if wanted is None else [data_id for data_id in known if data_id in wanted]
-        num_wanted += len(needed)
-        if absent := [data_id for data_id in needed if data_id not in seen]:
-            missing[shard] = absent
-    if missing:
-        absent = [data_id for ids in missing.values() for data_id in ids]
+                raise ValueError(_fault(path, f"holds {data_id} twice"))
+            if digest_of_window[data_id] != row["tokens_digest"]:
+                raise ValueError(_fault(path, f"holds a score of {data_id} for other tokens than it has now"))
+            seen.add(data_id)
+            rows.append({"data_id": data_id, "shard": shard, "row": place})
+    if missing := [data_id for data_id in wanted if data_id not in seen]:
+        lacking = sorted({shard_of[data_id] for data_id in missing})
         raise ValueError(
-            f"scores cover {num_wanted - len(absent)} of {num_wanted} windows; first missing: "
-            f"{', '.join(absent[:3])}; rerun {rule} for shard {', '.join(missing)} (delete "
-            f"{', '.join(str(scores[shard]) for shard in list(missing)[:3])})"
+            f"scores cover {len(wanted) - len(missing)} of {len(wanted)} windows; first missing: "
+            f"{', '.join(missing[:3])}; rerun {rule} for shard {', '.join(lacking)} (delete "
+            f"{', '.join(str(scores[shard]) for shard in lacking[:3])})"
         )
-    return rows, digests
+    return rows, inputs
 
 
-def _message(path: Path | str, fault: str, data_ids: list[str]) -> str:
-    first = ", ".join(data_ids[:3])
-    return f"{path} {fault} ({len(data_ids)}; first: {first}); delete it and run the same target again"
+def _fault(path: Path | str, fault: str) -> str:
+    return f"{path} {fault}; delete it and run the same target again"
 
 
 class IndexedScores:
@@ -82,28 +92,30 @@ class IndexedScores:
     Args:
         index: the store's index.
         scores: scores file by shard.
+        windows_digests: digest of the windows at hand, by shard.
         columns: NLL columns to read, "short_nll" and, if stored, "long_nll".
 
     Raises:
-        ValueError: a scores file is not the one that was indexed.
+        ValueError: a scores file is not the one that was indexed, or other windows were.
     """
 
     def __init__(
-        self, index: Path | str, scores: Mapping[str, Path | str], columns: Iterable[str] = ("short_nll",)
+        self,
+        index: Path | str,
+        scores: Mapping[str, Path | str],
+        windows_digests: Mapping[str, str],
+        columns: Iterable[str] = ("short_nll",),
     ):
         table, manifest = read_table(index, "score_index")
+        require_windows(manifest, windows_digests, where=index, rule="collect_weights")
         self._place = {row["data_id"]: (row["shard"], row["row"]) for row in table.to_pylist()}
         self._readers = {
             shard: RowReader(path, "nll_scores", ["data_id", *columns]) for shard, path in scores.items()
         }
         for shard, reader in self._readers.items():
-            if shard not in manifest.inputs:
-                raise ValueError(
-                    f"{index} does not cover shard {shard}; "
-                    "delete it and run the same target again, which reruns collect_weights"
-                )
+            indexed = manifest.inputs.get(f"scores/{shard}", "")
             found = reader.manifest.data_digest
-            require_same("scores file", found, manifest.inputs[shard], where=index, rule="collect_weights")
+            require_same(f"scores of shard {shard}", found, indexed, where=index, rule="collect_weights")
         self._columns = tuple(columns)
 
     def __getitem__(self, data_id: str) -> dict[str, np.ndarray]:

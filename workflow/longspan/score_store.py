@@ -4,11 +4,10 @@ The partial file is a header block (what is scored, and who holds the file) and 
 a checksum and an Arrow table. What a kill left of a last record is cut off, and scoring goes on behind it.
 """
 
-import fcntl
 import json
 import os
-import socket
 import struct
+import sys
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,11 +16,14 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from longspan.artifacts import CONTRACTS, TableWriter, digest_of, naming_full_disk, read_table
+from longspan.artifacts import SchemaVersionError, TableWriter, digest_of, naming_full_disk, read_table
+from longspan.contracts import CONTRACTS
+from longspan.locks import held_error, holder_name, take
 from longspan.window_store import WindowStore
 
 _HEADER_BYTES = 4096
 _RECORD = struct.Struct("<II")
+_KEY = ("data_id", "tokens_digest")
 ROWS_PER_GROUP = 8
 
 
@@ -30,28 +32,38 @@ class ScoreWriter:
 
     Use as a context manager. While it is open no other process can write the same store.
 
+    A stored row counts for a window while its tokens_digest is the window's. Rows of windows that the shard
+    does not have at present (a smaller sample, say) stay.
+
     Args:
         path: the final Parquet file.
         kind: "nll_scores" or "attention_scores".
+        windows: the shard's windows.
         code_digest: recorded, but no part of what makes stored rows valid.
-        manifest: settings, inputs, stage_version, tokenizer and `without`, as for `TableWriter`.
+        manifest: settings, inputs, stage_version and `without`, as for `TableWriter`.
 
     Raises:
-        ValueError: another process holds the store.
+        ValueError: another process holds the store, or it has another schema version.
     """
 
-    def __init__(self, path: Path | str, kind: str, *, code_digest: str = "", **manifest):
+    def __init__(
+        self, path: Path | str, kind: str, windows: WindowStore, *, code_digest: str = "", **manifest
+    ):
         self.path = Path(path)
         self._partial = self.path.with_name(f"{self.path.name}.partial")
         self._kind = kind
-        self._manifest = manifest
+        self._windows = windows
+        self._manifest = manifest | {"tokenizer": windows.tokenizer}
         self._code_digest = code_digest
-        identity = {name: sorted(value) if name == "without" else value for name, value in manifest.items()}
+        identity = {
+            name: sorted(value) if name == "without" else value for name, value in self._manifest.items()
+        }
         self._identity = digest_of([kind, identity])
         without = manifest.get("without", frozenset())
         self._schema = pa.schema([column for column in CONTRACTS[kind].columns if column.name not in without])
         self._tables: list[pa.Table] = []
         self._ids: set[str] = set()
+        self._final_ids: list[str] | None = None
         self._changed = False
 
     def __enter__(self) -> "ScoreWriter":
@@ -75,7 +87,9 @@ class ScoreWriter:
         return data_id in self._ids
 
     def append(self, rows: list[dict]) -> None:
-        """Add rows; when this returns they are on the disk."""
+        """Add rows (without tokens_digest); when this returns they are on the disk."""
+        digests = self._windows.tokens_digest_of
+        rows = [{**row, "tokens_digest": digests[row["data_id"]]} for row in rows]
         table = pa.Table.from_pylist(rows, schema=self._schema)
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as stream:
@@ -89,20 +103,19 @@ class ScoreWriter:
         self._changed = True
 
     def add_missing(
-        self,
-        windows: WindowStore,
-        wanted: Iterable[str],
-        load_scorer: Callable[[], Callable[[str, np.ndarray], dict]],
+        self, wanted: Iterable[str], load_scorer: Callable[[], Callable[[str, np.ndarray], dict]]
     ) -> None:
         """Score the wanted windows that have no score yet, one after the other, with progress on stderr.
 
         Args:
-            windows: where the token ids come from.
-            wanted: ids of windows.
+            wanted: ids; those of other shards are passed over.
             load_scorer: gives a function from an id and token ids [T] to the row's other columns; called
                 only if something is missing, so that a finished store costs no model.
         """
-        missing = [data_id for data_id in wanted if data_id not in self]
+        windows = self._windows
+        missing = [
+            data_id for data_id in wanted if data_id in windows.tokens_digest_of and data_id not in self
+        ]
         if not missing:
             return
         score = load_scorer()
@@ -115,13 +128,13 @@ class ScoreWriter:
                 self.append([{"data_id": data_id, **score(data_id, windows.input_ids(data_id))}])
                 progress.update(tokens)
 
-    def finish(self, data_ids: list[str]) -> int:
-        """Write the final file with the scored ones of `data_ids`, in that order; gives their number.
+    def finish(self) -> int:
+        """Write the final file in the windows' order; gives the number of windows that have scores.
 
-        Rows of other ids are dropped: their windows no longer exist. A file that would stay the same
-        only gets a new modification time.
+        A file that would stay the same only gets a new modification time.
         """
-        order = [data_id for data_id in data_ids if data_id in self._ids]
+        scored = [data_id for data_id in self._windows.data_ids if data_id in self._ids]
+        order = scored + sorted(self._ids - set(scored))
         if not self._changed and self._final_ids == order:
             os.utime(self.path)
         else:
@@ -134,40 +147,44 @@ class ScoreWriter:
                     rows = [place[data_id] for data_id in order[start : start + ROWS_PER_GROUP]]
                     writer.write(table.take(pa.array(rows)))
         self._partial.unlink(missing_ok=True)
-        return len(order)
+        return len(scored)
 
     def _lock(self):
         while True:
             descriptor = os.open(self._partial, os.O_RDWR | os.O_CREAT, 0o644)
             file = os.fdopen(descriptor, "r+b")
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not take(file):
                 holder = _header(file).get("holder", "another process")
                 file.close()
-                raise ValueError(
-                    f"{self._partial} is held by {holder}; wait until it ends, or end it, then run again"
-                ) from None
+                raise held_error(self._partial, holder)
             # The holder before may have finished, and so removed the file, since it was opened here.
             if self._partial.exists() and os.path.samestat(os.stat(self._partial), os.fstat(descriptor)):
                 return file
             file.close()
 
     def _load_final(self) -> None:
-        self._final_ids: list[str] | None = None
+        if not self.path.exists():
+            return
         try:
             table, manifest = read_table(self.path, self._kind)
-        except ValueError:
+        except SchemaVersionError:
+            raise
+        except ValueError as error:
+            print(f"{error}; its windows are scored anew", file=sys.stderr)
             return
-        made_of = {
-            name: getattr(manifest, name) for name in ("settings", "inputs", "stage_version", "tokenizer")
-        }
-        ours = {"inputs": {}, "stage_version": 1, "tokenizer": None} | {
-            name: value for name, value in self._manifest.items() if name != "without"
-        }
-        if made_of == ours and table.column_names == self._schema.names:
-            self._keep(table)
-            self._final_ids = table.column("data_id").to_pylist()
+        ours = {"inputs": {}, "stage_version": 1} | self._manifest
+        without = ours.pop("without", frozenset())
+        differing = [name for name, value in ours.items() if getattr(manifest, name) != value]
+        if table.column_names != self._schema.names:
+            differing.append(f"columns (now without {', '.join(without) or 'none'})")
+        if differing:
+            print(
+                f"{self.path} was scored with other {', '.join(differing)}; its windows are scored anew",
+                file=sys.stderr,
+            )
+            return
+        self._keep(table)
+        self._final_ids = table.column("data_id").to_pylist()
 
     def _load_partial(self) -> None:
         self._file.seek(0, os.SEEK_END)
@@ -183,10 +200,7 @@ class ScoreWriter:
                 self._keep(pa.ipc.open_stream(payload).read_all())
                 self._changed = True
                 end += _RECORD.size + length
-        holder = f"process {os.getpid()} on {socket.gethostname()}"
-        if job := os.environ.get("SLURM_JOB_ID"):
-            holder += f" (SLURM job {job})"
-        header = json.dumps({"identity": self._identity, "holder": holder}).encode()
+        header = json.dumps({"identity": self._identity, "holder": holder_name()}).encode()
         self._file.seek(0)
         self._file.write(header.ljust(_HEADER_BYTES))
         self._file.truncate(end)
@@ -194,10 +208,14 @@ class ScoreWriter:
         self._file.flush()
 
     def _keep(self, table: pa.Table) -> None:
-        ids = table.column("data_id").to_pylist()
-        table = table.filter(pa.array([data_id not in self._ids for data_id in ids], pa.bool_()))
-        self._tables.append(table)
-        self._ids.update(ids)
+        digest_of_window = self._windows.tokens_digest_of
+        keeps = []
+        for data_id, digest in zip(*(table.column(name).to_pylist() for name in _KEY), strict=True):
+            is_new = data_id not in self._ids and digest_of_window.get(data_id, digest) == digest
+            keeps.append(is_new)
+            if is_new:
+                self._ids.add(data_id)
+        self._tables.append(table.filter(pa.array(keeps, pa.bool_())))
 
 
 def _header(file) -> dict:

@@ -9,25 +9,6 @@ from longspan.artifacts import atomic_path
 from longspan.documents import Item
 
 
-def split_held_out(items: Iterable[Item], hold_out: bool | list[str]) -> tuple[list[Item], list[Item]]:
-    """Split a source's items into (training, held out); titles name whole works, True holds all out.
-
-    Raises:
-        ValueError: a title that no document has.
-    """
-    items = list(items)
-    if isinstance(hold_out, bool):
-        return ([], items) if hold_out else (items, [])
-    titles = {item.title for item in items}
-    for title in hold_out:
-        if title not in titles:
-            raise ValueError(f"hold_out names '{title}', but the titles are: {', '.join(sorted(titles))}")
-    return (
-        [item for item in items if item.title not in hold_out],
-        [item for item in items if item.title in hold_out],
-    )
-
-
 def assign_items(
     items: Iterable[Item], shards: list[str], previous: Mapping[str, list[Item]] | None = None
 ) -> dict[str, list[Item]]:
@@ -51,34 +32,55 @@ def assign_items(
         by_key[item.key] = item
     if len(by_key) < len(shards):
         raise ValueError(
-            f"{len(shards)} shards for {len(by_key)} documents; set shards to {len(by_key)} or fewer"
+            f"{len(shards)} shards for {len(by_key)} pieces of text (files, groups or blocks of rows); "
+            f"set shards to {len(by_key)} or fewer"
         )
     plan: dict[str, list[Item]] = {shard: [] for shard in shards}
     placed = set()
     for shard, old_items in (previous or {}).items():
         if old_items and shard not in plan:
             raise ValueError(
-                f"shard {shard} holds documents, but is no longer among the {len(shards)} shards"
+                f"shard {shard} holds documents, but is no longer among the {len(shards)} shards; "
+                "set shards back, or remove the corpus's results to plan it anew"
             )
         for old in old_items:
             if old.key in by_key:
                 plan[shard].append(by_key[old.key])
                 placed.add(old.key)
     open_shards = [shard for shard in shards if not plan[shard]] or shards
-    new = sorted(
-        (item for key, item in by_key.items() if key not in placed),
-        key=lambda item: (item.category, -item.size_bytes, item.place),
-    )
+    new = [item for key, item in by_key.items() if key not in placed]
     bytes_of = {shard: Counter() for shard in shards}
     for shard, part in plan.items():
         for item in part:
             bytes_of[shard][item.category] += item.size_bytes
     added: dict[str, list[Item]] = {shard: [] for shard in shards}
-    for item in new:
-        shard = min(open_shards, key=lambda shard: (bytes_of[shard][item.category], bytes_of[shard].total()))
-        added[shard].append(item)
-        bytes_of[shard][item.category] += item.size_bytes
+    for run in _runs(new, len(open_shards)):
+        category, size_bytes = run[0].category, sum(item.size_bytes for item in run)
+        shard = min(open_shards, key=lambda shard: (bytes_of[shard][category], bytes_of[shard].total()))
+        added[shard] += run
+        bytes_of[shard][category] += size_bytes
     return {shard: plan[shard] + sorted(added[shard], key=lambda item: item.place) for shard in shards}
+
+
+def _runs(items: list[Item], num_shards: int) -> list[list[Item]]:
+    """Whole files, and runs of a file's rows that are read in one go; a category's largest first."""
+    bytes_of = Counter()
+    for item in items:
+        bytes_of[item.category] += item.size_bytes
+    runs: list[tuple[int, list[Item]]] = []
+    for item in sorted(items, key=lambda item: (item.category, item.place)):
+        if runs and item.rows:
+            size_bytes, run = runs[-1]
+            first, size_bytes = run[0], size_bytes + item.size_bytes
+            # Two runs a shard at least, so that shards can be filled evenly.
+            fits = size_bytes <= bytes_of[item.category] / (2 * num_shards)
+            if fits and (first.category, first.path, first.member) == (item.category, item.path, item.member):
+                run.append(item)
+                runs[-1] = (size_bytes, run)
+                continue
+        runs.append((item.size_bytes, [item]))
+    runs.sort(key=lambda run: (run[1][0].category, -run[0], run[1][0].place))
+    return [run for _, run in runs]
 
 
 def write_plan(path: Path | str, items: list[Item]) -> None:

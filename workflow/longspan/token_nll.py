@@ -5,7 +5,6 @@ chunk.
 """
 
 import functools
-import importlib.metadata
 import importlib.util
 from types import ModuleType
 
@@ -33,9 +32,8 @@ def token_nll(
         logits = cap(logit_scale * (hidden @ weight.T + bias)).float()
         nll = cross_entropy(logits, target, reduction="none", ignore_index=-100)
 
-    It works through chunks of positions and computes their logits again in the backward pass. On CUDA a
-    training step uses liger-kernel's fused loss where that is installed (0.8.2 or later) and no
-    ``logit_scale`` is set.
+    It works through chunks of positions and computes their logits again in the backward pass. Logits are
+    never rounded to bfloat16 on CUDA, so scoring and training give one and the same NLL.
 
     Args:
         hidden: [..., D] float, the decoder's last hidden states.
@@ -63,19 +61,7 @@ def token_nll(
     bias = None if bias is None else bias.to(weight.dtype)
     target_N = target.reshape(-1)
     with torch.autocast(device, enabled=False):
-        if _liger_can(hidden_ND, weight, bias, logit_scale):
-            nll_N = _liger_loss()(
-                hidden_ND,
-                weight,
-                target_N,
-                bias=bias,
-                ignore_index=IGNORED_TARGET,
-                reduction="none",
-                softcap=softcap,
-                accum_dtype=torch.float32,
-            )
-        else:
-            nll_N = _ChunkedNLL.apply(hidden_ND, weight, bias, target_N, float(logit_scale), softcap)
+        nll_N = _ChunkedNLL.apply(hidden_ND, weight, bias, target_N, float(logit_scale), softcap)
     return nll_N.view(target.shape)
 
 
@@ -194,31 +180,3 @@ def _has_triton() -> bool:
 
 def _exact(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
-
-
-def _liger_can(hidden_ND, weight_VD, bias_V, logit_scale: float) -> bool:
-    """Whether liger-kernel computes this case, and is worth it (only a training step gains from it)."""
-    return (
-        hidden_ND.device.type == "cuda"
-        and logit_scale == 1.0
-        and weight_VD.dtype != torch.float64
-        and torch.is_grad_enabled()
-        and any(t is not None and t.requires_grad for t in (hidden_ND, weight_VD, bias_V))
-        and _liger_loss() is not None
-    )
-
-
-@functools.cache
-def _liger_loss():
-    """Return liger's fused loss, or None where it is missing or too old.
-
-    Before 0.8.2 its gradients under reduction="none" are wrong without a word.
-    """
-    if importlib.util.find_spec("liger_kernel") is None:
-        return None
-    version = importlib.metadata.version("liger-kernel").split(".")
-    if tuple(int(part) for part in version[:2]) < (0, 8) or version[:3] in (["0", "8", "0"], ["0", "8", "1"]):
-        return None
-    from liger_kernel.transformers.functional import liger_fused_linear_cross_entropy
-
-    return liger_fused_linear_cross_entropy

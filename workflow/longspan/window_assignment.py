@@ -1,6 +1,7 @@
-"""Windows of a shard: spans over its documents' tokens, with ids that never change."""
+"""Windows of a shard: spans over its documents' tokens, with ids by document order."""
 
 import bisect
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -46,8 +47,8 @@ def windows_of(documents: Iterable[dict], windowing: Windowing, id_prefix: str) 
     """Rows of the windows table for rows of the tokens table, numbered in document order.
 
     Args:
-        documents: rows with `document_id`, `category`, and `char_deltas` and `split_positions` as in
-            `tokenization.TokenizedDocument`.
+        documents: rows with `document_id`, `category`, and `input_ids`, `char_deltas` and
+            `split_positions` as in `tokenization.TokenizedDocument`.
         windowing: how to cut.
         id_prefix: what stands before `_0000001` in the ids; names the corpus and the shard.
     """
@@ -60,6 +61,9 @@ def windows_of(documents: Iterable[dict], windowing: Windowing, id_prefix: str) 
             place = bisect.bisect_left(splits, stop)
             # A character that the window's edge cuts belongs to the windows on both sides.
             cuts_character = place < len(splits) and splits[place] == stop
+            input_ids = document["input_ids"][start:stop]
+            if windowing.bos_token_id is not None:
+                input_ids = np.append(windowing.bos_token_id, input_ids)
             yield {
                 "data_id": f"{id_prefix}_{number:07d}",
                 "document_id": document["document_id"],
@@ -68,7 +72,14 @@ def windows_of(documents: Iterable[dict], windowing: Windowing, id_prefix: str) 
                 "token_stop": stop,
                 "char_start": int(boundaries[start]),
                 "char_stop": int(boundaries[stop]) + cuts_character,
+                "tokens_digest": tokens_digest(input_ids),
             }
+
+
+def tokens_digest(input_ids_T: np.ndarray) -> int:
+    """A 64-bit digest (signed) of a window's token ids, by which its scores know it."""
+    content = np.ascontiguousarray(input_ids_T, dtype="<i8").tobytes()
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little", signed=True)
 
 
 def sample_windows(

@@ -1,13 +1,11 @@
 """Token ids of windows, out of the tokens they point to."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from longspan.artifacts import RowReader, read_table, require_same
-
-_SAMPLING = {"sampling", "seed"}
+from longspan.artifacts import Manifest, RowReader, read_table, require_same
 
 
 class WindowStore:
@@ -17,7 +15,7 @@ class WindowStore:
         shards: (tokens file, windows file) by shard name.
 
     Raises:
-        ValueError: a windows file was cut from other tokens, or the shards' windows differ in kind.
+        ValueError: a windows file was cut from other tokens, or the shards' windows differ in form.
     """
 
     def __init__(self, shards: Mapping[str, tuple[Path | str, Path | str]]):
@@ -25,11 +23,11 @@ class WindowStore:
         self._spans: dict[str, tuple[str, int, int, int]] = {}
         self.categories: dict[str, str] = {}
         self.document_ids: dict[str, str] = {}
-        self.tokens_digests: dict[str, str] = {}
-        self.geometry: dict = {}
+        self.windows_digests: dict[str, str] = {}
+        self.tokens_digest_of: dict[str, int] = {}
         self.tokenizer: str | None = None
         self.window_tokens = 0
-        self._bos_token_id: int | None = None
+        self.bos_token_id: int | None = None
         for shard, (tokens_path, windows_path) in shards.items():
             windows, manifest = read_table(windows_path, "windows")
             tokens = RowReader(tokens_path, "tokens", ["input_ids"])
@@ -40,20 +38,14 @@ class WindowStore:
                 where=windows_path,
                 rule="assign_windows",
             )
-            if self.tokenizer not in (None, manifest.tokenizer):
-                raise ValueError(f"{windows_path} has another tokenizer than the shards before it")
-            self.tokenizer = manifest.tokenizer
-            self.tokens_digests[shard] = tokens.manifest.data_digest
-            # How windows are sampled changes which there are, not what an id stands for.
-            geometry = {key: manifest.settings[key] for key in manifest.settings.keys() - _SAMPLING}
-            if self.geometry not in ({}, geometry):
+            form = (manifest.tokenizer, manifest.settings["window_tokens"], manifest.settings["bos_token_id"])
+            if self._spans and form != (self.tokenizer, self.window_tokens, self.bos_token_id):
                 raise ValueError(
-                    f"{windows_path} was cut in another way than the shards before it; "
-                    "delete it and run the same target again, which reruns assign_windows"
+                    f"{windows_path} has windows of another tokenizer, length or BOS token than the shards "
+                    "before it; delete it and run the same target again, which reruns assign_windows"
                 )
-            self.geometry = geometry
-            self.window_tokens = manifest.settings["window_tokens"]
-            self._bos_token_id = manifest.settings["bos_token_id"]
+            self.tokenizer, self.window_tokens, self.bos_token_id = form
+            self.windows_digests[shard] = manifest.data_digest
             self._tokens[shard] = tokens
             row_of = {
                 document_id: row
@@ -69,6 +61,7 @@ class WindowStore:
                 self._spans[data_id] = (shard, row_of[window["document_id"]], *span)
                 self.categories[data_id] = window["category"]
                 self.document_ids[data_id] = window["document_id"]
+                self.tokens_digest_of[data_id] = window["tokens_digest"]
 
     def require_tokenizer(self, identity: str, model: Path | str) -> None:
         """Refuse a model whose tokenizer is not the one that made the tokens."""
@@ -93,15 +86,33 @@ class WindowStore:
             raise ValueError(f"no window {data_id}; it is in none of the shards {', '.join(self._tokens)}")
         shard, row, start, stop = self._spans[data_id]
         ids = self._tokens[shard][row]["input_ids"].values.slice(start, stop - start).to_numpy()
-        if self._bos_token_id is not None:
-            ids = np.concatenate([[self._bos_token_id], ids])
+        if self.bos_token_id is not None:
+            ids = np.concatenate([[self.bos_token_id], ids])
         return ids.astype(np.int64)
 
 
-def kept_ids(selections: list[Path | str]) -> list[str]:
-    """Ids of the windows that at least one selection keeps, sorted."""
+def kept_ids(selections: Iterable[Path | str], windows_digests: Mapping[str, str]) -> list[str]:
+    """Ids of the windows that at least one selection keeps, sorted.
+
+    Args:
+        selections: selection tables.
+        windows_digests: digest of the windows at hand, by shard.
+
+    Raises:
+        ValueError: a selection was made of other windows.
+    """
     kept: set[str] = set()
     for path in selections:
-        table = read_table(path, "selection", ["data_id", "kept"])[0]
+        table, manifest = read_table(path, "selection", ["data_id", "kept"])
+        require_windows(manifest, windows_digests, where=path, rule="filter_longattn")
         kept.update(table.filter(table.column("kept")).column("data_id").to_pylist())
     return sorted(kept)
+
+
+def require_windows(
+    manifest: Manifest, windows_digests: Mapping[str, str], *, where: Path | str, rule: str
+) -> None:
+    """Refuse a table over all shards that was made of other windows than those at hand."""
+    for shard, digest in windows_digests.items():
+        found = manifest.inputs.get(f"windows/{shard}", "")
+        require_same(f"windows of shard {shard}", digest, found, where=where, rule=rule)

@@ -36,7 +36,7 @@ def source_files(script: str) -> tuple[Path, ...]:
 
 @functools.cache
 def imported_modules(path: Path) -> frozenset[Path]:
-    """Library modules that a file imports, inside functions too."""
+    """Modules of this project that a file imports, inside functions too."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -44,7 +44,11 @@ def imported_modules(path: Path) -> frozenset[Path]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module)
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    candidates = (WORKFLOW / f"{name.replace('.', '/')}.py" for name in names if name.startswith("longspan."))
+    candidates = (
+        WORKFLOW / f"{name.replace('.', '/')}.py"
+        for name in names
+        if name.startswith(("longspan.", "longspan_workflow."))
+    )
     return frozenset(path for path in candidates if path.exists())
 
 

@@ -214,6 +214,7 @@ class Layout:
         own = {key: scorer[key] for key in scorer.keys() - {"kind", "model", "rope_theta"}}
         forward = self._forward_settings(scorer["model"], scorer["rope_theta"])
         if scorer["kind"] == "attention":
+            # The statistics come from queries and keys, whatever implementation attends.
             forward = {key: forward[key] for key in ("dtype", "rope_theta")}
         return own | forward
 
@@ -234,7 +235,7 @@ class Layout:
             return []
         return sorted({self.selection.format(selection=block["selection"]) for block in blocks})
 
-    def score_indexes(self, wildcards=None) -> list[str]:
+    def score_indexes(self) -> list[str]:
         """Indexes of all frozen NLL stores that the runs need."""
         pairs = scored_pairs(self.settings)
         return [self.score_index.format(windowing=windowing, scorer=scorer) for windowing, scorer in pairs]
@@ -320,7 +321,7 @@ class Layout:
 
     # Summary and report
 
-    def summary_settings(self, wildcards=None) -> dict:
+    def summary_settings(self) -> dict:
         """Tables that the summary reads, by name; shards as a folder and their number."""
         used = {name: self.settings["windowings"][name] for name in self._run_windowings()}
         corpora = dict.fromkeys(windowing["corpus"] for windowing in used.values())
@@ -350,7 +351,7 @@ class Layout:
             },
         }
 
-    def summary_inputs(self, wildcards=None) -> list[str]:
+    def summary_inputs(self) -> list[str]:
         """Everything that the summary depends on."""
         settings = self.summary_settings()
         folders = [*settings["corpora"].values(), *settings["windowings"].values()]
@@ -367,7 +368,7 @@ class Layout:
             *self.evaluations(),
         ]
 
-    def figure_settings(self, wildcards=None) -> dict:
+    def figure_settings(self) -> dict:
         """Tables that the figures show, by name."""
         evaluations = {
             f"{run}/{BASE}": self.evaluation.format(run=run, trained=BASE) for run in self.settings["runs"]
@@ -387,7 +388,7 @@ class Layout:
         names = [*(["selections"] if self._run_selections() else []), "trainings", "evaluations"]
         return {name: self.figures.format(figure=name) for name in names}
 
-    def figure_inputs(self, wildcards=None) -> list[str]:
+    def figure_inputs(self) -> list[str]:
         """Everything that the figures depend on."""
         return [path for tables in self.figure_settings().values() for path in tables.values()]
 

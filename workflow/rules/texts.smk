@@ -11,7 +11,7 @@ OUTPUTS: downloads/texts/{archive}
 
 rule download_texts:
     output:
-        # An archive that is there is checked and kept.
+        # A pinned archive that is there is checked and kept.
         update(layout.text_archive),
     log:
         layout.log("download_texts", "archive"),
@@ -43,9 +43,9 @@ for corpus in layout.settings["corpora"]:
             # What a plan assigned before stays where it is.
             update(layout.plans(corpus)),
         log:
-            layout.log("plan_shards").replace("all", corpus),
+            layout.log("plan_shards", "corpus").format(corpus=corpus),
         benchmark:
-            layout.benchmark("plan_shards").replace("all", corpus)
+            layout.benchmark("plan_shards", "corpus").format(corpus=corpus)
         conda:
             "../../envs/cpu.yaml"
         resources:

@@ -24,7 +24,8 @@ def main(argv=None):
     settings = dict(arguments.settings)
 
     documents, documents_manifest = read_table(arguments.documents, "documents", ["document_id", "category"])
-    tokens = RowReader(arguments.tokens, "tokens", ["document_id", "char_deltas", "split_positions"])
+    arrays = ["input_ids", "char_deltas", "split_positions"]
+    tokens = RowReader(arguments.tokens, "tokens", ["document_id", *arrays])
     require_same(
         "documents file",
         documents_manifest.data_digest,
@@ -44,12 +45,8 @@ def main(argv=None):
     def rows():
         for row, category in enumerate(documents.column("category").to_pylist()):
             values = tokens[row]
-            yield {
-                "document_id": values["document_id"].as_py(),
-                "category": category,
-                "char_deltas": values["char_deltas"].values.to_numpy(),
-                "split_positions": values["split_positions"].values.to_numpy(),
-            }
+            document = {"document_id": values["document_id"].as_py(), "category": category}
+            yield document | {name: values[name].values.to_numpy() for name in arrays}
 
     all_windows = list(windows_of(rows(), Windowing(**geometry), arguments.id_prefix))
     windows = sample_windows(all_windows, seed, **sampling)

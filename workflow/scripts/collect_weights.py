@@ -9,7 +9,6 @@ from pathlib import Path
 from longspan.artifacts import open_table, write_table
 from longspan.command_line import parser_for, run_script
 from longspan.score_index import build_index
-from longspan.window_store import kept_ids
 from longspan_workflow.code_digests import code_digest
 from longspan_workflow.shards import shard_files
 
@@ -27,15 +26,15 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
 
     scores = shard_files(arguments.scores, arguments.shards)
-    wanted = kept_ids(arguments.selections) if arguments.selections else None
-    rows, digests = build_index(shard_files(arguments.windows, arguments.shards), scores, wanted)
+    windows = shard_files(arguments.windows, arguments.shards)
+    rows, inputs = build_index(windows, scores, arguments.selections)
     _, manifest = open_table(next(iter(scores.values())), "nll_scores")
     write_table(
         arguments.index,
         "score_index",
         rows,
         settings=manifest.settings,
-        inputs=digests,
+        inputs=inputs,
         tokenizer=manifest.tokenizer,
         code_digest=code_digest("collect_weights"),
     )

@@ -41,6 +41,7 @@ def main(argv=None):
         source=source,
         license=settings["license"],
         max_position_embeddings=settings["max_position_embeddings"],
+        first_layer_only=settings["first_layer_only"],
     )
 
 

@@ -62,7 +62,7 @@ def main(argv=None):
         "evaluation",
         rows,
         settings=settings,
-        inputs={"model": manifest["digest"], "tokens": windows.tokens_digests["held_out"]},
+        inputs={"model": manifest["digest"], "windows": windows.windows_digests["held_out"]},
         tokenizer=windows.tokenizer,
         code_digest=code_digest("evaluate"),
     )

@@ -30,11 +30,11 @@ def main(argv=None):
     shards = shard_files(arguments.windows, arguments.shards)
     scores = shard_files(arguments.scores, arguments.shards)
     # The same completeness that the NLL stores must show.
-    _, digests = build_index(shards, scores, kind="attention_scores")
+    _, inputs = build_index(shards, scores, kind="attention_scores")
     windows = pd.concat(
         read_table(shards[shard], "windows")[0]
         .to_pandas()
-        .merge(read_table(scores[shard], "attention_scores")[0].to_pandas(), on="data_id", validate="1:1")
+        .merge(read_table(scores[shard], "attention_scores")[0].to_pandas(), on=["data_id", "tokens_digest"])
         for shard in shards
     ).reset_index(drop=True)
     if windows.empty:
@@ -54,7 +54,7 @@ def main(argv=None):
         "selection",
         table.to_dict("records"),
         settings=settings,
-        inputs=digests,
+        inputs=inputs,
         code_digest=code_digest("filter_longattn"),
     )
     print(f"{arguments.selection}: {int(table['kept'].sum())} of {len(table)} windows kept")

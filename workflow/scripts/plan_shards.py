@@ -9,7 +9,7 @@ from pathlib import Path
 
 from longspan.command_line import parser_for, run_script
 from longspan.documents import list_items
-from longspan.shard_plans import assign_items, read_plan, split_held_out, write_plan
+from longspan.shard_plans import assign_items, read_plan, write_plan
 from longspan_workflow.shards import HELD_OUT, shard_names
 
 
@@ -24,7 +24,7 @@ def main(argv=None):
         files = [
             Path(path) for pattern in source["paths"] for path in sorted(glob.glob(pattern)) or [pattern]
         ]
-        kept, held = split_held_out(list_items(source, files), source["hold_out"])
+        kept, held = list_items(source, files)
         training += kept
         held_out += held
 

@@ -22,7 +22,8 @@ def main(argv=None):
     for path in arguments.indexes:
         _, manifest = open_table(path, "score_index")
         name = f"{path.parent.parent.name}/{path.parent.name}"
-        stores[name] = {"windows": manifest.rows, "index": manifest.data_digest, "shards": manifest.inputs}
+        shards = {name: digest for name, digest in manifest.inputs.items() if name.startswith("scores/")}
+        stores[name] = {"windows": manifest.rows, "index": manifest.data_digest, "shards": shards}
     with atomic_path(arguments.done) as temporary:
         temporary.write_text(json.dumps(stores, indent=1, sort_keys=True) + "\n")
     for name, store in stores.items():

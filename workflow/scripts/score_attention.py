@@ -54,14 +54,14 @@ def main(argv=None):
     with ScoreWriter(
         arguments.scores,
         "attention_scores",
-        settings=settings | {"windows": windows.geometry},
-        inputs={"tokens": windows.tokens_digests[arguments.scores.stem], "model": model_manifest["digest"]},
+        windows,
+        settings=settings,
+        inputs={"model": model_manifest["first_layer_digest"]},
         stage_version=stage_version("attention_stats"),
-        tokenizer=windows.tokenizer,
         code_digest=code_digest("score_attention"),
     ) as writer:
-        writer.add_missing(windows, windows.data_ids, load_scorer)
-        count = writer.finish(windows.data_ids)
+        writer.add_missing(windows.data_ids, load_scorer)
+        count = writer.finish()
     print(f"{arguments.scores}: {count} of {len(windows.data_ids)} windows have scores")
 
 

@@ -48,7 +48,7 @@ def main(argv=None):
             short_context = {
                 key: settings[key] for key in ("base_length", "base_stride", "windows_per_batch")
             }
-            bos_token_id = windows.geometry["bos_token_id"]
+            bos_token_id = windows.bos_token_id
             columns = {
                 "short_nll": short_context_nll(model, ids_1T, bos_token_id=bos_token_id, **short_context)
             }
@@ -61,20 +61,21 @@ def main(argv=None):
 
         return score
 
-    wanted = kept_ids(arguments.selections) if arguments.selections else windows.data_ids
+    wanted = windows.data_ids
+    if arguments.selections:
+        wanted = kept_ids(arguments.selections, windows.windows_digests)
     with ScoreWriter(
         arguments.scores,
         "nll_scores",
-        settings=settings | {"windows": windows.geometry},
-        inputs={"tokens": windows.tokens_digests[arguments.scores.stem], "model": model_manifest["digest"]},
+        windows,
+        settings=settings | {"bos_token_id": windows.bos_token_id},
+        inputs={"model": model_manifest["digest"]},
         stage_version=stage_version("short_scores"),
-        tokenizer=windows.tokenizer,
         without=frozenset() if settings["store_long"] else frozenset({"long_nll"}),
         code_digest=code_digest("score_short"),
     ) as writer:
-        in_shard = set(windows.data_ids)
-        writer.add_missing(windows, [data_id for data_id in wanted if data_id in in_shard], load_scorer)
-        count = writer.finish(windows.data_ids)
+        writer.add_missing(wanted, load_scorer)
+        count = writer.finish()
     print(f"{arguments.scores}: {count} of {len(windows.data_ids)} windows have scores")
 
 

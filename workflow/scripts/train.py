@@ -8,13 +8,12 @@
 A stopped training goes on from its last checkpoint; a finished one of the same settings and data is kept.
 """
 
-import json
 import shutil
 from pathlib import Path
 
-from longspan.artifacts import atomic_path, digest_of, open_table, write_table
+from longspan.artifacts import write_table
 from longspan.command_line import parser_for, run_script
-from longspan.model_folders import MANIFEST_NAME, copy_tokenizer, empty_folder, finish_model, read_manifest
+from longspan.model_folders import copy_tokenizer, empty_folder, finish_model, read_manifest
 from longspan.models import load_model
 from longspan.score_index import IndexedScores
 from longspan.training_windows import TrainingWindows
@@ -46,8 +45,11 @@ def main(argv=None):
     windows.require_tokenizer(base["tokenizer"]["identity"], arguments.model)
     scores = None
     if arguments.index:
-        scores = IndexedScores(arguments.index, shard_files(arguments.index.parent, arguments.shards))
-    data_ids = kept_ids([arguments.selection]) if arguments.selection else windows.data_ids
+        files = shard_files(arguments.index.parent, arguments.shards)
+        scores = IndexedScores(arguments.index, files, windows.windows_digests)
+    data_ids = windows.data_ids
+    if arguments.selection:
+        data_ids = kept_ids([arguments.selection], windows.windows_digests)
     if not data_ids:
         raise ValueError("no window to train on: the selection keeps none; keep more, or add text")
     dataset = TrainingWindows(windows, data_ids, scores)
@@ -56,68 +58,50 @@ def main(argv=None):
         "stage_version": stage_version("training"),
         "inputs": {"model": base["digest"], "data": dataset.digest()},
     }
-    record, metrics, manifest = run / "settings.json", run / "metrics.parquet", run / "model" / MANIFEST_NAME
-    if is_finished(record, metrics, manifest, identity):
-        for path in (manifest, metrics, record):
-            path.touch()
-        print(f"{run}: trained before with the same settings on the same data")
-        return
+    folder = RunFolder(arguments.run, identity)
+    with exclusive_lock(folder.lock):
+        if folder.is_finished():
+            print(f"{arguments.run}: trained before with the same settings on the same data")
+            return
 
-    import torch
+        import torch
 
-    from longspan.self_scoring import SelfScoring
-    from longspan.training import train
-    from longspan.weighted_loss import WeightedLM
+        from longspan.self_scoring import SelfScoring
+        from longspan.training import train
+        from longspan.weighted_loss import WeightedLM
 
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    checkpoints = run / "checkpoints"
-    start_checkpoints(checkpoints, digest_of(identity))
-    forward = {key: settings[key] for key in ("attention", "rope_theta")}
-    model = load_model(arguments.model.parent, dtype="float32", **forward, device="cpu")
-    loss = dict(settings["loss"])
-    self_scoring = loss.pop("self_scoring", None)
-    if self_scoring is not None:
-        self_scoring = SelfScoring(**self_scoring, bos_token_id=windows.geometry["bos_token_id"])
-    weighted = WeightedLM(
-        model, weighting_from_settings(loss), self_scoring=self_scoring, seed=settings["seed"]
-    )
-    rows = train(weighted, dataset, checkpoints, seed=settings["seed"], arguments=settings["train"])
+        if arguments.threads:
+            torch.set_num_threads(arguments.threads)
+        folder.start()
+        forward = {key: settings[key] for key in ("attention", "rope_theta")}
+        model = load_model(arguments.model.parent, dtype="float32", **forward, device="cpu")
+        loss = dict(settings["loss"])
+        scoring = loss.pop("self_scoring", None)
+        weighted = WeightedLM(
+            model,
+            weighting_from_settings(loss),
+            self_scoring=scoring and SelfScoring(**scoring, bos_token_id=windows.bos_token_id),
+            seed=settings["seed"],
+        )
+        rows = train(
+            weighted, dataset, folder.checkpoints, seed=settings["seed"], arguments=settings["train"]
+        )
 
-    empty_folder(run / "model")
-    model.save_pretrained(run / "model")
-    copy_tokenizer(arguments.model.parent, run / "model")
-    finish_model(run / "model", source={"kind": "run", **identity}, license=base["license"])
-    write_table(
-        metrics,
-        "training_metrics",
-        rows,
-        settings=settings,
-        inputs=identity["inputs"],
-        stage_version=identity["stage_version"],
-        code_digest=code_digest("train"),
-    )
-    with atomic_path(record) as temporary:
-        temporary.write_text(json.dumps(identity, indent=1, sort_keys=True) + "\n")
-    shutil.rmtree(checkpoints, ignore_errors=True)
-
-
-def is_finished(record: Path, metrics: Path, manifest: Path, identity: dict) -> bool:
-    """Whether a whole training of the same identity is there."""
-    try:
-        read_manifest(manifest)
-        open_table(metrics, "training_metrics")
-        return json.loads(record.read_text()) == identity
-    except (ValueError, OSError):
-        return False
-
-
-def start_checkpoints(folder: Path, identity: str) -> None:
-    """Drop checkpoints that another training left."""
-    mark = folder / "identity"
-    if not mark.exists() or mark.read_text() != identity:
-        empty_folder(folder)
-        mark.write_text(identity)
+        empty_folder(folder.model)
+        model.save_pretrained(folder.model)
+        copy_tokenizer(arguments.model.parent, folder.model)
+        finish_model(folder.model, source={"kind": "run", **identity}, license=base["license"])
+        write_table(
+            folder.metrics,
+            "training_metrics",
+            rows,
+            settings=settings,
+            inputs=identity["inputs"],
+            stage_version=identity["stage_version"],
+            code_digest=code_digest("train"),
+        )
+        folder.finish()
+        shutil.rmtree(folder.checkpoints, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def far_attention_sums(
     batch, heads, num_tokens, head_dim = q_BHLD.shape
     library = _library(head_dim)
     assert library is not None
-    q_BHLD, k_BKLD = _copyable(q_BHLD), _copyable(k_BKLD)
+    q_BHLD, k_BKLD = _rows_of_16_bytes(q_BHLD), _rows_of_16_bytes(k_BKLD)
     slots = library.far_attention_slots(num_tokens, distance)
     partial_BH2S = torch.empty(batch, heads, 2, slots, dtype=torch.float32, device=q_BHLD.device)
     failure = library.far_attention_launch(
@@ -65,7 +65,7 @@ def far_attention_sums(
     return sum_p, sum_p2
 
 
-def _copyable(x_BHLD: torch.Tensor) -> torch.Tensor:
+def _rows_of_16_bytes(x_BHLD: torch.Tensor) -> torch.Tensor:
     # the copy engine wants 16-byte steps in every dimension but the last
     *outer, last = x_BHLD.stride()
     aligned = last == 1 and all(s > 0 and s % 8 == 0 for s in outer) and x_BHLD.data_ptr() % 16 == 0

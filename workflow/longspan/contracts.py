@@ -1,0 +1,133 @@
+"""The data contracts: what each kind of table holds, and the rule that writes it."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+# Grows when a column or its meaning changes; tables of another version are refused.
+SCHEMA_VERSION = 1
+
+TOKEN_IDS = pa.list_(pa.int32())
+NLL = pa.list_(pa.float16())
+
+
+@dataclass(frozen=True)
+class Contract:
+    """One kind of table: its columns and the rule that writes it."""
+
+    columns: pa.Schema
+    rule: str
+    # A store of NLLs can lack the long-context column.
+    optional: frozenset[str] = frozenset()
+
+
+CONTRACTS = {
+    "documents": Contract(
+        pa.schema(
+            {
+                "document_id": pa.string(),
+                "source": pa.string(),
+                "category": pa.string(),
+                "license": pa.string(),
+                "title": pa.string(),
+                "text": pa.large_string(),
+            }
+        ),
+        rule="read_documents",
+    ),
+    # char_deltas has one entry more than input_ids: differences of the tokens' first characters, then
+    # of the end of the last token. split_positions are tokens that begin inside a character.
+    "tokens": Contract(
+        pa.schema(
+            {
+                "document_id": pa.string(),
+                "input_ids": TOKEN_IDS,
+                "char_deltas": TOKEN_IDS,
+                "split_positions": TOKEN_IDS,
+            }
+        ),
+        rule="tokenize_documents",
+    ),
+    # token_start and token_stop count text tokens of the document; a BOS token is not among them.
+    # tokens_digest tells what an id stands for: a score counts for a window while both have the same.
+    "windows": Contract(
+        pa.schema(
+            {
+                "data_id": pa.string(),
+                "document_id": pa.string(),
+                "category": pa.string(),
+                "token_start": pa.int64(),
+                "token_stop": pa.int64(),
+                "char_start": pa.int64(),
+                "char_stop": pa.int64(),
+                "tokens_digest": pa.int64(),
+            }
+        ),
+        rule="assign_windows",
+    ),
+    # Entry t of an NLL array is the negative log-likelihood (nats) of token t+1 of the window.
+    "nll_scores": Contract(
+        pa.schema({"data_id": pa.string(), "tokens_digest": pa.int64(), "short_nll": NLL, "long_nll": NLL}),
+        rule="score_short",
+        optional=frozenset({"long_nll"}),
+    ),
+    "attention_scores": Contract(
+        pa.schema(
+            {
+                "data_id": pa.string(),
+                "tokens_digest": pa.int64(),
+                "strength": pa.float64(),
+                "variance_block": pa.float64(),
+                "variance_matrix": pa.float64(),
+            }
+        ),
+        rule="score_attention",
+    ),
+    "score_index": Contract(
+        pa.schema({"data_id": pa.string(), "shard": pa.string(), "row": pa.int64()}),
+        rule="collect_weights",
+    ),
+    "selection": Contract(
+        pa.schema(
+            {
+                "data_id": pa.string(),
+                "category": pa.string(),
+                "score": pa.float64(),
+                "rank": pa.int64(),
+                "percentile": pa.float64(),
+                "kept": pa.bool_(),
+                "reason": pa.string(),
+            }
+        ),
+        rule="filter_longattn",
+    ),
+    "training_metrics": Contract(
+        pa.schema(
+            {
+                "step": pa.int64(),
+                "loss_weighted": pa.float64(),
+                "loss_unweighted": pa.float64(),
+                "weight_mean": pa.float64(),
+                "weight_std": pa.float64(),
+                "share_above_one": pa.float64(),
+                "learning_rate": pa.float64(),
+                "gradient_norm": pa.float64(),
+                "tokens_seen": pa.int64(),
+            }
+        ),
+        rule="train",
+    ),
+    "evaluation": Contract(
+        pa.schema(
+            {
+                "data_id": pa.string(),
+                "document_id": pa.string(),
+                "category": pa.string(),
+                "position_start": pa.int64(),
+                "position_stop": pa.int64(),
+                "nll_sum": pa.float64(),
+            }
+        ),
+        rule="evaluate",
+    ),
+}

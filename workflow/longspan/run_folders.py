@@ -1,0 +1,51 @@
+"""The folder of a training: whether it is finished, and its checkpoints. Imports no torch."""
+
+import json
+from pathlib import Path
+
+from longspan.artifacts import atomic_path, digest_of, open_table
+from longspan.model_folders import MANIFEST_NAME, empty_folder, read_manifest
+
+
+class RunFolder:
+    """model/, metrics.parquet and, written last, settings.json, which says what made them.
+
+    Args:
+        path: the folder.
+        identity: settings, stage version and digests of the data: what makes two trainings the same.
+    """
+
+    def __init__(self, path: Path, identity: dict):
+        self.model = path / "model"
+        self.metrics = path / "metrics.parquet"
+        self.checkpoints = path / "checkpoints"
+        self.lock = path / "lock"
+        self._record = path / "settings.json"
+        self._identity = identity
+
+    def is_finished(self) -> bool:
+        """Whether a whole training of this identity is there; if so, its files get a new time."""
+        manifest = self.model / MANIFEST_NAME
+        try:
+            read_manifest(manifest)
+            open_table(self.metrics, "training_metrics")
+            if json.loads(self._record.read_text()) != self._identity:
+                return False
+        except (ValueError, OSError):
+            return False
+        for path in (manifest, self.metrics, self._record):
+            path.touch()
+        return True
+
+    def start(self) -> None:
+        """Drop checkpoints that a training of another identity left."""
+        mark = self.checkpoints / "identity"
+        identity = digest_of(self._identity)
+        if not mark.exists() or mark.read_text() != identity:
+            empty_folder(self.checkpoints)
+            mark.write_text(identity)
+
+    def finish(self) -> None:
+        """Say that model and metrics are whole, and of what."""
+        with atomic_path(self._record) as temporary:
+            temporary.write_text(json.dumps(self._identity, indent=1, sort_keys=True) + "\n")
