@@ -43,6 +43,24 @@ class Windowing:
         return strided(num_tokens, self.text_tokens, stride, discard_first=self.discard_first)
 
 
+def bos_token_of(add_bos: bool | str, tokenizer: dict, model: str) -> int | None:
+    """Token that is put before each window's text.
+
+    Args:
+        add_bos: True, False, or "auto" to do as the tokenizer does.
+        tokenizer: the `tokenizer` block of a model's manifest.
+        model: its name, for errors.
+
+    Raises:
+        ValueError: a BOS token is asked for, and the tokenizer has none.
+    """
+    if not (tokenizer["adds_bos"] if add_bos == "auto" else add_bos):
+        return None
+    if tokenizer["bos_token_id"] is None:
+        raise ValueError(f"add_bos is set, but the tokenizer of {model} has no BOS token")
+    return tokenizer["bos_token_id"]
+
+
 def windows_of(documents: Iterable[dict], windowing: Windowing, id_prefix: str) -> Iterator[dict]:
     """Rows of the windows table for rows of the tokens table, numbered in document order.
 

@@ -190,8 +190,8 @@ def _check_archives(settings: dict) -> None:
                 pin = (source["requirement"], source["sha256"])
                 if pins.setdefault(source["archive"], pin) != pin:
                     raise SettingsError(
-                        f"corpora.{name}.sources.{index}: archive '{source['archive']}' is pinned in two ways; "
-                        "give it one requirement and one sha256"
+                        f"corpora.{name}.sources.{index}: archive '{source['archive']}' is pinned in two "
+                        "ways; give it one requirement and one sha256"
                     )
 
 

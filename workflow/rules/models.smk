@@ -19,7 +19,7 @@ rule download_model:
         "../../envs/cpu.yaml"
     threads: 2
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=60,
     params:
         settings=as_json(layout.model_settings),

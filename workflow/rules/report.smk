@@ -47,7 +47,7 @@ rule summarize_results:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=60,
     params:
         settings=as_json(layout.summary_settings()),
@@ -74,7 +74,7 @@ rule draw_figures:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=60,
     params:
         settings=as_json(layout.figure_settings()),

@@ -30,7 +30,7 @@ rule train:
     threads: 8
     resources:
         gpu=1,
-        mem_mb=6000,
+        mem_mb=lambda wildcards, attempt: 6000 * attempt,
         runtime=1440,
     params:
         settings=as_json(layout.run_settings),
@@ -74,7 +74,7 @@ rule evaluate:
     threads: 8
     resources:
         gpu=1,
-        mem_mb=6000,
+        mem_mb=lambda wildcards, attempt: 6000 * attempt,
         runtime=120,
     params:
         settings=as_json(layout.evaluation_settings),

@@ -31,7 +31,7 @@ rule score_short:
     threads: 8
     resources:
         gpu=1,
-        mem_mb=6000,
+        mem_mb=lambda wildcards, attempt: 6000 * attempt,
         runtime=240,
     params:
         settings=as_json(layout.scorer_settings),
@@ -66,7 +66,7 @@ rule score_attention:
     threads: 8
     resources:
         gpu=1,
-        mem_mb=6000,
+        mem_mb=lambda wildcards, attempt: 6000 * attempt,
         runtime=240,
     params:
         settings=as_json(layout.scorer_settings),
@@ -97,7 +97,7 @@ rule collect_weights:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=60,
     params:
         windows=lambda wildcards, input: str(Path(input.windows[0]).parent),
@@ -127,7 +127,7 @@ rule record_frozen_weights:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=10,
     params:
         code=code_digest("record_frozen_weights"),

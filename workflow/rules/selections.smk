@@ -20,7 +20,7 @@ rule filter_longattn:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=60,
     params:
         settings=as_json(layout.selection_settings),

@@ -20,7 +20,7 @@ rule download_texts:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=60,
     params:
         settings=as_json(layout.archive_settings),
@@ -49,7 +49,7 @@ for corpus in layout.settings["corpora"]:
         conda:
             "../../envs/cpu.yaml"
         resources:
-            mem_mb=4000,
+            mem_mb=lambda wildcards, attempt: 4000 * attempt,
             runtime=60,
         params:
             settings=as_json(layout.plan_settings(corpus)),
@@ -74,7 +74,7 @@ rule read_documents:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=60,
     params:
         code=code_digest("read_documents"),
@@ -98,7 +98,7 @@ rule tokenize_documents:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=120,
     params:
         code=code_digest("tokenize_documents"),

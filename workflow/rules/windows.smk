@@ -21,7 +21,7 @@ rule assign_windows:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=60,
     params:
         settings=as_json(layout.windowing_settings),

@@ -8,7 +8,7 @@
 from longspan.artifacts import RowReader, read_table, require_same, write_table
 from longspan.command_line import parser_for, run_script
 from longspan.model_folders import read_manifest
-from longspan.window_assignment import Windowing, sample_windows, windows_of
+from longspan.window_assignment import Windowing, bos_token_of, sample_windows, windows_of
 from longspan_workflow.code_digests import code_digest
 
 
@@ -34,11 +34,7 @@ def main(argv=None):
         rule="tokenize_documents",
     )
     tokenizer = read_manifest(arguments.model)["tokenizer"]
-    add_bos = settings.pop("add_bos")
-    add_bos = tokenizer["adds_bos"] if add_bos == "auto" else add_bos
-    if add_bos and tokenizer["bos_token_id"] is None:
-        raise ValueError(f"add_bos is set, but the tokenizer of {arguments.model} has no BOS token")
-    settings["bos_token_id"] = tokenizer["bos_token_id"] if add_bos else None
+    settings["bos_token_id"] = bos_token_of(settings.pop("add_bos"), tokenizer, arguments.model)
     sampling, seed = settings["sampling"], settings["seed"]
     geometry = {key: value for key, value in settings.items() if key not in ("corpus", "sampling", "seed")}
 

@@ -13,8 +13,10 @@ from pathlib import Path
 
 from longspan.artifacts import write_table
 from longspan.command_line import parser_for, run_script
+from longspan.locks import exclusive_lock
 from longspan.model_folders import copy_tokenizer, empty_folder, finish_model, read_manifest
 from longspan.models import load_model
+from longspan.run_folders import RunFolder
 from longspan.score_index import IndexedScores
 from longspan.training_windows import TrainingWindows
 from longspan.weighting import weighting_from_settings
@@ -35,7 +37,7 @@ def main(argv=None):
     parser.add_argument("--run", type=Path, required=True, help="folder to write")
     parser.add_argument("--threads", type=int, help="CPU threads")
     arguments = parser.parse_args(argv)
-    settings, run = arguments.settings, arguments.run
+    settings = arguments.settings
 
     base = read_manifest(arguments.model)
     tokens, tables = (
