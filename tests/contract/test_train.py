@@ -143,7 +143,9 @@ def test_other_data_train_anew(folder):
     table, manifest = read_table(chain.path("selection"), "selection")
     swapped = [not kept for kept in table.column("kept").to_pylist()]
     table = table.set_column(table.column_names.index("kept"), "kept", pa.array(swapped))
-    write_table(chain.path("selection"), "selection", table, settings=manifest.settings)
+    write_table(
+        chain.path("selection"), "selection", table, settings=manifest.settings, inputs=manifest.inputs
+    )
     # The windows that are kept now have scores too: the store holds all.
     chain.make("train")
     after = weights(run)
