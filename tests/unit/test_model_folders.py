@@ -88,6 +88,32 @@ def test_the_first_layers_files_are_enough_for_a_model_that_only_gives_attention
         finish_model(folder, source=SOURCE, license="MIT", first_layer_only=True)
 
 
+def test_a_change_behind_the_first_layer_leaves_its_digest(folder):
+    def digests():
+        finish_model(folder, source=SOURCE, license="MIT")
+        manifest = read_manifest(folder / "longspan.json")
+        return manifest["digest"], manifest["first_layer_digest"]
+
+    shard(folder)
+    before = digests()
+    for file, leaves in ("rest.safetensors", True), ("first.safetensors", False):
+        tensors = load_file(folder / file)
+        save_file({name: tensor + 1 for name, tensor in tensors.items()}, folder / file)
+        after = digests()
+        assert after[0] != before[0]
+        assert (after[1] == before[1]) == leaves
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_folder_without_config_or_weights_is_refused(folder, name):
+    (folder / name).unlink()
+    (folder / "longspan.json").unlink()
+    (folder / "pytorch_model.bin").write_bytes(b"weights of another form")
+    with refused(f"the model's {name} is missing; complete the folder or repository of {SOURCE}"):
+        finish_model(folder, source=SOURCE, license="MIT")
+    assert not (folder / "longspan.json").exists()
+
+
 def test_a_tokenizer_that_adds_bos_is_known(folder):
     from tokenizers import Tokenizer, processors
 

@@ -55,7 +55,7 @@ def finish_model(
             declared.
     """
     weights, of_first_layer = _weight_files(folder)
-    for name in of_first_layer if first_layer_only else weights:
+    for name in ["config.json", *(of_first_layer if first_layer_only else weights)]:
         if not (folder / name).is_file():
             raise ValueError(f"the model's {name} is missing; complete the folder or repository of {source}")
     config = json.loads((folder / "config.json").read_text())
