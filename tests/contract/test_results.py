@@ -92,12 +92,16 @@ def test_the_index_leads_to_every_score(chain):
         assert scores[row["row"]]["data_id"] == row["data_id"]
 
 
-@pytest.mark.parametrize("how", ["doubled", "foreign"])
-def test_scores_of_another_shard_are_refused(chain, how):
+@pytest.mark.parametrize("how", ["doubled", "foreign", "stale"])
+def test_doubled_foreign_and_stale_scores_are_refused(chain, how):
     path = chain.path("scores", shard="00001")
     table, manifest = read_table(path, "nll_scores")
     foreign = read_table(chain.path("scores"), "nll_scores")[0]
     other = foreign.slice(0, 1) if how == "foreign" else table.slice(2, 1)
+    data_id = other.column("data_id")[0].as_py()
+    if how == "stale":
+        other = other.set_column(1, "tokens_digest", pa.array([0], pa.int64()))
+        table = table.slice(0, 2)
     names = ("settings", "inputs", "stage_version", "tokenizer")
     write_table(
         path,
@@ -106,8 +110,11 @@ def test_scores_of_another_shard_are_refused(chain, how):
         **{name: getattr(manifest, name) for name in names},
     )
     before = chain.path("score_index").read_bytes()
-    data_id = other.column("data_id")[0].as_py()
-    fault = {"foreign": f"holds {data_id}, a window of shard 00000", "doubled": f"holds {data_id} twice"}[how]
+    fault = {
+        "foreign": f"holds {data_id}, a window of shard 00000",
+        "doubled": f"holds {data_id} twice",
+        "stale": f"holds a score of {data_id} for other tokens than it has now",
+    }[how]
     assert error_of(chain.run("collect_weights"), "collect_weights") == (
         f"{path} {fault}; delete it and run the same target again"
     )

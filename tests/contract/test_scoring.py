@@ -1,8 +1,10 @@
 """score_short and score_attention: what they compute, add and keep."""
 
 import copy
+from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -167,3 +169,78 @@ def test_new_windows_of_a_shard_are_added_to_its_scores(chain, monkeypatch):
     assert len(after) > len(before)
     assert [row for row in after if row in before] == before
     assert [row["data_id"] for row in after] == windows(larger).data_ids
+
+
+SCORERS = pytest.mark.parametrize(
+    ("script", "scorer", "kind"),
+    [("score_short", "tiny-32", "nll_scores"), ("score_attention", "tiny-layer0", "attention_scores")],
+)
+
+
+@SCORERS
+def test_a_sample_that_shrinks_and_grows_again_scores_nothing_twice(chain, script, scorer, kind):
+    settings = copy.deepcopy(TINY)
+    settings["windowings"]["short-128"]["sampling"] = {"windows_per_category": 2}
+    smaller = Chain(settings)
+    path = chain.path("scores", scorer=scorer)
+    before = path.read_bytes()
+    all_windows = windows(chain).data_ids
+    # No score can be computed anew: these weights do not load.
+    weights = chain.path("model").with_name("model.safetensors")
+    size = weights.stat().st_size
+    weights.unlink()
+    weights.write_bytes(bytes(size))
+
+    smaller.make("assign_windows")
+    assert smaller.make(script) == f"{path}: 4 of 4 windows have scores\n"
+    there = windows(smaller).data_ids
+    assert [row["data_id"] for row in scores(chain, scorer=scorer, kind=kind)] == there + [
+        data_id for data_id in all_windows if data_id not in there
+    ]
+    chain.make("assign_windows")
+    assert chain.make(script) == f"{path}: 8 of 8 windows have scores\n"
+    assert path.read_bytes() == before
+
+
+@SCORERS
+def test_a_changed_document_rescores_its_windows_alone(chain, monkeypatch, script, scorer, kind):
+    before = {row["data_id"]: row for row in scores(chain, scorer=scorer, kind=kind)}
+    store = windows(chain)
+    # The last one, so that no window behind it gets another number.
+    changed = Path([name for name in store.document_ids.values() if name.endswith(".txt")][-1])
+    changed.write_text(changed.read_text().replace("the", "thine"))
+    for name in ("plan_shards", "read_documents", "tokenize_documents", "assign_windows"):
+        chain.make(name)
+    store = windows(chain)
+    stale = [
+        name
+        for name in store.data_ids
+        if name not in before or store.tokens_digest_of[name] != before[name]["tokens_digest"]
+    ]
+    assert 0 < len(stale) < len(store.data_ids)
+    asked, input_ids = [], WindowStore.input_ids
+    monkeypatch.setattr(
+        WindowStore, "input_ids", lambda self, name: asked.append(name) or input_ids(self, name)
+    )
+    chain.make(script)
+    assert asked == stale
+    after = {row["data_id"]: row for row in scores(chain, scorer=scorer, kind=kind)}
+    for name in store.data_ids:
+        assert (after[name] == before.get(name)) == (name not in stale)
+        assert after[name]["tokens_digest"] == store.tokens_digest_of[name]
+
+
+def test_a_store_of_another_schema_version_is_not_scored_over(chain):
+    path = chain.path("scores")
+    table = pq.read_table(path)
+    metadata = pq.ParquetFile(path).metadata.metadata[b"longspan"]
+    old = metadata.replace(b'"schema_version": 1', b'"schema_version": 0')
+    pq.write_table(table.replace_schema_metadata({b"longspan": old}), path)
+    before = path.read_bytes()
+    result = chain.run("score_short")
+    assert result.code == 1
+    assert result.stderr == (
+        f"score_short: error: {path} has schema version 0, this longspan reads 1; "
+        "delete it and run the same target again, which reruns score_short\n"
+    )
+    assert path.read_bytes() == before

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from longspan.artifacts import read_table, write_table
+from longspan.artifacts import open_table, read_table, write_table
 from longspan.locks import exclusive_lock
 from longspan_workflow.code_digests import SCRIPTS
 from tiny_chain import TINY, Chain
@@ -244,6 +244,28 @@ def test_a_selection_that_keeps_nothing_is_refused(folder):
     assert result.stderr == (
         "train: error: no window to train on: the selection keeps none; keep more, or add text\n"
     )
+
+
+def test_a_selection_or_an_index_of_other_windows_is_refused(chain):
+    def refusal(path, rule):
+        return (
+            f"train: error: {path} was made with another windows of shard 00000 ({before[:12]}) than the one "
+            f"at hand ({now[:12]}); delete it and run the same target again, which reruns {rule}\n"
+        )
+
+    before = open_table(chain.path("windows"), "windows")[1].data_digest
+    result = result_files(chain.path("run"))
+    settings = copy.deepcopy(TINY)
+    settings["windowings"]["short-128"]["sampling"] = {"windows_per_category": 3}
+    smaller = Chain(settings)
+    smaller.make("assign_windows")
+    now = open_table(smaller.path("windows"), "windows")[1].data_digest
+    assert smaller.run("train").stderr == refusal(chain.path("score_index"), "collect_weights")
+    smaller.make("collect_weights")  # leaves out the scores of the windows that went
+    assert smaller.run("train").stderr == refusal(chain.path("selection"), "filter_longattn")
+    assert result_files(chain.path("run")) == result
+    smaller.make("filter_longattn")
+    smaller.make("train")
 
 
 def test_a_loss_that_is_not_finite_is_refused_and_no_result_left(folder):
