@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import json
 
 import pytest
@@ -147,6 +148,22 @@ def test_shards_are_balanced_by_category_and_size():
     for part in plan.values():
         assert sum(item.category == "verse" for item in part) == 4
         assert sum(item.size_bytes for item in part if item.category == "prose") == 1200
+
+
+@given(number=st.integers(1, 40), count=st.integers(1, 6))
+def test_blocks_of_one_file_go_in_runs_that_fill_shards_evenly(number, count):
+    """Runs are read in one go; two a shard at least, so that shards can be filled evenly."""
+    if number < count:
+        return
+    items = blocks("a.jsonl", [100] * number)
+    plan = assign_items(items, shards(count))
+    sizes = [len(part) for part in plan.values()]
+    assert sum(sizes) == number
+    assert max(sizes) - min(sizes) <= max(1, number // (2 * count))
+    for part in plan.values():
+        starts = [item.rows[0] // 16 for item in part]
+        runs = 1 + sum(after - before != 1 for before, after in itertools.pairwise(starts))
+        assert runs <= max(3, len(part) // 2) or number < 6 * count
 
 
 def test_runs_keep_a_files_rows_together():

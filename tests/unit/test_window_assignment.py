@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longspan.window_assignment import Windowing, sample_windows, tokens_digest, windows_of
+from longspan.window_assignment import Windowing, bos_token_of, sample_windows, tokens_digest, windows_of
 from longspan.windows import both_ends
+from refusals import refused
 
 
 def document(num_tokens, document_id="a", category="prose", splits=(), characters=3):
@@ -193,6 +194,17 @@ def test_a_fraction_is_drawn_for_each_window_on_its_own():
 
 def test_without_sampling_all_windows_stay():
     assert sample_windows(rows_of(5), None) == rows_of(5)
+
+
+def test_bos_is_put_before_windows_as_set_or_as_the_tokenizer_does():
+    adds, has, none = (
+        {"adds_bos": adds, "bos_token_id": bos} for adds, bos in ((True, 1), (False, 1), (False, None))
+    )
+    assert [bos_token_of("auto", tokenizer, "m") for tokenizer in (adds, has, none)] == [1, None, None]
+    assert [bos_token_of(False, tokenizer, "m") for tokenizer in (adds, has, none)] == [None, None, None]
+    assert bos_token_of(True, has, "m") == 1
+    with refused("add_bos is set, but the tokenizer of m has no BOS token"):
+        bos_token_of(True, none, "m")
 
 
 @pytest.mark.parametrize("splits", [[], [2], [1, 2, 5]])
