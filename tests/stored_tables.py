@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from longspan.artifacts import open_table, write_table
+from longspan.artifacts import open_table, read_table, write_table
 from longspan.score_store import ScoreWriter
+from longspan.window_assignment import tokens_digest
 from longspan.window_store import WindowStore
 
 WINDOW_TOKENS = 8
@@ -31,6 +32,8 @@ def write_windows(path: Path, tokens: Path, spans: list[tuple[str, int]], **sett
     manifest = open_table(tokens, "tokens")[1]
     geometry = GEOMETRY | settings
     text_tokens = geometry["window_tokens"] - (geometry["bos_token_id"] is not None)
+    bos = [] if geometry["bos_token_id"] is None else [geometry["bos_token_id"]]
+    ids_of = {row["document_id"]: row["input_ids"] for row in read_table(tokens, "tokens")[0].to_pylist()}
     rows = [
         {
             "data_id": f"books-{path.stem}_{number:07d}",
@@ -40,6 +43,7 @@ def write_windows(path: Path, tokens: Path, spans: list[tuple[str, int]], **sett
             "token_stop": start + text_tokens,
             "char_start": start,
             "char_stop": start + text_tokens,
+            "tokens_digest": tokens_digest(np.array(bos + ids_of[document_id][start : start + text_tokens])),
         }
         for number, (document_id, start) in enumerate(spans, start=1)
     ]
@@ -90,16 +94,13 @@ def score_row(data_id: str) -> dict:
 
 def score_manifest(**changes) -> dict:
     """What the scores are made of."""
-    return {
-        "settings": {"base_length": 4},
-        "inputs": {"tokens": "k", "model": "m"},
-        "stage_version": 1,
-        "tokenizer": "t" * 64,
-    } | changes
+    return {"settings": {"base_length": 4}, "inputs": {"model": "m"}, "stage_version": 1} | changes
 
 
-def write_scores(path: Path, data_ids: list[str], **changes) -> None:
-    """A finished store of these ids, in this order."""
-    with ScoreWriter(path, "nll_scores", **score_manifest(**changes)) as writer:
-        writer.append([score_row(data_id) for data_id in data_ids])
-        writer.finish(data_ids)
+def write_scores(path: Path, windows: WindowStore, data_ids: list[str] | None = None, **changes) -> None:
+    """A finished store of these windows, of all by default."""
+    path.unlink(missing_ok=True)
+    with ScoreWriter(path, "nll_scores", windows, **score_manifest(**changes)) as writer:
+        for data_id in windows.data_ids if data_ids is None else data_ids:
+            writer.append([score_row(data_id)])
+        writer.finish()

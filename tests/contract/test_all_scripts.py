@@ -8,7 +8,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from longspan.artifacts import CONTRACTS, open_table, read_table
+from longspan.artifacts import open_table, read_table
+from longspan.contracts import CONTRACTS
+from longspan.model_folders import read_manifest
 from longspan_workflow.code_digests import SCRIPTS, code_digest, stage_version
 from tiny_chain import run_main
 
@@ -123,10 +125,17 @@ def test_a_manifest_names_the_digest_of_what_went_in(chain):
     windows, scores = manifest("windows", "windows"), manifest("scores", "nll_scores")
     assert tokens.inputs == {"documents": documents.data_digest}
     assert windows.inputs == {"documents": documents.data_digest, "tokens": tokens.data_digest}
-    assert scores.inputs["tokens"] == tokens.data_digest
-    assert manifest("score_index", "score_index").inputs["00000"] == scores.data_digest
+    model = read_manifest(chain.path("model"))
+    assert scores.inputs == {"model": model["digest"]}  # which tokens they are of, each row says
+    index = manifest("score_index", "score_index").inputs
+    assert index["windows/00000"] == windows.data_digest
+    assert index["scores/00000"] == scores.data_digest
     attention = manifest("scores", "attention_scores", scorer="tiny-layer0")
-    assert manifest("selection", "selection").inputs["00000"] == attention.data_digest
+    assert attention.inputs == {"model": model["first_layer_digest"]}
+    assert manifest("selection", "selection").inputs["scores/00000"] == attention.data_digest
+    held_out = manifest("windows", "windows", shard="held_out")
+    evaluation = manifest("evaluation", "evaluation", trained="base")
+    assert evaluation.inputs == {"model": model["digest"], "windows": held_out.data_digest}
 
 
 @pytest.mark.parametrize("script", SCRIPT_NAMES)

@@ -60,7 +60,8 @@ def test_texts_are_fetched_checked_and_kept(index, sdist):
         "boilerplate": "none",
         "text_column": "text",
     }
-    items = list_items(source | {"files": ["oldbooks-1.0/texts/*.txt"]}, [ARCHIVE])
+    source |= {"files": ["oldbooks-1.0/texts/*.txt"], "hold_out": []}
+    items, _ = list_items(source, [ARCHIVE])
     assert [document.text for document in read_documents(items)] == ["one", "two"]
 
 
@@ -190,7 +191,7 @@ def test_a_local_folder_is_linked_and_described(finished, tmp_path, monkeypatch)
     assert result.code == 0, result.stderr
     assert (FOLDER / "model.safetensors").is_symlink()
     manifest = read_manifest(FOLDER / "longspan.json")
-    assert sorted(manifest["files"]) == sorted(path.name for path in (finished / "inputs/model").iterdir())
+    assert sorted(manifest["files"]) == ["config.json", "model.safetensors", "tokenizer.json"]
     assert manifest["source"] == source
 
 
@@ -213,18 +214,25 @@ def test_other_positions_than_the_models_are_refused(finished, tmp_path, monkeyp
     assert not (FOLDER / "longspan.json").exists()
 
 
+SOURCE = {"kind": "folder", "path": "model"}
+
+
 @pytest.mark.parametrize(
     ("missing", "fault"),
     [
-        ("tokenizer.json", "has no tokenizer.json, nor a tokenizer that becomes one ("),
-        ("model.safetensors", "has no weights: no file ends in .safetensors"),
+        (
+            "tokenizer.json",
+            f"the model of {SOURCE} has no tokenizer.json, nor a tokenizer that becomes one (",
+        ),
+        (
+            "model.safetensors",
+            f"the model's model.safetensors is missing; complete the folder or repository of {SOURCE}",
+        ),
     ],
 )
 def test_a_folder_that_lacks_a_file_is_refused(finished, tmp_path, monkeypatch, missing, fault):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(finished / "inputs/model", "model")
     Path("model", missing).unlink()
-    source = {"kind": "folder", "path": "model"}
-    message = error_of_last(download_model(source, positions=512))
-    assert message.startswith(f"the model of {source} {fault}")
+    assert error_of_last(download_model(SOURCE, positions=512)).startswith(fault)
     assert not (FOLDER / "longspan.json").exists()

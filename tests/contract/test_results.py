@@ -106,13 +106,10 @@ def test_scores_of_another_shard_are_refused(chain, how):
         **{name: getattr(manifest, name) for name in names},
     )
     before = chain.path("score_index").read_bytes()
-    fault = {
-        "foreign": "holds windows that its shard does not have",
-        "doubled": "doubles windows of shard 00001",
-    }[how]
+    data_id = other.column("data_id")[0].as_py()
+    fault = {"foreign": f"holds {data_id}, a window of shard 00000", "doubled": f"holds {data_id} twice"}[how]
     assert error_of(chain.run("collect_weights"), "collect_weights") == (
-        f"{path} {fault} (1; first: {other.column('data_id')[0].as_py()}); "
-        "delete it and run the same target again"
+        f"{path} {fault}; delete it and run the same target again"
     )
     assert chain.path("score_index").read_bytes() == before
 
@@ -125,7 +122,7 @@ def test_frozen_weights_hold_counts_and_digests(chain):
             "windows": 16,
             "index": index.data_digest,
             "shards": {
-                shard: open_table(chain.path("scores", shard=shard), "nll_scores")[1].data_digest
+                f"scores/{shard}": open_table(chain.path("scores", shard=shard), "nll_scores")[1].data_digest
                 for shard in ("00000", "00001")
             },
         }

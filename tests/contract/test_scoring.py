@@ -52,7 +52,9 @@ def test_without_store_long_there_is_no_long_nll(chain):
     before = scores(chain)
     other = Chain(settings)
     other.make("score_short")
-    assert scores(other) == [{name: row[name] for name in ("data_id", "short_nll")} for row in before]
+    assert scores(other) == [
+        {name: row[name] for name in ("data_id", "tokens_digest", "short_nll")} for row in before
+    ]
 
 
 def test_only_kept_windows_are_scored_and_more_are_added_later(chain):

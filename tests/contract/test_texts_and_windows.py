@@ -79,12 +79,13 @@ def test_faults_of_a_corpus_leave_the_plans_as_they_are(chain):
     settings = copy.deepcopy(TINY)
     settings["corpora"]["short"]["shards"] = 10
     assert error_of(Chain(settings).run("plan_shards"), "plan_shards") == (
-        "10 shards for 9 documents; set shards to 9 or fewer"
+        "10 shards for 9 pieces of text (files, groups or blocks of rows); set shards to 9 or fewer"
     )
     # Fewer shards than there were would move documents.
     settings["corpora"]["short"]["shards"] = 1
     assert error_of(Chain(settings).run("plan_shards"), "plan_shards") == (
-        "shard 00001 holds documents, but is no longer among the 1 shards"
+        "shard 00001 holds documents, but is no longer among the 1 shards; "
+        "set shards back, or remove the corpus's results to plan it anew"
     )
     assert contents(PLAN) == before
 

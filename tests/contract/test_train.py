@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from longspan.artifacts import read_table, write_table
+from longspan.locks import exclusive_lock
 from longspan_workflow.code_digests import SCRIPTS
 from tiny_chain import TINY, Chain
 
@@ -45,7 +46,7 @@ def result_files(run):
     return {
         str(path.relative_to(run)): path.read_bytes()
         for path in sorted(run.rglob("*"))
-        if path.is_file() and "checkpoints" not in path.parts
+        if path.is_file() and "checkpoints" not in path.parts and path.name != "lock"
     }
 
 
@@ -98,6 +99,20 @@ def test_a_killed_training_goes_on_to_the_weights_of_an_unbroken_one(folder):
     assert not (run / "checkpoints").exists()
 
 
+def test_a_second_training_into_one_folder_is_refused_and_the_holder_named(chain):
+    run = chain.path("run")
+    before = result_files(run)
+    with exclusive_lock(run / "lock"):
+        result = chain.run("train")
+    assert result.code == 1
+    assert result.stderr == (
+        f"train: error: {run / 'lock'} is held by process {os.getpid()} on {os.uname().nodename}; "
+        "wait until it ends, or end it, then run again\n"
+    )
+    assert result_files(run) == before
+    chain.make("train")
+
+
 def test_checkpoints_of_another_training_are_not_used(folder):
     chain = Chain(config())
     chain.make("train")
@@ -143,7 +158,9 @@ def test_other_data_train_anew(folder):
     table, manifest = read_table(chain.path("selection"), "selection")
     swapped = [not kept for kept in table.column("kept").to_pylist()]
     table = table.set_column(table.column_names.index("kept"), "kept", pa.array(swapped))
-    write_table(chain.path("selection"), "selection", table, settings=manifest.settings)
+    write_table(
+        chain.path("selection"), "selection", table, settings=manifest.settings, inputs=manifest.inputs
+    )
     # The windows that are kept now have scores too: the store holds all.
     chain.make("train")
     after = weights(run)

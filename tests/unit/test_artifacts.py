@@ -40,6 +40,7 @@ def window_rows(count=3):
             "token_stop": 8 * number + 8,
             "char_start": 30 * number,
             "char_stop": 30 * number + 30,
+            "tokens_digest": -number,
         }
         for number in range(1, count + 1)
     ]
@@ -167,10 +168,10 @@ def test_missing_columns_and_other_types_are_refused(table):
 
 
 def test_the_long_nll_may_be_left_out_and_the_short_may_not(tmp_path):
-    row = {"data_id": "a", "short_nll": np.ones(3, np.float16)}
+    row = {"data_id": "a", "tokens_digest": 1, "short_nll": np.ones(3, np.float16)}
     path = tmp_path / "scores.parquet"
     write_table(path, "nll_scores", [row], settings={}, without=frozenset({"long_nll"}))
-    assert read_table(path, "nll_scores")[0].column_names == ["data_id", "short_nll"]
+    assert read_table(path, "nll_scores")[0].column_names == ["data_id", "tokens_digest", "short_nll"]
     with pytest.raises(AssertionError):
         TableWriter(path, "nll_scores", settings={}, without=frozenset({"short_nll"}))
 

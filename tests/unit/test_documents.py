@@ -22,8 +22,15 @@ SOURCE = {
 }
 
 
+def items_of(*files, **source):
+    """The items for training."""
+    training, held_out = list_items(SOURCE | source, files)
+    assert not held_out
+    return training
+
+
 def read(*files, **source):
-    return list(read_documents(list_items(SOURCE | source, files)))
+    return list(read_documents(items_of(*files, **source)))
 
 
 def write_rows(path, rows):
@@ -196,7 +203,7 @@ def test_rows_are_documents_numbered_by_row(tmp_path, suffix, monkeypatch):
     monkeypatch.setattr(documents, "ROWS_PER_ITEM", 2)
     rows = [{"text": f"text {number}", "name": "" if number == 1 else f"T{number}"} for number in range(5)]
     path = write_rows(tmp_path / f"a{suffix}", rows)
-    items = list_items(SOURCE | {"title_column": "name"}, [path])
+    items = items_of(path, title_column="name")
     assert [item.rows for item in items] == [(0, 2), (2, 4), (4, 5)]
     found = list(read_documents(items))
     assert [document.text for document in found] == [row["text"] for row in rows]
@@ -208,10 +215,47 @@ def test_rows_are_documents_numbered_by_row(tmp_path, suffix, monkeypatch):
     assert list(read_documents([items[0], items[2]])) == [*found[:2], found[4]]
 
 
-def test_rows_of_a_source_with_held_out_titles_are_items_of_their_own(tmp_path):
-    path = write_rows(tmp_path / "a.jsonl", [{"text": "x", "name": name} for name in "abc"])
-    items = list_items(SOURCE | {"title_column": "name", "hold_out": ["b"]}, [path])
-    assert [item.title for item in items] == ["a", "b", "c"]
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_held_out_rows_leave_the_bounds_of_the_others_as_they_are(tmp_path, suffix, monkeypatch):
+    monkeypatch.setattr(documents, "ROWS_PER_ITEM", 3)
+    path = write_rows(
+        tmp_path / f"a{suffix}", [{"text": f"text {name}", "name": name} for name in "abcdefgh"]
+    )
+    source = SOURCE | {"title_column": "name"}
+    everything = items_of(path, title_column="name")
+    training, held_out = list_items(source | {"hold_out": ["b", "g"]}, [path])
+    assert [item.key for item in training] == [item.key for item in everything]
+    assert [item.without for item in training] == [(1,), (), (6,)]
+    assert training[1] == everything[1]
+    assert [(item.title, item.rows) for item in held_out] == [("b", (1, 2)), ("g", (6, 7))]
+
+    def names(items):
+        return "".join(document.title for document in read_documents(items))
+
+    assert (names(training), names(held_out)) == ("acdefh", "bg")
+    assert names(training[::-1]) == "hdefac"  # in any order
+    # A block of which nothing is left is no item.
+    training, held_out = list_items(source | {"hold_out": ["d", "e", "f"]}, [path])
+    assert (names(training), names(held_out)) == ("abcgh", "def")
+    assert len(training) == 2
+
+
+def test_held_out_works_and_sources_leave_the_training(tmp_path):
+    paths = [tmp_path / f"{name}.txt" for name in "abc"]
+    for path in paths:
+        path.write_text("text")
+
+    def titles(hold_out):
+        return tuple(
+            "".join(item.title for item in part)
+            for part in list_items(SOURCE | {"hold_out": hold_out}, paths)
+        )
+
+    assert titles(["b"]) == ("ac", "b")
+    assert titles(True) == ("", "abc")
+    assert titles(False) == titles([]) == ("abc", "")
+    with refused("hold_out names 'B', but the titles are: a, b, c"):
+        titles(["B", "a"])
 
 
 def test_rows_of_one_group_are_one_document(tmp_path):
@@ -307,7 +351,7 @@ def test_a_file_that_changed_since_it_was_planned_is_refused(tmp_path, suffix):
 
     path = tmp_path / f"a{suffix}"
     write("before")
-    items = list_items(SOURCE, [path])
+    items = items_of(path)
     write("after!")
     with refused(f"{path} changed while the workflow ran; run the same target again, which plans it anew"):
         list(read_documents(items))
@@ -316,5 +360,5 @@ def test_a_file_that_changed_since_it_was_planned_is_refused(tmp_path, suffix):
 def test_an_item_comes_back_from_json(tmp_path):
     path = write_rows(tmp_path / "a.jsonl", [{"book": "Acts", "text": "x"}])
     for source in ({}, {"group_by": "book"}):
-        (item,) = list_items(SOURCE | source, [path])
+        (item,) = items_of(path, **source)
         assert Item.from_json(json.loads(json.dumps(item.to_json()))) == item

@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from longspan.model_folders import copy_tokenizer, empty_folder, finish_model, read_manifest
@@ -35,7 +36,8 @@ def again(folder):
 def test_a_manifest_identifies_the_models_files(folder):
     manifest = read_manifest(folder / "longspan.json")
     assert (manifest["source"], manifest["license"]) == (SOURCE, "MIT")
-    assert manifest["files"].keys() == {path.name for path in folder.iterdir()} - {"longspan.json"}
+    # What else lies in the folder is no part of the model.
+    assert sorted(manifest["files"]) == ["config.json", "model.safetensors", "tokenizer.json"]
     assert manifest["tokenizer"] == {
         "identity": tokenizer_identity(folder),
         "bos_token_id": 1,
@@ -45,9 +47,45 @@ def test_a_manifest_identifies_the_models_files(folder):
     # The same files from elsewhere, under another licence, are the same model.
     finish_model(folder, source={"kind": "hub"}, license="other")
     assert read_manifest(folder / "longspan.json")["digest"] == digest
-    (folder / "generation_config.json").write_text("{}")
+    (folder / "README.md").write_text("read me")
+    finish_model(folder, source=SOURCE, license="MIT")
+    assert read_manifest(folder / "longspan.json")["digest"] == digest
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 1e-4}))
     finish_model(folder, source=SOURCE, license="MIT")
     assert read_manifest(folder / "longspan.json")["digest"] != digest
+
+
+def shard(folder):
+    """Part the weights into a file with embedding and layer 0, and another with the rest."""
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    weight_map = {
+        name: "first.safetensors" if "embed" in name or "layers.0." in name else "rest.safetensors"
+        for name in tensors
+    }
+    for file in set(weight_map.values()):
+        save_file({name: tensors[name] for name in tensors if weight_map[name] == file}, folder / file)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+
+
+def test_the_first_layers_files_are_enough_for_a_model_that_only_gives_attention(folder):
+    shard(folder)
+    finish_model(folder, source=SOURCE, license="MIT")
+    whole = read_manifest(folder / "longspan.json")
+    assert {"first.safetensors", "rest.safetensors"} <= whole["files"].keys()
+    (folder / "rest.safetensors").unlink()
+    missing = f"the model's rest.safetensors is missing; complete the folder or repository of {SOURCE}"
+    with refused(missing):
+        finish_model(folder, source=SOURCE, license="MIT")
+    finish_model(folder, source=SOURCE, license="MIT", first_layer_only=True)
+    first = read_manifest(folder / "longspan.json")
+    # The same attention scores, whether the rest is there or not.
+    assert first["first_layer_digest"] == whole["first_layer_digest"]
+    assert first["digest"] != whole["digest"]
+    (folder / "first.safetensors").unlink()
+    with refused(missing.replace("rest", "first")):
+        finish_model(folder, source=SOURCE, license="MIT", first_layer_only=True)
 
 
 def test_a_tokenizer_that_adds_bos_is_known(folder):

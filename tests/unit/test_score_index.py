@@ -1,50 +1,93 @@
 import numpy as np
 import pytest
 
-from longspan.artifacts import write_table
+from longspan.artifacts import open_table, read_table, write_table
 from longspan.score_index import IndexedScores, build_index
 from refusals import refused
-from stored_tables import score_manifest, score_row, write_scores, write_shards, write_tokens, write_windows
+from stored_tables import (
+    score_manifest,
+    score_row,
+    window_store,
+    write_scores,
+    write_shards,
+    write_tokens,
+    write_windows,
+)
+
+AGAIN = "; delete it and run the same target again"
 
 
 @pytest.fixture
 def stores(tmp_path):
     """Windows and scores of two shards, by shard, and the ids."""
     ids = write_shards(tmp_path)
-    for shard, data_ids in ids.items():
-        write_scores(tmp_path / "scores" / f"{shard}.parquet", data_ids)
-    folders = (
+    windows, scores = (
         {shard: tmp_path / kind / f"{shard}.parquet" for shard in ids} for kind in ("windows", "scores")
     )
-    return *folders, ids
+    for shard in ids:
+        write_scores(scores[shard], window_store(tmp_path, shard))
+    return windows, scores, ids
 
 
-def write_index(path, rows, digests):
-    write_table(path, "score_index", rows, settings={}, inputs=digests)
+def write_raw(path, rows):
+    """Write a table of scores as it is: ScoreWriter itself lets no fault in."""
+    write_table(path, "nll_scores", rows, **score_manifest(), tokenizer="t" * 64)
+
+
+def rows_of(path):
+    return read_table(path, "nll_scores")[0].to_pylist()
+
+
+def write_index(path, rows, inputs):
+    write_table(path, "score_index", rows, settings={}, inputs=inputs)
+    return path
+
+
+def write_selection(path, windows, kept):
+    rows = [
+        {
+            "data_id": data_id,
+            "category": "prose",
+            "score": 0.0,
+            "rank": 1,
+            "percentile": 0.0,
+            "kept": True,
+            "reason": "",
+        }
+        for data_id in kept
+    ]
+    digests = {
+        f"windows/{shard}": open_table(file, "windows")[1].data_digest for shard, file in windows.items()
+    }
+    write_table(path, "selection", rows, settings={}, inputs=digests)
     return path
 
 
 def test_every_score_is_indexed_with_its_shard_and_row(stores):
     windows, scores, ids = stores
-    rows, digests = build_index(windows, scores)
+    rows, inputs = build_index(windows, scores)
     assert rows == [
         {"data_id": data_id, "shard": shard, "row": row}
         for shard in ids
         for row, data_id in enumerate(ids[shard])
     ]
-    assert digests.keys() == ids.keys()
-    assert len(set(digests.values())) == 2
+    assert inputs == {
+        **{f"windows/{shard}": open_table(path, "windows")[1].data_digest for shard, path in windows.items()},
+        **{
+            f"scores/{shard}": open_table(path, "nll_scores")[1].data_digest for shard, path in scores.items()
+        },
+    }
 
 
 def test_missing_scores_are_counted_named_and_blamed_on_their_shards(stores):
-    windows, scores, ids = stores
-    write_scores(scores["00000"], ids["00000"][:1])
+    windows, scores, _ = stores
+    write_raw(scores["00000"], rows_of(scores["00000"])[:1])
     with refused(
         "scores cover 3 of 5 windows; first missing: books-00000_0000002, books-00000_0000003; "
         f"rerun score_short for shard 00000 (delete {scores['00000']})"
     ):
         build_index(windows, scores)
-    write_scores(scores["00001"], [])
+    write_raw(scores["00001"], [])
     with refused(
         "scores cover 1 of 5 windows; first missing: books-00000_0000002, books-00000_0000003, "
         f"books-00001_0000001; rerun score_short for shard 00000, 00001 (delete {scores['00000']}, "
@@ -53,73 +96,76 @@ def test_missing_scores_are_counted_named_and_blamed_on_their_shards(stores):
         build_index(windows, scores)
 
 
-def test_only_what_is_wanted_must_be_there(stores):
+def test_only_what_a_selection_keeps_must_be_there(stores, tmp_path):
     windows, scores, ids = stores
-    write_scores(scores["00000"], ids["00000"][1:])
-    rows, _ = build_index(windows, scores, ids["00000"][1:2] + ids["00001"])
+    write_raw(scores["00000"], rows_of(scores["00000"])[1:])
+    kept = write_selection(tmp_path / "kept", windows, ids["00000"][1:2] + ids["00001"])
+    rows, _ = build_index(windows, scores, [kept])
     # What is there beyond is indexed too: a store serves several runs.
     assert [row["data_id"] for row in rows] == ids["00000"][1:] + ids["00001"]
+    more = write_selection(tmp_path / "more", windows, ids["00000"][:2])
     with refused(
-        "scores cover 1 of 2 windows; first missing: books-00000_0000001; "
+        "scores cover 3 of 4 windows; first missing: books-00000_0000001; "
         f"rerun score_short for shard 00000 (delete {scores['00000']})"
     ):
-        build_index(windows, scores, ids["00000"][:2])
+        build_index(windows, scores, [kept, more])
 
 
-def test_foreign_scores_are_refused(stores):
+def test_scores_of_windows_that_are_not_there_at_present_are_left_out(stores):
+    """A larger sample was scored before."""
     windows, scores, ids = stores
-    strange = ["books-00001_0000007", "books-00001_0000008", "books-00001_0000009", "books-00001_0000010"]
-    write_scores(scores["00001"], strange + ids["00001"])
-    with refused(
-        f"{scores['00001']} holds windows that its shard does not have (4; first: {', '.join(strange[:3])}); "
-        "delete it and run the same target again"
-    ):
+    old = rows_of(scores["00001"])[0] | {"data_id": "books-00001_0000099"}
+    write_raw(scores["00001"], [old, *rows_of(scores["00001"])])
+    rows, _ = build_index(windows, scores)
+    assert rows[3:] == [
+        {"data_id": data_id, "shard": "00001", "row": row}
+        for row, data_id in enumerate(ids["00001"], start=1)
+    ]
+
+
+def test_scores_of_another_shards_window_are_refused(stores):
+    windows, scores, ids = stores
+    write_raw(scores["00001"], [*rows_of(scores["00001"]), rows_of(scores["00000"])[2]])
+    with refused(f"{scores['00001']} holds {ids['00000'][2]}, a window of shard 00000{AGAIN}"):
         build_index(windows, scores)
 
 
 def test_doubled_scores_are_refused(stores):
     windows, scores, ids = stores
-    data_id = ids["00001"][0]
-    rows = [score_row(data_id), score_row(ids["00001"][1]), score_row(data_id)]
-    # ScoreWriter itself doubles nothing.
-    write_table(scores["00001"], "nll_scores", rows, **score_manifest())
+    rows = rows_of(scores["00001"])
+    write_raw(scores["00001"], [*rows, rows[0]])
+    with refused(f"{scores['00001']} holds {ids['00001'][0]} twice{AGAIN}"):
+        build_index(windows, scores)
+
+
+def test_scores_of_other_tokens_are_refused(stores, tmp_path):
+    """The text changed behind the ids."""
+    windows, scores, ids = stores
+    tokens = tmp_path / "tokens" / "00001.parquet"
+    write_tokens(tokens, {"new": 3, "beta": 16})
+    write_windows(windows["00001"], tokens, [("beta", 0), ("beta", 8)])
     with refused(
-        f"{scores['00001']} doubles windows of shard 00001 (1; first: {data_id}); "
-        "delete it and run the same target again"
+        f"{scores['00001']} holds a score of {ids['00001'][0]} for other tokens than it has now{AGAIN}"
     ):
         build_index(windows, scores)
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("settings", {"base_length": 5}), ("stage_version", 2), ("tokenizer", "u" * 64)]
+    ("name", "value"),
+    [("settings", {"base_length": 5}), ("stage_version", 2), ("inputs", {"model": "n"})],
 )
-def test_shards_of_other_making_are_refused(stores, name, value):
-    windows, scores, ids = stores
-    write_scores(scores["00001"], ids["00001"], **{name: value})
-    with refused(
-        f"{scores['00001']} was scored with other {name} than the shards before it; "
-        "delete it and run the same target again"
-    ):
-        build_index(windows, scores)
-
-
-def test_shards_of_another_model_are_refused(stores):
-    windows, scores, ids = stores
-    write_scores(scores["00001"], ids["00001"], inputs={"tokens": "k", "model": "n"})
-    with refused(
-        f"{scores['00001']} was made with another model (n) than the one at hand (m); "
-        "delete it and run the same target again, which reruns score_short"
-    ):
+def test_shards_of_other_making_are_refused(stores, tmp_path, name, value):
+    windows, scores, _ = stores
+    write_scores(scores["00001"], window_store(tmp_path, "00001"), **{name: value})
+    with refused(f"{scores['00001']} was scored with other {name} than the shards before it{AGAIN}"):
         build_index(windows, scores)
 
 
 def test_missing_attention_scores_are_blamed_on_their_own_rule(stores, tmp_path):
     windows, _, ids = stores
     scores = {shard: tmp_path / "attention" / f"{shard}.parquet" for shard in ids}
-    for shard, data_ids in ids.items():
-        names = ("strength", "variance_block", "variance_matrix")
-        rows = [{"data_id": data_id, **dict.fromkeys(names, 0.5)} for data_id in data_ids[1:]]
-        write_table(scores[shard], "attention_scores", rows, settings={}, inputs={"model": "m"})
+    for shard in ids:
+        write_table(scores[shard], "attention_scores", [], settings={}, inputs={"model": "m"})
     with pytest.raises(ValueError, match="rerun score_attention for shard 00000, 00001"):
         build_index(windows, scores, kind="attention_scores")
 
@@ -127,52 +173,40 @@ def test_missing_attention_scores_are_blamed_on_their_own_rule(stores, tmp_path)
 def test_a_windows_scores_come_by_id(stores, tmp_path):
     windows, scores, ids = stores
     index = write_index(tmp_path / "index.parquet", *build_index(windows, scores))
-    both = IndexedScores(index, scores, ("short_nll", "long_nll"))
-    short = IndexedScores(index, scores)
+    digests = window_store(tmp_path).windows_digests
+    both = IndexedScores(index, scores, digests, ("short_nll", "long_nll"))
+    short = IndexedScores(index, scores, digests)
     for data_id in [*ids["00001"], *ids["00000"]][::-1]:
         found, expected = both[data_id], score_row(data_id)
         for name in ("short_nll", "long_nll"):
             assert found[name].dtype == np.float32
             assert found[name].tolist() == expected[name].astype(np.float32).tolist()
         assert short[data_id].keys() == {"short_nll"}
-
-
-def test_a_window_without_a_score_is_refused(stores, tmp_path):
-    windows, scores, _ = stores
-    index = write_index(tmp_path / "index.parquet", *build_index(windows, scores))
     with refused("no scores of window books-00000_0000009; rerun score_short for its shard"):
-        IndexedScores(index, scores)["books-00000_0000009"]
+        short["books-00000_0000009"]
 
 
 def test_scores_that_changed_since_they_were_indexed_are_refused(stores, tmp_path):
-    windows, scores, ids = stores
+    windows, scores, _ = stores
     index = write_index(tmp_path / "index.parquet", *build_index(windows, scores))
-    write_scores(scores["00000"], ids["00000"][::-1])
+    write_raw(scores["00000"], rows_of(scores["00000"])[::-1])
     with pytest.raises(
-        ValueError, match=r"index.parquet was made with another scores file .* reruns collect_weights$"
+        ValueError, match=r"was made with another scores of shard 00000 .* reruns collect_weights$"
     ):
-        IndexedScores(index, scores)
+        IndexedScores(index, scores, window_store(tmp_path).windows_digests)
 
 
-def test_a_shard_that_was_not_indexed_is_refused(stores, tmp_path):
+def test_an_index_of_other_windows_or_fewer_shards_is_refused(stores, tmp_path):
     windows, scores, _ = stores
-    rows, digests = build_index({"00000": windows["00000"]}, {"00000": scores["00000"]})
-    index = write_index(tmp_path / "index.parquet", rows, digests)
-    with refused(
-        f"{index} does not cover shard 00001; "
-        "delete it and run the same target again, which reruns collect_weights"
+    digests = window_store(tmp_path).windows_digests
+    index = write_index(tmp_path / "index.parquet", *build_index(windows, scores))
+    with pytest.raises(
+        ValueError, match=r"was made with another windows of shard 00001 .* reruns collect_weights$"
     ):
-        IndexedScores(index, scores)
-
-
-def test_a_window_in_two_shards_is_refused(stores, tmp_path):
-    windows, scores, _ = stores
-    # The second shard's windows claim an id of the first.
-    write_tokens(tmp_path / "t.parquet", {"alpha": 20})
-    (data_id,) = write_windows(tmp_path / "00000.parquet", tmp_path / "t.parquet", [("alpha", 0)])
-    write_scores(scores["00001"], [data_id])
-    with refused(
-        f"{scores['00001']} doubles windows of shard 00000 (1; first: {data_id}); "
-        "delete it and run the same target again"
+        IndexedScores(index, scores, digests | {"00001": "f" * 64})
+    first = {"00000": windows["00000"]}, {"00000": scores["00000"]}
+    write_index(index, *build_index(*first))
+    with pytest.raises(
+        ValueError, match=r"was made with another windows of shard 00001 \(\) .* reruns collect_weights$"
     ):
-        build_index(windows | {"00001": tmp_path / "00000.parquet"}, scores)
+        IndexedScores(index, scores, digests)

@@ -348,6 +348,15 @@ def test_faults_that_the_schema_sees(changes, message):
 
 SOURCE = "corpora/short/sources/0"
 FILES = "corpora.short.sources.0"
+ARCHIVE = {
+    "kind": "pypi",
+    "requirement": "t==1",
+    "archive": "t-1.tar.gz",
+    "sha256": SHA256,
+    "files": ["*.txt"],
+    "category": "c",
+    "license": "l",
+}
 
 
 @pytest.mark.parametrize(
@@ -358,6 +367,16 @@ FILES = "corpora.short.sources.0"
         ({f"{SOURCE}/paths": ...}, f"{FILES}: kind files needs 'paths'"),
         ({f"{SOURCE}/kind": "pypi"}, f"{FILES}.paths: not a key of kind pypi"),
         ({f"{SOURCE}/kind": "hub", f"{SOURCE}/paths": ...}, f"{FILES}: kind hub needs 'dataset'"),
+        ({f"{SOURCE}/encoding": "latin-99"}, f"{FILES}.encoding: Python knows no encoding 'latin-99'"),
+        (
+            {f"{SOURCE}/format": "txt", f"{SOURCE}/group_by": "book"},
+            f"{FILES}.group_by: not a key of format txt",
+        ),
+        (
+            {"corpora/other": {"shards": 1, "sources": [ARCHIVE, ARCHIVE | {"sha256": "1" * 64}]}},
+            "corpora.other.sources.1: archive 't-1.tar.gz' is pinned in two ways; "
+            "give it one requirement and one sha256",
+        ),
         # names that are used and not defined
         (
             {"windowings/short-128/corpus": "shrt"},
@@ -521,6 +540,25 @@ FILES = "corpora.short.sources.0"
 def test_faults_between_keys(changes, message):
     with refused(message, SettingsError):
         load_settings(tiny(**changes))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("seed", 2.0),  # JSON Schema takes it for an integer
+        ("seed", True),
+        ("runs/main/train/max_steps", 4.0),
+        ("runs/main/train/learning_rate", float("nan")),
+        ("runs/main/train/learning_rate", float("inf")),
+        ("runs/main/train/learning_rate", True),
+        ("runs/main/train/learning_rate", "2e-5"),  # YAML takes 2e-5 for a word
+    ],
+)
+def test_what_yaml_or_json_take_for_numbers_and_are_none_are_refused(path, value):
+    with pytest.raises(SettingsError) as caught:
+        load_settings(tiny(**{path: value}))
+    assert str(caught.value).startswith(f"{path.replace('/', '.')}: ")
+    assert "is not of type" in str(caught.value)
 
 
 def test_a_model_whose_rope_theta_is_set_reaches_further():

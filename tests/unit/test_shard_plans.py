@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import json
 
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longspan.documents import Item, list_items, read_documents
-from longspan.shard_plans import assign_items, read_plan, split_held_out, write_plan
+from longspan.shard_plans import assign_items, read_plan, write_plan
 from refusals import refused
 
 
@@ -25,7 +26,7 @@ def item(path, size_bytes=100, category="prose", **values):
         title_column=None,
         category=category,
         license="CC0-1.0",
-        **({"rows": None} | values),
+        **({"rows": None, "without": ()} | values),
     )
 
 
@@ -113,7 +114,8 @@ def test_a_group_keeps_its_shard_when_a_group_before_it_grows(tmp_path):
         lines = [json.dumps({"book": book, "text": text}) + "\n" for book, text in rows]
         (tmp_path / "a.jsonl").write_text("".join(lines))
         source = {"category": "c", "license": "l", "encoding": "utf-8", "boilerplate": "none"}
-        return list_items(source | {"text_column": "text", "group_by": "book"}, [tmp_path / "a.jsonl"])
+        source |= {"text_column": "text", "group_by": "book", "hold_out": []}
+        return list_items(source, [tmp_path / "a.jsonl"])[0]
 
     previous = assign_items(items(3), shards(2))
     plan = assign_items(items(5), shards(2), previous)
@@ -136,32 +138,40 @@ def test_shards_are_balanced_by_category_and_size():
         assert sum(item.size_bytes for item in part if item.category == "prose") == 1200
 
 
+@given(blocks=st.integers(1, 40), count=st.integers(1, 6))
+def test_blocks_of_one_file_go_in_runs_that_fill_shards_evenly(blocks, count):
+    """Runs are read in one go; two a shard at least, so that shards can be filled evenly."""
+    if blocks < count:
+        return
+    items = [item("a.jsonl", 100, rows=(16 * number, 16 * number + 16)) for number in range(blocks)]
+    plan = assign_items(items, shards(count))
+    sizes = [len(part) for part in plan.values()]
+    assert sum(sizes) == blocks
+    assert max(sizes) - min(sizes) <= max(1, blocks // (2 * count))
+    for part in plan.values():
+        starts = [item.rows[0] // 16 for item in part]
+        runs = 1 + sum(after - before != 1 for before, after in itertools.pairwise(starts))
+        assert runs <= max(3, len(part) // 2) or blocks < 6 * count
+
+
 def test_doubled_items_are_refused_by_name():
     with refused("a is in the corpus twice; each document may be in one source only"):
         assign_items([item("a"), item("b"), item("a", category="verse")], shards(1))
 
 
 def test_more_shards_than_documents_are_refused():
-    with refused("3 shards for 2 documents; set shards to 2 or fewer"):
+    with refused("3 shards for 2 pieces of text (files, groups or blocks of rows); set shards to 2 or fewer"):
         assign_items([item("a"), item("b")], shards(3))
 
 
 def test_fewer_shards_than_before_are_refused():
     items = [item("a"), item("b")]
     previous = assign_items(items, shards(2))
-    with refused("shard 00001 holds documents, but is no longer among the 1 shards"):
+    with refused(
+        "shard 00001 holds documents, but is no longer among the 1 shards; "
+        "set shards back, or remove the corpus's results to plan it anew"
+    ):
         assign_items(items, shards(1), previous)
-
-
-def test_held_out_titles_leave_the_training_items():
-    items = [item("a.txt"), item("b.txt"), item("c.txt")]
-    training, held_out = split_held_out(items, ["b"])
-    assert [item.path for item in training] == ["a.txt", "c.txt"]
-    assert [item.path for item in held_out] == ["b.txt"]
-    assert split_held_out(items, True) == ([], items)
-    assert split_held_out(items, False) == split_held_out(items, []) == (items, [])
-    with refused("hold_out names 'B', but the titles are: a, b, c"):
-        split_held_out(items, ["B"])
 
 
 def test_a_plan_comes_back_and_says_the_same_in_the_same_bytes(tmp_path):

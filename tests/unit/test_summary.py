@@ -3,14 +3,14 @@ import pytest
 
 from longspan.artifacts import write_table
 from longspan.summary import count_windows, format_rows, mean_nll
-from stored_tables import score_manifest, score_row, write_scores, write_shards
+from stored_tables import score_manifest, score_row, window_store, write_scores, write_shards
 
 
 def test_means_are_over_tokens_of_all_shards_in_double_precision(tmp_path):
     ids = write_shards(tmp_path)
     paths = [tmp_path / f"{shard}.parquet" for shard in ids]
-    for path, data_ids in zip(paths, ids.values(), strict=True):
-        write_scores(path, data_ids)
+    for path, shard in zip(paths, ids, strict=True):
+        write_scores(path, window_store(tmp_path, shard))
     expected = {
         name: np.mean([score_row(data_id)[name] for part in ids.values() for data_id in part], dtype=float)
         for name in ("short_nll", "long_nll")
@@ -21,7 +21,7 @@ def test_means_are_over_tokens_of_all_shards_in_double_precision(tmp_path):
 
 
 def test_a_store_without_long_scores_or_without_rows_has_no_such_mean(tmp_path):
-    rows = [{"data_id": "a", "short_nll": np.ones(7, np.float16)}]
+    rows = [{"data_id": "a", "tokens_digest": 1, "short_nll": np.ones(7, np.float16)}]
     short = tmp_path / "short.parquet"
     write_table(short, "nll_scores", rows, **score_manifest(), without=frozenset({"long_nll"}))
     empty = tmp_path / "empty.parquet"

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longspan.window_assignment import Windowing, sample_windows, windows_of
+from longspan.window_assignment import Windowing, bos_token_of, sample_windows, tokens_digest, windows_of
 from longspan.windows import both_ends
+from refusals import refused
 
 
 def document(num_tokens, document_id="a", category="prose", splits=(), characters=3):
@@ -17,6 +18,7 @@ def document(num_tokens, document_id="a", category="prose", splits=(), character
     return {
         "document_id": document_id,
         "category": category,
+        "input_ids": np.arange(num_tokens, dtype=np.int32),
         "char_deltas": np.diff([*starts, num_tokens * characters], prepend=0),
         "split_positions": np.array(splits, dtype=np.int32),
     }
@@ -41,6 +43,7 @@ def test_rows_hold_the_span_its_characters_and_its_origin():
             "token_stop": 3,
             "char_start": 0,
             "char_stop": 9,
+            "tokens_digest": tokens_digest(np.array([0, 1, 2])),
         },
         {
             "data_id": "books-00000_0000002",
@@ -49,6 +52,7 @@ def test_rows_hold_the_span_its_characters_and_its_origin():
             "token_stop": 6,
             "char_start": 9,
             "char_stop": 18,
+            "tokens_digest": tokens_digest(np.array([3, 4, 5])),
         },
     ]
     assert all(type(value) in (int, str) for row in rows for value in row.values())
@@ -71,6 +75,7 @@ def test_a_cut_character_belongs_to_both_windows():
     cut = {
         "document_id": "a",
         "category": "c",
+        "input_ids": np.arange(4),
         "char_deltas": np.diff([0, 1, 1, 2, 3], prepend=0),
         "split_positions": np.array([2]),
     }
@@ -177,6 +182,37 @@ def test_a_fraction_is_drawn_for_each_window_on_its_own():
 
 def test_without_sampling_all_windows_stay():
     assert sample_windows(rows_of(5), None) == rows_of(5)
+
+
+def test_a_digest_tells_the_tokens_of_a_window_its_bos_among_them():
+    digests = {
+        tokens_digest(np.array(ids))
+        for ids in ([1, 2, 3], [1, 3, 2], [1, 2], [0, 1, 2, 3], [1, 2, 2**31 - 1])
+    }
+    assert len(digests) == 5
+    assert all(-(2**63) <= digest < 2**63 for digest in digests)
+    assert tokens_digest(np.array([1, 2], np.int32)) == tokens_digest(np.array([1, 2], np.int64))
+    plain, with_bos = (
+        windows(document(8), window_tokens=4, policy="stride", bos_token_id=bos) for bos in (None, 7)
+    )
+    assert plain[0]["tokens_digest"] == tokens_digest(np.array([0, 1, 2, 3]))
+    assert with_bos[1]["tokens_digest"] == tokens_digest(np.array([7, 3, 4, 5]))
+
+
+def test_digests_stay_what_they_were():
+    """Another digest would throw away every store."""
+    assert tokens_digest(np.arange(10)) == -7700877808438260644
+
+
+def test_bos_is_put_before_windows_as_set_or_as_the_tokenizer_does():
+    adds, has, none = (
+        {"adds_bos": adds, "bos_token_id": bos} for adds, bos in ((True, 1), (False, 1), (False, None))
+    )
+    assert [bos_token_of("auto", tokenizer, "m") for tokenizer in (adds, has, none)] == [1, None, None]
+    assert [bos_token_of(False, tokenizer, "m") for tokenizer in (adds, has, none)] == [None, None, None]
+    assert bos_token_of(True, has, "m") == 1
+    with refused("add_bos is set, but the tokenizer of m has no BOS token"):
+        bos_token_of(True, none, "m")
 
 
 @pytest.mark.parametrize("splits", [[], [2], [1, 2, 5]])

@@ -2,9 +2,12 @@ import numpy as np
 import pytest
 
 from longspan.artifacts import write_table
+from longspan.window_assignment import tokens_digest
 from longspan.window_store import WindowStore, kept_ids
 from refusals import refused
-from stored_tables import GEOMETRY, window_store, write_shards, write_tokens, write_windows
+from stored_tables import window_store, write_shards, write_tokens, write_windows
+
+WINDOWS = {"00000": "a" * 64, "00001": "b" * 64}
 
 
 def test_windows_of_all_shards_come_by_id_in_order(tmp_path):
@@ -19,7 +22,11 @@ def test_windows_of_all_shards_come_by_id_in_order(tmp_path):
     assert list(store.categories.values()) == ["prose", "prose", "verse", "prose", "prose"]
     assert store.document_ids[ids["00000"][2]] == "mu"
     assert store.window_tokens == 8
-    assert store.geometry == GEOMETRY  # without sampling and seed: they change no window
+    assert store.bos_token_id is None
+    assert store.tokens_digest_of == {
+        data_id: tokens_digest(store.input_ids(data_id)) for data_id in store.data_ids
+    }
+    assert store.windows_digests.keys() == ids.keys()
 
 
 def test_a_bos_token_stands_before_the_text(tmp_path):
@@ -44,13 +51,13 @@ def test_windows_of_other_tokens_are_refused(tmp_path):
         window_store(tmp_path)
 
 
-@pytest.mark.parametrize("change", [{"window_tokens": 4}, {"bos_token_id": 1}, {"policy": "both_ends"}])
-def test_shards_of_other_geometry_are_refused(tmp_path, change):
+@pytest.mark.parametrize("change", [{"window_tokens": 4}, {"bos_token_id": 1}])
+def test_shards_of_another_form_are_refused(tmp_path, change):
     write_shards(tmp_path)
     path = tmp_path / "windows" / "00001.parquet"
     write_windows(path, tmp_path / "tokens" / "00001.parquet", [("beta", 0)], **change)
     with refused(
-        f"{path} was cut in another way than the shards before it; "
+        f"{path} has windows of another tokenizer, length or BOS token than the shards before it; "
         "delete it and run the same target again, which reruns assign_windows"
     ):
         window_store(tmp_path)
@@ -70,7 +77,7 @@ def test_shards_of_another_tokenizer_are_refused(tmp_path):
     tokens, path = tmp_path / "tokens" / "00001.parquet", tmp_path / "windows" / "00001.parquet"
     write_tokens(tokens, {"beta": 16}, tokenizer="u" * 64)
     write_windows(path, tokens, [("beta", 0)])
-    with refused(f"{path} has another tokenizer than the shards before it"):
+    with pytest.raises(ValueError, match=r"00001.parquet has windows of another tokenizer, length or BOS"):
         window_store(tmp_path)
 
 
@@ -106,11 +113,28 @@ def test_kept_ids_are_those_of_any_selection(tmp_path):
             }
             for data_id, keep in kept.items()
         ]
-        write_table(tmp_path / name, "selection", rows, settings={})
+        inputs = {f"windows/{shard}": digest for shard, digest in WINDOWS.items()}
+        write_table(tmp_path / name, "selection", rows, settings={}, inputs=inputs)
         return tmp_path / name
 
     one = write("one", {"c": True, "b": False, "a": True})
     other = write("other", {"c": True, "d": True})
-    assert kept_ids([one]) == ["a", "c"]
-    assert kept_ids([one, other]) == ["a", "c", "d"]
-    assert kept_ids([write("none", {"a": False})]) == []
+    assert kept_ids([one], WINDOWS) == ["a", "c"]
+    assert kept_ids([one, other], WINDOWS) == ["a", "c", "d"]
+    assert kept_ids([write("none", {"a": False})], WINDOWS) == []
+
+
+def test_a_selection_of_other_windows_is_refused(tmp_path):
+    write_table(tmp_path / "s", "selection", [], settings={}, inputs={"windows/00000": "f" * 64})
+    again = "; delete it and run the same target again, which reruns filter_longattn"
+    with refused(
+        f"{tmp_path / 's'} was made with another windows of shard 00000 (ffffffffffff) than the one at hand "
+        f"(eeeeeeeeeeee){again}"
+    ):
+        kept_ids([tmp_path / "s"], {"00000": "e" * 64})
+    # A shard that was added since.
+    with refused(
+        f"{tmp_path / 's'} was made with another windows of shard 00001 () than the one at hand "
+        f"(eeeeeeeeeeee){again}"
+    ):
+        kept_ids([tmp_path / "s"], {"00001": "e" * 64})

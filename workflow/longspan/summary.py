@@ -37,7 +37,7 @@ def mean_nll(scores: Iterable[Path | str]) -> dict[str, tuple[float, int]]:
     for path in scores:
         file, _ = open_table(path, "nll_scores")
         with naming_damage(path, "nll_scores"):
-            for name in file.schema_arrow.names[1:]:
+            for name in (name for name in file.schema_arrow.names if name.endswith("_nll")):
                 for batch in file.iter_batches(batch_size=8, columns=[name]):
                     values = batch.column(0).flatten().to_numpy().astype(np.float64)
                     sums[name] += values.sum()
