@@ -76,7 +76,7 @@ class Chain:
         self.make_windows()
         for shard in ("00000", "00001"):
             self.make("score_attention", shard=shard)
-        self.make("filter_longattn")
+        self.make("select_windows")
         for shard in ("00000", "00001"):
             self.make("score_short", shard=shard)
         self.make("collect_weights")
@@ -179,7 +179,7 @@ _ARGUMENTS: dict[str, Callable[[Layout, SimpleNamespace], list]] = {
     "record_frozen_weights": lambda layout, names: [
         *("--indexes", *layout.score_indexes(), "--done", layout.frozen_weights)
     ],
-    "filter_longattn": lambda layout, names: [
+    "select_windows": lambda layout, names: [
         *("--settings", as_json(layout.selection_settings(names))),
         *("--windows", Path(layout.selection_windows(names)[0]).parent),
         *("--scores", Path(layout.selection_scores(names)[0]).parent),

@@ -22,7 +22,7 @@ TABLES = {
     "score_short": ("nll_scores", "scores", {}),
     "score_attention": ("attention_scores", "scores", {"scorer": "tiny-layer0"}),
     "collect_weights": ("score_index", "score_index", {}),
-    "filter_longattn": ("selection", "selection", {}),
+    "select_windows": ("selection", "selection", {}),
     "train": ("training_metrics", "run", {}),
     "evaluate": ("evaluation", "evaluation", {}),
 }
@@ -45,7 +45,7 @@ INPUTS = {
     "score_attention": _WINDOWS,
     "collect_weights": [("windows", "windows", {}), ("scores", "nll_scores", {"shard": "00001"})],
     "record_frozen_weights": [("score_index", "score_index", {})],
-    "filter_longattn": [
+    "select_windows": [
         ("windows", "windows", {"shard": "00001"}),
         ("scores", "attention_scores", {"scorer": "tiny-layer0"}),
     ],
@@ -111,7 +111,7 @@ def test_a_table_has_the_columns_and_the_manifest_of_its_kind(chain, script):
     }
     assert manifest.stage_version == versions.get(script, 1)
     assert all(len(digest) == 64 for digest in manifest.inputs.values())
-    if script not in ("read_documents", "filter_longattn", "train"):
+    if script not in ("read_documents", "select_windows", "train"):
         assert len(manifest.tokenizer) == 64
 
 

@@ -1,4 +1,4 @@
-"""filter_longattn, collect_weights, record_frozen_weights, evaluate and what the report shows."""
+"""select_windows, collect_weights, record_frozen_weights, evaluate and what the report shows."""
 
 import copy
 import json
@@ -26,7 +26,7 @@ def rows(path, kind):
     return read_table(path, kind)[0].to_pylist()
 
 
-# filter_longattn
+# select_windows
 
 
 def test_the_best_half_of_each_category_is_kept_over_all_shards(chain):
@@ -63,7 +63,7 @@ def test_a_corpus_without_windows_is_refused(chain):
             path = chain.path(template, shard=shard, **names)
             manifest = open_table(path, kind)[1]
             write_table(path, kind, [], settings=manifest.settings, inputs=manifest.inputs)
-    assert error_of(chain.run("filter_longattn"), "filter_longattn") == (
+    assert error_of(chain.run("select_windows"), "select_windows") == (
         "the corpus gives no window: every document is shorter; shorten window_tokens, or add text"
     )
 
@@ -76,7 +76,7 @@ def test_a_selection_over_incomplete_scores_is_refused(chain):
     write_table(path, "attention_scores", table.slice(1), **same)
     before = chain.path("selection").read_bytes()
     missing = table.column("data_id")[0].as_py()
-    assert error_of(chain.run("filter_longattn"), "filter_longattn") == (
+    assert error_of(chain.run("select_windows"), "select_windows") == (
         f"scores cover 15 of 16 windows; first missing: {missing}; rerun score_attention for shard 00001 "
         f"(delete {path})"
     )

@@ -238,7 +238,7 @@ def test_without_a_selection_all_windows_are_trained_on(folder):
 
 def test_a_selection_that_keeps_nothing_is_refused(folder):
     chain = Chain(config(**{"selections/half/keep": {"windows": 0}}))
-    chain.make("filter_longattn")
+    chain.make("select_windows")
     result = chain.run("train")
     assert result.code == 1
     assert result.stderr == (
@@ -262,9 +262,9 @@ def test_a_selection_or_an_index_of_other_windows_is_refused(chain):
     now = open_table(smaller.path("windows"), "windows")[1].data_digest
     assert smaller.run("train").stderr == refusal(chain.path("score_index"), "collect_weights")
     smaller.make("collect_weights")  # leaves out the scores of the windows that went
-    assert smaller.run("train").stderr == refusal(chain.path("selection"), "filter_longattn")
+    assert smaller.run("train").stderr == refusal(chain.path("selection"), "select_windows")
     assert result_files(chain.path("run")) == result
-    smaller.make("filter_longattn")
+    smaller.make("select_windows")
     smaller.make("train")
 
 

@@ -146,7 +146,7 @@ def test_another_schema_version_is_refused_naming_both(table, version):
 
 
 def test_another_kind_is_refused_naming_both(table):
-    again = AGAIN.replace("assign_windows", "filter_longattn")
+    again = AGAIN.replace("assign_windows", "select_windows")
     with refused(f"{table} holds windows, expected selection{again}"):
         open_table(table, "selection")
 

@@ -73,6 +73,6 @@ def test_trainings_and_evaluations_are_labelled_by_name(tmp_path):
 
 
 def test_a_missing_table_leaves_no_figure(tmp_path):
-    with pytest.raises(ValueError, match="is missing; run the same target again, which runs filter_longattn"):
+    with pytest.raises(ValueError, match="is missing; run the same target again, which runs select_windows"):
         draw_selections({"x": tmp_path / "none"}, tmp_path / "figure.svg")
     assert not (tmp_path / "figure.svg").exists()

@@ -98,7 +98,7 @@ def test_a_selection_of_other_windows_is_refused(stores, tmp_path):
     now = digests_of(windows, "windows")["00001"]
     with refused(
         f"{path} was made with another windows of shard 00001 ({before[:12]}) than the one at hand "
-        f"({now[:12]}); delete it and run the same target again, which reruns filter_longattn"
+        f"({now[:12]}); delete it and run the same target again, which reruns select_windows"
     ):
         build_index(windows, scores, [path])
 

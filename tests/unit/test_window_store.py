@@ -142,9 +142,9 @@ def test_a_selection_of_other_windows_is_refused(tmp_path):
     for now, found in ({"00001": "x" * 64}, "w" * 12), ({"00002": "x" * 64}, ""):
         message = (
             f"{path} was made with another windows of shard {next(iter(now))} ({found}) than the one at hand "
-            "(xxxxxxxxxxxx); delete it and run the same target again, which reruns filter_longattn"
+            "(xxxxxxxxxxxx); delete it and run the same target again, which reruns select_windows"
         )
         with refused(message):
             kept_ids([path], digests | now)
         with refused(message):
-            require_windows(open_table(path, "selection")[1], now, where=path, rule="filter_longattn")
+            require_windows(open_table(path, "selection")[1], now, where=path, rule="select_windows")

@@ -75,7 +75,7 @@ def test_a_keep_ratio_touches_the_selection_and_what_follows(workflow):
     edit(workflow, lambda settings: settings["selections"]["half"].update(keep={"ratio": 0.25}))
     # Two trainings a loss and their evaluations; the base model's evaluation stays.
     assert {rule: count for rule, count in workflow.jobs().items() if rule not in REPORT_RULES} == {
-        "filter_longattn": 1,
+        "select_windows": 1,
         "train": 4,
         "evaluate": 4,
     }

@@ -99,7 +99,7 @@ CONTRACTS = {
                 "reason": pa.string(),
             }
         ),
-        rule="filter_longattn",
+        rule="select_windows",
     ),
     "training_metrics": Contract(
         pa.schema(

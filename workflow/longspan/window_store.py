@@ -104,7 +104,7 @@ def kept_ids(selections: Iterable[Path | str], windows_digests: Mapping[str, str
     kept: set[str] = set()
     for path in selections:
         table, manifest = read_table(path, "selection", ["data_id", "kept"])
-        require_windows(manifest, windows_digests, where=path, rule="filter_longattn")
+        require_windows(manifest, windows_digests, where=path, rule="select_windows")
         kept.update(table.filter(table.column("kept")).column("data_id").to_pylist())
     return sorted(kept)
 

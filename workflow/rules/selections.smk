@@ -7,16 +7,16 @@ OUTPUTS: results/selections/{selection}.parquet
 """
 
 
-rule filter_longattn:
+rule select_windows:
     input:
         windows=layout.selection_windows,
         scores=layout.selection_scores,
     output:
         layout.selection,
     log:
-        layout.log("filter_longattn", "selection"),
+        layout.log("select_windows", "selection"),
     benchmark:
-        layout.benchmark("filter_longattn", "selection")
+        layout.benchmark("select_windows", "selection")
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -29,10 +29,10 @@ rule filter_longattn:
         shards=lambda wildcards: layout.shard_count(
             layout.selection_windowing(wildcards)
         ),
-        code=code_digest("filter_longattn"),
+        code=code_digest("select_windows"),
     shell:
         """
-        python "$SCRIPTS"/filter_longattn.py --settings {params.settings:q} \
+        python "$SCRIPTS"/select_windows.py --settings {params.settings:q} \
             --windows {params.windows:q} --scores {params.scores:q} --shards {params.shards} \
             --selection {output:q} 2>&1 | tee {log:q}
         """

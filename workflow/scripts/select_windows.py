@@ -1,6 +1,6 @@
-"""Rank windows by LongAttn's score over all shards, and say which are kept and why.
+"""Rank windows by a score over all shards, and say which are kept and why.
 
-    python workflow/scripts/filter_longattn.py --settings '{"method": "longattn", "mode": "paper", …}' \
+    python workflow/scripts/select_windows.py --settings '{"method": "longattn", "mode": "paper", …}' \
         --windows results/windows/books-2k --scores results/scores/books-2k/layer0 --shards 2 \
         --selection results/selections/best-quarter.parquet
 """
@@ -55,7 +55,7 @@ def main(argv=None):
         table.to_dict("records"),
         settings=settings,
         inputs=inputs,
-        code_digest=code_digest("filter_longattn"),
+        code_digest=code_digest("select_windows"),
     )
     print(f"{arguments.selection}: {int(table['kept'].sum())} of {len(table)} windows kept")
 
