@@ -156,8 +156,9 @@ _ARGUMENTS: dict[str, Callable[[Layout, SimpleNamespace], list]] = {
         *("--plan-folder", _parent(layout.plan, names)),
     ],
     "read_documents": lambda layout, names: [
-        *("--plan", layout.plan.format(**vars(names))),
+        *("--settings", as_json(layout.reading_settings(names)), "--plan", layout.plan.format(**vars(names))),
         *("--documents", layout.documents.format(**vars(names))),
+        *("--dropped", layout.dropped.format(**vars(names))),
     ],
     "tokenize_documents": lambda layout, names: [
         *("--documents", layout.documents.format(**vars(names))),

@@ -118,12 +118,9 @@ def test_documents_are_the_texts_of_the_plan(chain):
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        (b"", "is empty; remove it from the corpus's sources"),
-        (b"a\0b", "holds NUL bytes: it is not text; remove it from the sources"),
-        (
-            b"caf\xe9",
-            "is not utf-8 text (at byte 3); set the encoding of its source, or remove the file",
-        ),
+        (b"", "is empty"),
+        (b"a\0b", "holds NUL bytes (at character 1): it is not text"),
+        (b"caf\xe9", "is not utf-8 text (at byte 3)"),
     ],
 )
 def test_a_bad_text_is_refused_and_the_old_table_stays(chain, content, fault):
@@ -131,9 +128,42 @@ def test_a_bad_text_is_refused_and_the_old_table_stays(chain, content, fault):
     Path("inputs/prose/prose_1.txt").write_bytes(content)
     chain.make("plan_shards")
     result = chain.run("read_documents", shard="held_out")
-    assert error_of(result, "read_documents") == f"inputs/prose/prose_1.txt {fault}"
+    assert error_of(result, "read_documents") == (
+        f"inputs/prose/prose_1.txt {fault}; correct it, remove it from the corpus's sources, "
+        "or set on_bad_document: skip"
+    )
     assert chain.path("documents", shard="held_out").read_bytes() == before
     assert not [name for name in os.listdir(chain.path("documents").parent) if name.startswith(".")]
+
+
+def test_bad_texts_are_left_out_counted_and_named_where_the_policy_says_so(chain):
+    Path("inputs/prose/prose_1.txt").write_bytes(b"a\0b")
+    settings = copy.deepcopy(TINY)
+    settings["corpora"]["short"]["on_bad_document"] = "skip"
+    skipping = Chain(settings)
+    skipping.make("plan_shards")
+    assert skipping.make("read_documents", shard="held_out").splitlines() == [
+        "results/corpora/short/documents/held_out.parquet: 1 documents",
+        "results/corpora/short/dropped/held_out.parquet: 1 left out: NUL bytes",
+    ]
+    (row,) = read_table(chain.path("dropped", shard="held_out"), "dropped")[0].to_pylist()
+    assert row == {
+        "document_id": "inputs/prose/prose_1.txt",
+        "source": "inputs/prose/prose_1.txt",
+        "category": "prose",
+        "title": "prose_1",
+        "reason": "NUL bytes",
+        "detail": "holds NUL bytes (at character 1): it is not text",
+        "characters": 3,
+    }
+    # A table without rows is a table too.
+    assert read_table(chain.path("dropped"), "dropped")[0].num_rows == 0
+
+
+def test_a_lost_table_of_dropped_documents_is_made_again(chain):
+    chain.path("dropped").unlink()
+    chain.make("read_documents")
+    assert chain.path("dropped").exists()
 
 
 def test_a_text_that_changed_since_it_was_planned_is_refused(chain):

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from longspan import documents
-from longspan.documents import ROWS_PER_ITEM, Item, list_items, read_documents, strip_boilerplate
+from longspan.contracts import DROP_REASONS
+from longspan.documents import ROWS_PER_ITEM, Dropped, Item, list_items, read_documents, strip_boilerplate
 from refusals import refused
 
 SOURCE = {
@@ -23,8 +24,21 @@ SOURCE = {
 }
 
 
+MEND = "correct it, remove it from the corpus's sources, or set on_bad_document: skip"
+
+
 def read(*files, **source):
     return list(read_documents(items_of(*files, **source)))
+
+
+def dropped(*files, **source):
+    """(document id, reason, detail, characters) of what is left out."""
+    found = read_documents(items_of(*files, **source), on_bad_document="skip")
+    return [
+        (item.document_id, item.reason, item.detail, item.characters)
+        for item in found
+        if isinstance(item, Dropped)
+    ]
 
 
 def items_of(*files, **source):
@@ -93,30 +107,43 @@ def test_text_is_decoded_and_its_line_ends_are_newlines(tmp_path, content, encod
 def test_another_encoding_is_refused_with_the_byte(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes("café".encode("latin-1"))
-    with refused(f"{path} is not utf-8 text (at byte 3); set the encoding of its source, or remove the file"):
+    with refused(f"{path} is not utf-8 text (at byte 3); {MEND}"):
         read(path)
+    assert dropped(path) == [(str(path), "bad encoding", "is not utf-8 text (at byte 3)", None)]
 
 
 @pytest.mark.parametrize("content", ["", " \n\t\n", "\ufeff"])
 def test_an_empty_text_is_refused(tmp_path, content):
     path = tmp_path / "a.txt"
     path.write_text(content)
-    with refused(f"{path} is empty; remove it from the corpus's sources"):
+    with refused(f"{path} is empty; {MEND}"):
         read(path)
+    assert dropped(path) == [(str(path), "empty", "is empty", len(content.removeprefix("\ufeff")))]
 
 
 def test_a_text_of_boilerplate_alone_is_refused_as_empty(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("*** START OF THE BOOK ***\n\n*** END OF THE BOOK ***\n")
-    with refused(f"{path} is empty; remove it from the corpus's sources"):
+    with refused(f"{path} is empty; {MEND}"):
         read(path, boilerplate="gutenberg")
 
 
 def test_a_binary_file_is_refused(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"MZ\0\0text")
-    with refused(f"{path} holds NUL bytes: it is not text; remove it from the sources"):
+    fault = "holds NUL bytes (at character 2): it is not text"
+    with refused(f"{path} {fault}; {MEND}"):
         read(path)
+    assert dropped(path) == [(str(path), "NUL bytes", fault, 8)]
+
+
+def test_a_lone_surrogate_is_refused(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "ab\\ud83dc"}\n')
+    fault = "holds a lone surrogate (at character 2)"
+    with refused(f"{path}#0000000 {fault}; {MEND}"):
+        read(path)
+    assert dropped(path) == [(f"{path}#0000000", "lone surrogates", fault, 4)]
 
 
 def test_a_missing_file_and_an_unknown_format_are_refused(tmp_path):
@@ -289,6 +316,20 @@ def test_rows_of_one_group_are_one_document(tmp_path):
     assert (ruth.document_id, ruth.title, ruth.text) == (f"{path}#Ruth", "Ruth", "three\n")
 
 
+def test_a_group_with_a_bad_row_is_left_out_whole(tmp_path):
+    rows = [{"book": "Acts", "text": "one"}, {"book": "Acts", "text": None}, {"book": "Ruth", "text": "x"}]
+    path = write_rows(tmp_path / "a.jsonl", rows)
+    fault = "has no text in column 'text'; columns are book, text"
+    assert dropped(path, group_by="book") == [(f"{path}#Acts", "bad column", fault, None)]
+
+
+def test_reasons_are_those_of_the_contract(tmp_path):
+    path = tmp_path / "a.txt"
+    for content in (b"\xff", b"", b"\0"):
+        path.write_bytes(content)
+        assert {reason for _, reason, _, _ in dropped(path)} < set(DROP_REASONS)
+
+
 def test_rows_of_a_group_that_do_not_stand_together_are_refused(tmp_path):
     path = write_rows(
         tmp_path / "a.jsonl", [{"book": book, "text": "x"} for book in ("Acts", "Ruth", "Acts")]
@@ -299,8 +340,10 @@ def test_rows_of_a_group_that_do_not_stand_together_are_refused(tmp_path):
 
 def test_wrong_columns_are_refused_naming_those_that_are_there(tmp_path):
     path = write_rows(tmp_path / "a.jsonl", [{"content": "x", "number": 3}])
-    with refused(f"{path} row 0: column 'text' is missing or no text; columns are content, number"):
+    fault = "has no text in column 'text'; columns are content, number"
+    with refused(f"{path}#0000000 {fault}; {MEND}"):
         read(path)
+    assert dropped(path) == [(f"{path}#0000000", "bad column", fault, None)]
     with refused(f"{path} row 0: column 'number' is missing or no text; columns are content, number"):
         read(path, text_column="content", group_by="number")
 

@@ -45,6 +45,7 @@ def layout_of(change=lambda settings: None, config=TINY):
 BLOCKS = {
     "download_model": lambda layout: layout.model_settings(WILDCARDS),
     "plan_shards": lambda layout: layout.plan_settings("short"),
+    "read_documents": lambda layout: layout.reading_settings(WILDCARDS),
     "assign_windows": lambda layout: layout.windowing_settings(WILDCARDS),
     "assign_windows held out": lambda layout: layout.windowing_settings(wildcards(shard="held_out")),
     "score_short": lambda layout: layout.scorer_settings(WILDCARDS),
@@ -87,6 +88,7 @@ def put(path, value):
         ("corpora/short/shards", 3, "plan_shards"),
         ("corpora/short/sources/0/category", "verse", "plan_shards"),
         ("corpora/short/sources/0/hold_out", ["prose_0"], "plan_shards"),
+        ("corpora/short/on_bad_document", "skip", "read_documents"),
         ("corpora/other", dict(TINY["corpora"]["short"]), ""),
         ("windowings/short-128/policy", "both_ends", "assign_windows held_out"),
         ("windowings/short-128/sampling", {"fraction": 0.5}, "assign_windows"),
@@ -132,6 +134,7 @@ def test_paths_are_those_of_the_contract():
         "text_archive": "downloads/texts/a.tar.gz",
         "plan": "results/corpora/short/plan/00001.json",
         "documents": "results/corpora/short/documents/00001.parquet",
+        "dropped": "results/corpora/short/dropped/00001.parquet",
         "tokens": "results/tokens/short/tiny/00001.parquet",
         "windows": "results/windows/short-128/00001.parquet",
         "scores": "results/scores/short-128/tiny-32/00001.parquet",

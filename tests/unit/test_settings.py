@@ -67,6 +67,7 @@ def every_key():
             },
             "corpora/other": {
                 "shards": 1,
+                "on_bad_document": "skip",
                 "sources": [
                     {
                         "kind": "pypi",

@@ -133,18 +133,24 @@ class TableWriter:
         )
         return self
 
-    def keep_current(self) -> bool:
-        """Keep the table that is there, if it was made from the same settings, inputs and code.
+    def keep_current(self, *others: "TableWriter") -> bool:
+        """Keep the table that is there, and the others, if all come from the same settings, inputs and code.
 
         Returns:
-            Whether it stays; nothing must be written then.
+            Whether they stay; nothing must be written then.
         """
+        writers = (self, *others)
+        keeps = all(writer._is_current() for writer in writers)
+        for writer in writers:
+            writer._keeps = keeps
+        return keeps
+
+    def _is_current(self) -> bool:
         try:
             _, manifest = open_table(self._path, self._manifest["kind"])
         except ValueError:
             return False
-        self._keeps = all(getattr(manifest, name) == value for name, value in self._manifest.items())
-        return self._keeps
+        return all(getattr(manifest, name) == value for name, value in self._manifest.items())
 
     def append(self, row: dict, elements: int) -> None:
         """Append one row of about so many elements; rows share a row group until they fill it."""

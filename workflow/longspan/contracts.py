@@ -10,6 +10,23 @@ SCHEMA_VERSION = 1
 TOKEN_IDS = pa.list_(pa.int32())
 NLL = pa.list_(pa.float16())
 
+# Why a document is not read: what a source's bad rows and files are, and what the clean-up finds.
+DROP_REASONS = (
+    "bad encoding",
+    "bad JSON",
+    "bad column",
+    "line too long",
+    "NUL bytes",
+    "lone surrogates",
+    "empty",
+    "duplicate id",
+    "too short",
+    "duplicate",
+    "overlap",
+    "unprintable",
+    "repeated lines",
+)
+
 
 @dataclass(frozen=True)
 class Contract:
@@ -31,6 +48,22 @@ CONTRACTS = {
                 "license": pa.string(),
                 "title": pa.string(),
                 "text": pa.large_string(),
+            }
+        ),
+        rule="read_documents",
+    ),
+    # Documents of the shard's plan that are not among its documents. `reason` is one of DROP_REASONS, for
+    # counting; `detail` says more of this one. `characters` is null where there is no text to count.
+    "dropped": Contract(
+        pa.schema(
+            {
+                "document_id": pa.string(),
+                "source": pa.string(),
+                "category": pa.string(),
+                "title": pa.string(),
+                "reason": pa.string(),
+                "detail": pa.string(),
+                "characters": pa.int64(),
             }
         ),
         rule="read_documents",

@@ -93,6 +93,27 @@ class Document:
     text: str
 
 
+@dataclass(frozen=True)
+class Dropped:
+    """A document that is left out, and why: `reason` is one of `contracts.DROP_REASONS`."""
+
+    document_id: str
+    source: str
+    category: str
+    title: str
+    reason: str
+    detail: str
+    characters: int | None
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a text: `reason` is one of `contracts.DROP_REASONS`."""
+
+    reason: str
+    detail: str
+
+
 def list_items(source: dict, files: Iterable[Path]) -> tuple[list[Item], list[Item]]:
     """The items of one source (for training, held out), in the order of its files, members and rows.
 
@@ -129,21 +150,45 @@ def list_items(source: dict, files: Iterable[Path]) -> tuple[list[Item], list[It
     return training, held_out
 
 
-def read_documents(items: Iterable[Item]) -> Iterator[Document]:
-    """The documents of the items, in order.
+def read_documents(items: Iterable[Item], *, on_bad_document: str = "error") -> Iterator[Document | Dropped]:
+    """The documents of the items, in order, and those that are left out.
+
+    Args:
+        items: what a plan assigns to a shard.
+        on_bad_document: "error" refuses the first document that is no text, "skip" gives it as dropped.
 
     Raises:
-        ValueError: a raw file changed since it was planned, is not text in its encoding, or is empty.
+        ValueError: a raw file changed since it was planned, or a document is no text.
     """
     for (path, member), same_file in itertools.groupby(items, key=lambda item: (item.path, item.member)):
         source = Path(path).name if member else path
         for item, title, document_id, text in _texts_of(list(same_file)):
-            text = strip_boilerplate(text) if item.boilerplate == "gutenberg" else text
-            if not text.strip():
-                raise ValueError(f"{document_id} is empty; remove it from the corpus's sources")
-            if "\0" in text:
-                raise ValueError(f"{document_id} holds NUL bytes: it is not text; remove it from the sources")
-            yield Document(document_id, source, item.category, item.license, title, text)
+            fault = text if isinstance(text, Fault) else None
+            if fault is None:
+                text = strip_boilerplate(text) if item.boilerplate == "gutenberg" else text
+                fault = _fault_of(text)
+            if fault is None:
+                yield Document(document_id, source, item.category, item.license, title, text)
+                continue
+            if on_bad_document == "error":
+                raise ValueError(
+                    f"{document_id} {fault.detail}; correct it, remove it from the corpus's sources, "
+                    "or set on_bad_document: skip"
+                )
+            characters = None if isinstance(text, Fault) else len(text)
+            yield Dropped(document_id, source, item.category, title, fault.reason, fault.detail, characters)
+
+
+def _fault_of(text: str) -> Fault | None:
+    if not text.strip():
+        return Fault("empty", "is empty")
+    if (place := text.find("\0")) >= 0:
+        return Fault("NUL bytes", f"holds NUL bytes (at character {place}): it is not text")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return Fault("lone surrogates", f"holds a lone surrogate (at character {error.start})")
+    return None
 
 
 def strip_boilerplate(text: str) -> str:
@@ -249,13 +294,17 @@ def _item_of_rows(
     )
 
 
-def _texts_of(items: list[Item]) -> Iterator[tuple[Item, str, str, str]]:
-    """(item, title, document id, text) of one file's items; runs of them are read in one go."""
+def _texts_of(items: list[Item]) -> Iterator[tuple[Item, str, str, str | Fault]]:
+    """(item, title, document id, text or its fault) of one file's items; runs of them are read in one go."""
     first = items[0]
     if first.format == "txt":
         content = read_bytes(first.path, first.member)
         _check_unchanged(first, content)
-        yield first, first.title, first.name, read_text(content, first.encoding, first.name)
+        try:
+            text = read_text(content, first.encoding)
+        except ValueError as error:
+            text = Fault("bad encoding", str(error))
+        yield first, first.title, first.name, text
         return
     base = first.member or first.path
     position = None
@@ -270,13 +319,20 @@ def _texts_of(items: list[Item]) -> Iterator[tuple[Item, str, str, str]]:
             if number not in item.without
         ]
         _check_unchanged(item, _canonical(row for _, row in numbered))
-        texts = [_value(row, item.text_column, f"{base} row {number}") for number, row in numbered]
+        texts = [_text(row, item.text_column) for _, row in numbered]
         if item.group is not None:
-            yield item, item.title, item.name, "\n".join(texts) + "\n"
+            fault = next((text for text in texts if isinstance(text, Fault)), None)
+            yield item, item.title, item.name, fault or "\n".join(texts) + "\n"
             continue
         for (number, row), text in zip(numbered, texts, strict=True):
             document_id = f"{base}#{number:07d}"
             yield item, str(row.get(item.title_column) or document_id), document_id, text
+
+
+def _text(row: dict, column: str) -> str | Fault:
+    if not isinstance(row.get(column), str):
+        return Fault("bad column", f"has no text in column '{column}'; columns are {', '.join(row)}")
+    return row[column]
 
 
 def _value(row: dict, column: str, where: str) -> str:

@@ -18,7 +18,7 @@ def read_bytes(path: str, member: str | None) -> bytes:
     return Path(path).read_bytes() if member is None else _archive(path)[member]
 
 
-def read_text(content: bytes, encoding: str, name: str) -> str:
+def read_text(content: bytes, encoding: str) -> str:
     """Decode a text; line ends become newlines, and a byte order mark goes.
 
     Raises:
@@ -27,7 +27,7 @@ def read_text(content: bytes, encoding: str, name: str) -> str:
     try:
         text = content.decode(_codec(encoding))
     except UnicodeDecodeError as error:
-        raise _wrong_encoding(name, encoding, f"at byte {error.start}") from None
+        raise ValueError(f"is not {encoding} text (at byte {error.start})") from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -56,7 +56,10 @@ def read_rows(
                     raise ValueError(f"{name} line {number} is JSON, but not an object")
                 yield row
         except UnicodeDecodeError as error:
-            raise _wrong_encoding(name, encoding, f"after line {number}") from error
+            raise ValueError(
+                f"{name} is not {encoding} text (after line {number}); set the encoding of its source, "
+                "or remove the file"
+            ) from error
         except json.JSONDecodeError as error:
             raise ValueError(f"{name} line {number} is not JSON: {error}") from None
 
@@ -92,12 +95,6 @@ def _parquet_rows(source, start: int) -> Iterator[dict]:
 def _codec(encoding: str) -> str:
     # A byte order mark is no part of the text.
     return "utf-8-sig" if encoding == "utf-8" else encoding
-
-
-def _wrong_encoding(name: str, encoding: str, where: str) -> ValueError:
-    return ValueError(
-        f"{name} is not {encoding} text ({where}); set the encoding of its source, or remove the file"
-    )
 
 
 @functools.lru_cache(maxsize=2)

@@ -34,6 +34,7 @@ class Layout:
         self.text_archive = f"{downloads}/texts/{{archive}}"
         self.plan = f"{results}/corpora/{{corpus}}/plan/{{shard}}.json"
         self.documents = f"{results}/corpora/{{corpus}}/documents/{{shard}}.parquet"
+        self.dropped = f"{results}/corpora/{{corpus}}/dropped/{{shard}}.parquet"
         self.tokens = f"{results}/tokens/{{corpus}}/{{tokenizer}}/{{shard}}.parquet"
         self.windows = f"{results}/windows/{{windowing}}/{{shard}}.parquet"
         self.scores = f"{results}/scores/{{windowing}}/{{scorer}}/{{shard}}.parquet"
@@ -159,6 +160,10 @@ class Layout:
     def plans(self, corpus: str) -> list[str]:
         """Plans of all of a corpus's shards, the held-out one last."""
         return [self.plan.format(corpus=corpus, shard=shard) for shard in [*self.shards(corpus), HELD_OUT]]
+
+    def reading_settings(self, wildcards) -> dict:
+        """What is done with documents that are no text."""
+        return {"on_bad_document": self.settings["corpora"][wildcards.corpus]["on_bad_document"]}
 
     def windowing_settings(self, wildcards) -> dict:
         """How a shard's windows are cut and sampled; held-out works are not sampled."""

@@ -4,7 +4,7 @@ Texts: fetched, planned into shards, read, tokenized.
 REQUIRED INPUTS: the sources of a corpus (settings); local files; a model's tokenizer
 OUTPUTS: downloads/texts/{archive}
     results/corpora/{corpus}/plan/{shard}.json
-    results/corpora/{corpus}/documents/{shard}.parquet
+    results/corpora/{corpus}/documents/{shard}.parquet, dropped/{shard}.parquet
     results/tokens/{corpus}/{tokenizer}/{shard}.parquet
 """
 
@@ -66,7 +66,8 @@ rule read_documents:
     input:
         plan=layout.plan,
     output:
-        update(layout.documents),
+        documents=update(layout.documents),
+        dropped=update(layout.dropped),
     log:
         layout.log("read_documents", "corpus", "shard"),
     benchmark:
@@ -77,11 +78,12 @@ rule read_documents:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=60,
     params:
+        settings=as_json(layout.reading_settings),
         code=code_digest("read_documents"),
     shell:
         """
-        python "$SCRIPTS"/read_documents.py --plan {input.plan:q} --documents {output:q} \
-            2>&1 | tee {log:q}
+        python "$SCRIPTS"/read_documents.py --settings {params.settings:q} --plan {input.plan:q} \
+            --documents {output.documents:q} --dropped {output.dropped:q} 2>&1 | tee {log:q}
         """
 
 
