@@ -37,11 +37,10 @@ def environment(name):
 
 @pytest.mark.parametrize("name", ["cpu.yaml", "gpu.yaml"])
 def test_environments_are_pinned_as_the_constraints_are(name):
-    pins, extras = constraints(), project()["optional-dependencies"]
-    gpu_only = {canonical(Requirement(text).name) for text in extras["gpu"] + extras["flash"]}
+    pins = constraints()
     for package, version in environment(name).items():
-        if name == "gpu.yaml" and package in gpu_only:
-            assert version  # they need CUDA, and are no part of what the tests ran with
+        if package == "flash-attn":
+            assert version  # it needs CUDA, and is no part of what the tests ran with
         else:
             assert version == pins[package]
 
@@ -52,8 +51,8 @@ def test_environments_hold_what_the_project_needs(name):
     assert needed <= environment(name).keys()
 
 
-def test_the_gpu_environment_is_the_cpu_one_with_kernels():
-    assert environment("gpu.yaml").keys() - environment("cpu.yaml").keys() == {"liger-kernel", "flash-attn"}
+def test_the_gpu_environment_is_the_cpu_one_with_flash_attention():
+    assert environment("gpu.yaml").keys() - environment("cpu.yaml").keys() == {"flash-attn"}
 
 
 @pytest.mark.parametrize("extra", ["", "slurm", "dev"])
@@ -64,7 +63,6 @@ def test_the_constraints_fit_the_projects_ranges(extra):
         assert requirement.specifier.contains(pins[canonical(requirement.name)]), requirement
 
 
-@pytest.mark.parametrize("extra", ["gpu", "flash"])
-def test_the_gpu_environment_fits_the_projects_ranges(extra):
-    for requirement in map(Requirement, project()["optional-dependencies"][extra]):
+def test_the_gpu_environment_fits_the_projects_ranges():
+    for requirement in map(Requirement, project()["optional-dependencies"]["flash"]):
         assert requirement.specifier.contains(environment("gpu.yaml")[canonical(requirement.name)])
