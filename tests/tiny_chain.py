@@ -183,7 +183,11 @@ _ARGUMENTS: dict[str, Callable[[Layout, SimpleNamespace], list]] = {
     "select_windows": lambda layout, names: [
         *("--settings", as_json(layout.selection_settings(names))),
         *("--windows", Path(layout.selection_windows(names)[0]).parent),
-        *("--scores", Path(layout.selection_scores(names)[0]).parent),
+        *(
+            argument
+            for name, paths in layout.selection_sources(names).items()
+            for argument in (f"--{name}", Path(paths[0]).parent)
+        ),
         *("--shards", layout.shard_count(layout.selection_windowing(names))),
         *("--selection", layout.selection.format(**vars(names))),
     ],

@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import shutil
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,85 @@ def test_the_best_half_of_each_category_is_kept_over_all_shards(chain):
         best = {ids[place] for place in np.argsort(-expected)[: len(ids) // 2]}
         assert {data_id for data_id in ids if selection[data_id]["kept"]} == best
     assert all(row["reason"] for row in selection.values())
+
+
+def windows_with_text(chain):
+    """Ids of all windows by category, with the text that each was cut from."""
+    texts = {}
+    for shard in ("00000", "00001"):
+        documents = {
+            row["document_id"]: row["text"] for row in rows(chain.path("documents", shard=shard), "documents")
+        }
+        for row in rows(chain.path("windows", shard=shard), "windows"):
+            text = documents[row["document_id"]][row["char_start"] : row["char_stop"]]
+            texts.setdefault(row["category"], {})[row["data_id"]] = text
+    return texts
+
+
+def gains(chain):
+    found = {}
+    for shard in ("00000", "00001"):
+        for row in rows(chain.path("scores", shard=shard), "nll_scores"):
+            found[row["data_id"]] = np.mean(np.subtract(row["short_nll"], row["long_nll"], dtype=np.float64))
+    return found
+
+
+@pytest.mark.parametrize("method", ["nll_gain", "gzip", "random"])
+def test_other_methods_keep_the_best_half_of_each_category_too(chain, method):
+    settings = copy.deepcopy(TINY)
+    scorer = {"scorer": "tiny-32"} if method == "nll_gain" else {}
+    settings["selections"]["half"] = {
+        "windowing": "short-128", "method": method, "keep": {"ratio": 0.5}, **scorer
+    }  # fmt: skip
+    other = Chain(settings)
+    other.make("select_windows")
+    selection = {row["data_id"]: row for row in rows(other.path("selection"), "selection")}
+    gain = gains(chain)
+    scores_of = {
+        "nll_gain": lambda texts: {data_id: gain[data_id] for data_id in texts},
+        "gzip": lambda texts: {
+            data_id: 1 - len(zlib.compress(text.encode(), 9)) / len(text.encode())
+            for data_id, text in texts.items()
+        },
+        "random": lambda texts: {data_id: selection[data_id]["score"] for data_id in texts},
+    }
+    for texts in windows_with_text(chain).values():
+        expected = scores_of[method](texts)
+        assert {data_id: selection[data_id]["score"] for data_id in texts} == pytest.approx(expected)
+        best = sorted(texts, key=lambda data_id: (-expected[data_id], data_id))[: len(texts) // 2]
+        assert {data_id for data_id in texts if selection[data_id]["kept"]} == set(best)
+    settings["seed"] += 1
+    again = Chain(settings)
+    again.make("select_windows")
+    changed = {row["data_id"]: row for row in rows(again.path("selection"), "selection")} != selection
+    assert changed == (method == "random")
+
+
+def test_an_id_that_two_shards_hold_is_refused(chain):
+    path = chain.path("windows", shard="00001")
+    foreign = read_table(chain.path("windows"), "windows")[0].slice(0, 1)
+    table, manifest = read_table(path, "windows")
+    write_table(
+        path,
+        "windows",
+        pa.concat_tables([part.replace_schema_metadata(None) for part in (table, foreign)]),
+        settings=manifest.settings,
+        inputs=manifest.inputs,
+        tokenizer=manifest.tokenizer,
+    )
+    data_id = foreign.column("data_id")[0].as_py()
+    settings = copy.deepcopy(TINY)
+    settings["selections"]["half"] = {
+        "windowing": "short-128", "method": "random", "keep": {"ratio": 0.5}
+    }  # fmt: skip
+    result = Chain(settings).run("select_windows")
+    assert error_of(result, "select_windows") == f"1 ids occur more than once: {data_id}"
+    twice = (
+        f"{path} holds {data_id}, which is there already; delete it and run the same target again, "
+        "which reruns assign_windows"
+    )
+    assert error_of(chain.run("select_windows"), "select_windows") == twice
+    assert error_of(chain.run("train"), "train") == twice
 
 
 def test_a_corpus_without_windows_is_refused(chain):

@@ -8,7 +8,7 @@ from longspan.artifacts import write_table
 from longspan.figures import draw_evaluations, draw_selections, draw_trainings
 
 
-def selection(path, kept):
+def selection(path, kept, method="random"):
     rows = [
         {
             "data_id": f"x_{number}",
@@ -21,7 +21,7 @@ def selection(path, kept):
         }
         for number in range(7)
     ]
-    write_table(path, "selection", rows, settings={})
+    write_table(path, "selection", rows, settings={"method": method})
     return path
 
 
@@ -31,11 +31,12 @@ def texts(path):
 
 
 def test_selections_count_kept_and_dropped_windows(tmp_path):
-    tables = {name: selection(tmp_path / name, kept) for name, kept in (("few", 2), ("all", 7))}
+    tables = {"few": selection(tmp_path / "few", 2), "all": selection(tmp_path / "all", 7, "longattn")}
     draw_selections(tables, tmp_path / "deep" / "figure.svg")
     found = texts(tmp_path / "deep" / "figure.svg")
     for text in ("few", "all", "kept (2)", "dropped (5)", "kept (7)", "dropped (0)", "prose", "verse"):
         assert text in found
+    assert {"random draw", "long-dependency score (LDS)"} <= set(found)
 
 
 def test_trainings_and_evaluations_are_labelled_by_name(tmp_path):

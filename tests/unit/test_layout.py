@@ -251,6 +251,52 @@ def test_only_kept_windows_are_scored_if_every_run_selects_first():
     assert layout_of(and_another_that_does_not).run_selection(wildcards(run="second")) == []
 
 
+GAIN = {"windowing": "short-128", "method": "nll_gain", "scorer": "tiny-32", "keep": {"ratio": 0.5}}
+
+
+def test_a_store_that_a_selection_chooses_by_is_scored_whole():
+    """Whichever runs select first: their selections could wait for each other's scores otherwise."""
+
+    def change(settings):
+        settings["runs"]["main"]["select_first"] = True
+        settings["selections"]["gain"] = GAIN
+
+    assert layout_of(change).limiting_selections(WILDCARDS) == []
+
+
+@pytest.mark.parametrize(
+    ("block", "sources"),
+    [
+        (TINY["selections"]["half"], {"scores": "results/scores/short-128/tiny-layer0"}),
+        (GAIN, {"scores": "results/scores/short-128/tiny-32"}),
+        ({"method": "gzip"}, {"documents": "results/corpora/short/documents"}),
+        ({"method": "random"}, {}),
+    ],
+)
+def test_a_selection_looks_at_what_its_method_needs(block, sources):
+    layout = layout_of(put("selections/half", {"windowing": "short-128", "keep": {"ratio": 0.5}} | block))
+    assert layout.selection_sources(WILDCARDS) == {
+        name: [f"{folder}/{shard}.parquet" for shard in ("00000", "00001")]
+        for name, folder in sources.items()
+    }
+
+
+def test_only_a_random_selection_depends_on_the_seed():
+    def settings_of(method, seed, name="half"):
+        def change(settings):
+            settings["seed"] = seed
+            for selection in ("half", "other"):
+                settings["selections"][selection] = {
+                    "windowing": "short-128", "method": method, "keep": {"ratio": 0.5}
+                }  # fmt: skip
+
+        return layout_of(change).selection_settings(wildcards(selection=name))
+
+    assert settings_of("gzip", 1) == settings_of("gzip", 2)
+    draws = [settings_of("random", 1), settings_of("random", 2), settings_of("random", 1, "other")]
+    assert len({block["seed"] for block in draws}) == 3
+
+
 def test_a_scorer_that_no_run_uses_scores_every_window():
     layout = layout_of(put("scorers/idle", dict(TINY["scorers"]["tiny-32"])))
     assert layout.limiting_selections(wildcards(scorer="idle")) == []

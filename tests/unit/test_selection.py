@@ -1,22 +1,16 @@
 import numpy as np
-import pandas as pd
 import pytest
 
-from longspan.selection import (
-    TABLE_COLUMNS,
-    compressibility,
-    lds_scores,
-    method_scores,
-    nll_gain,
-    rank_correlation,
-    selection_table,
-)
+from longspan.artifacts import read_table, write_table
+from longspan.sampling import uniform_by_id
+from longspan.selection import compressibility, lds_scores, method_scores, nll_gain
+from refusals import refused
+from stored_tables import score_row, window_store, write_scores, write_stores
 
 RNG = np.random.default_rng(0)
 STRENGTH = RNG.uniform(0.05, 0.4, 12)
 VARIANCE = RNG.uniform(1e-9, 5e-9, 12)
 CATEGORY = ["Book"] * 5 + ["Code"] * 7
-IDS = [f"Test_{n:07d}" for n in range(1, 13)]
 
 
 def test_paper_scores_are_z_scores_of_each_category():
@@ -83,121 +77,6 @@ def test_bad_statistics_are_refused(arguments, message):
         lds_scores(**arguments)
 
 
-def test_ratio_holds_within_each_category_or_over_all():
-    score = np.arange(12.0)
-    within = selection_table(IDS, score, category=CATEGORY, keep={"ratio": 0.5})
-    assert tuple(within.columns) == TABLE_COLUMNS
-    assert within["kept"].tolist() == [False] * 3 + [True] * 2 + [False] * 4 + [True] * 3
-    overall = selection_table(IDS, score, category=CATEGORY, keep={"ratio": 0.5}, ratio_within_category=False)
-    assert overall["kept"].tolist() == [False] * 6 + [True] * 6
-    assert overall["rank"].tolist() == list(range(12, 0, -1))
-
-
-def test_the_table_says_why():
-    table = selection_table(IDS, np.arange(12.0), category=CATEGORY, keep={"ratio": 0.5})
-    assert (
-        table["reason"][4]
-        == "kept: place 1 in category 'Book', of which the best 2 of 5 are kept (ratio 0.5)"
-    )
-    assert table["reason"][0].startswith("dropped: place 5 in category 'Book'")
-    assert table["percentile"][4] == 100
-    assert table["percentile"][0] == pytest.approx(20)
-
-
-def test_order_of_rows_changes_nothing_and_ties_go_by_id():
-    score = np.array([1.0, 1.0, 0.0, 1.0])
-    ids = ["d", "b", "a", "c"]
-    table = selection_table(ids, score, keep={"windows": 2}).set_index("data_id")
-    assert table.loc[["b", "c", "d", "a"], "rank"].tolist() == [1, 2, 3, 4]
-    shuffled = selection_table(ids[::-1], score[::-1], keep={"windows": 2}).set_index("data_id")
-    pd.testing.assert_frame_equal(table, shuffled.loc[table.index])
-
-
-def test_token_budget_is_a_prefix_of_the_ranking():
-    table = selection_table(
-        list("abcd"), [4.0, 3.0, 2.0, 1.0], num_tokens=[10, 50, 5, 5], keep={"tokens": 20}
-    )
-    assert table["kept"].tolist() == [True, False, False, False]
-    exact = selection_table(
-        list("abcd"), [4.0, 3.0, 2.0, 1.0], num_tokens=[10, 10, 5, 5], keep={"tokens": 20}
-    )
-    assert exact["kept"].tolist() == [True, True, False, False]
-
-
-def test_quotas_per_category():
-    rules = {"Book": {"windows": 1}, "Code": {"tokens": 25}}
-    table = selection_table(
-        IDS, np.arange(12.0), category=CATEGORY, num_tokens=[10] * 12, keep={"per_category": rules}
-    )
-    assert table.groupby("category")["kept"].sum().to_dict() == {"Book": 1, "Code": 2}
-    with pytest.raises(ValueError, match=r"no rule for Code; it has Book"):
-        selection_table(IDS, STRENGTH, category=CATEGORY, keep={"per_category": {"Book": {"ratio": 1}}})
-
-
-def test_a_ratio_keeps_at_least_one_and_counts_exactly():
-    assert selection_table(["a"], [0.0], keep={"ratio": 0.01})["kept"].tolist() == [True]
-    ids = [f"{n:03d}" for n in range(100)]
-    for percent in range(1, 101):
-        assert selection_table(ids, np.arange(100.0), keep={"ratio": percent / 100})["kept"].sum() == percent
-
-
-def test_an_empty_table_is_fine():
-    table = selection_table([], [], keep={"ratio": 0.5})
-    assert tuple(table.columns) == TABLE_COLUMNS
-    assert len(table) == 0
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"data_id": ["a", "a"], "score": [1.0, 2.0], "keep": {"ratio": 1}}, "more than once: a"),
-        ({"data_id": ["a", "b"], "score": [1.0, np.nan], "keep": {"ratio": 1}}, "score is not finite.*: b"),
-        ({"data_id": ["a", "b"], "score": [1.0], "keep": {"ratio": 1}}, "equally long"),
-        ({"data_id": ["a"], "score": [1.0], "keep": {"ratio": 0}}, r"ratio must lie in \(0, 1\]"),
-        ({"data_id": ["a"], "score": [1.0], "keep": {"ratio": 1, "tokens": 3}}, "exactly one of"),
-        ({"data_id": ["a"], "score": [1.0], "keep": {"share": 1}}, "exactly one of"),
-        ({"data_id": ["a"], "score": [1.0], "keep": {"tokens": 3}}, "token counts"),
-        ({"data_id": ["a"], "score": [1.0], "keep": {"windows": 1.5}}, "whole number"),
-        ({"data_id": ["a"], "score": [1.0], "keep": {"tokens": 3}, "num_tokens": [1, 2]}, "2 entries for 1"),
-    ],
-)
-def test_bad_tables_are_refused(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        selection_table(**arguments)
-
-
-def test_methods_by_name():
-    windows = pd.DataFrame(
-        {
-            "data_id": IDS,
-            "category": CATEGORY,
-            "strength": STRENGTH,
-            "variance_block": VARIANCE,
-            "variance_matrix": VARIANCE[::-1],
-            "nll_gain": STRENGTH * 2,
-            "text": ["abc" * n for n in range(1, 13)],
-        }
-    )
-    np.testing.assert_array_equal(
-        method_scores("longattn", windows), lds_scores(STRENGTH, VARIANCE, category=CATEGORY)
-    )
-    np.testing.assert_array_equal(
-        method_scores("longattn", windows, mode="released", alpha=0.2),
-        lds_scores(STRENGTH, VARIANCE[::-1], mode="released", alpha=0.2),
-    )
-    np.testing.assert_array_equal(method_scores("nll_gain", windows), STRENGTH * 2)
-    assert method_scores("gzip", windows).argmax() == 11
-    random = method_scores("random", windows, seed=4)
-    np.testing.assert_array_equal(random[::-1], method_scores("random", windows[::-1], seed=4))
-    with pytest.raises(ValueError, match="needs the columns nll_gain"):
-        method_scores("nll_gain", windows[["data_id"]])
-    with pytest.raises(ValueError, match="unknown selection method"):
-        method_scores("best", windows)
-    windows.loc[3, "strength"] = np.nan
-    with pytest.raises(ValueError, match=f"strength is not finite for 1 of 12 windows: {IDS[3]}"):
-        method_scores("longattn", windows)
-
-
 def test_nll_gain_is_the_mean_of_short_minus_long():
     short, long = RNG.normal(size=(3, 7)), RNG.normal(size=(3, 7))
     np.testing.assert_allclose(nll_gain(short, long), (short - long).mean(1))
@@ -212,7 +91,137 @@ def test_compressibility_rises_with_repetition():
     assert empty == 0
 
 
-def test_rank_correlation():
-    assert rank_correlation(STRENGTH, STRENGTH**3) == (pytest.approx(1), 12)
-    assert rank_correlation([1, 2, 3], [3, 2, 1])[0] == pytest.approx(-1)
-    assert np.isnan(rank_correlation([1, 1], [1, 2])[0])
+# By a method's name, over stored tables
+
+
+def files(folder, kind):
+    return {shard: folder / kind / f"{shard}.parquet" for shard in ("00000", "00001")}
+
+
+@pytest.fixture
+def stores(tmp_path):
+    """Windows of two shards with NLL, attention statistics and documents; the ids in order."""
+    ids = write_stores(tmp_path)
+    for shard, data_ids in ids.items():
+        digests = window_store(tmp_path, shard).tokens_digest_of
+        rows = [
+            {
+                "data_id": data_id,
+                "tokens_digest": digests[data_id],
+                "strength": STRENGTH[number],
+                "variance_block": VARIANCE[number],
+                "variance_matrix": VARIANCE[-number],
+            }
+            # The store's order is not the windows'.
+            for number, data_id in reversed(list(enumerate(data_ids, start=int(shard) * 3)))
+        ]
+        write_table(tmp_path / "attention" / f"{shard}.parquet", "attention_scores", rows, settings={})
+        names = {"00000": ("alpha", "mu"), "00001": ("beta",)}[shard]
+        texts = {"alpha": "abcdefghijklmnopqrst", "mu": "ααααααααα", "beta": "xxxxxxxxyzyzyzyz"}
+        rows = [
+            dict.fromkeys(("source", "category", "license", "title"), "x")
+            | {"document_id": name, "text": texts[name]}
+            for name in names
+        ]
+        write_table(tmp_path / "documents" / f"{shard}.parquet", "documents", rows, settings={})
+    return [data_id for data_ids in ids.values() for data_id in data_ids]
+
+
+def documents_of(folder):
+    """The documents, and windows that know them by their digests."""
+    for shard, path in files(folder, "windows").items():
+        table, manifest = read_table(path, "windows")
+        digest = read_table(files(folder, "documents")[shard], "documents")[1].data_digest
+        inputs = manifest.inputs | {"documents": digest}
+        same = {"settings": manifest.settings, "tokenizer": manifest.tokenizer}
+        write_table(path, "windows", table, inputs=inputs, **same)
+    return files(folder, "documents")
+
+
+@pytest.mark.parametrize(
+    ("mode", "variance"), [("paper", VARIANCE), ("released", np.roll(VARIANCE[::-1], 1))]
+)
+def test_longattn_is_over_the_windows_of_all_shards(stores, tmp_path, mode, variance):
+    windows, attention = files(tmp_path, "windows"), files(tmp_path, "attention")
+    table, inputs = method_scores("longattn", windows, scores=attention, mode=mode, alpha=0.2)
+    assert table["data_id"].tolist() == stores
+    assert table["category"].tolist() == ["prose", "prose", "verse", "prose", "prose"]
+    expected = lds_scores(STRENGTH[:5], variance[:5], mode=mode, alpha=0.2, category=table["category"])
+    np.testing.assert_array_equal(table["score"], expected)
+    assert inputs.keys() == {
+        f"{kind}/{shard}" for kind in ("windows", "scores") for shard in ("00000", "00001")
+    }
+
+
+def test_a_category_with_one_window_scores_zero_with_a_warning_that_names_it(stores, tmp_path):
+    with pytest.warns(UserWarning, match="strength has one window in category 'verse'"):
+        table, _ = method_scores("longattn", files(tmp_path, "windows"), scores=files(tmp_path, "attention"))
+    assert table["score"][2] == 0
+
+
+def test_nll_gain_is_read_from_the_store(stores, tmp_path):
+    windows, scores = files(tmp_path, "windows"), files(tmp_path, "scores")
+    table, inputs = method_scores("nll_gain", windows, scores=scores)
+    for row in table.itertuples():
+        stored = score_row(row.data_id)
+        gain = (stored["short_nll"].astype(np.float64) - stored["long_nll"].astype(np.float64)).mean()
+        assert row.score == pytest.approx(gain, rel=1e-12)
+    assert table["data_id"].tolist() == stores
+    assert inputs["scores/00001"] == read_table(scores["00001"], "nll_scores")[1].data_digest
+
+
+def test_a_gain_needs_all_windows_and_their_long_nll(stores, tmp_path):
+    windows, scores = files(tmp_path, "windows"), files(tmp_path, "scores")
+    write_scores(scores["00001"], window_store(tmp_path, "00001"), stores[4:])
+    with refused(
+        f"scores cover 4 of 5 windows; first missing: {stores[3]}; rerun score_short for shard 00001 "
+        f"(delete {scores['00001']})"
+    ):
+        method_scores("nll_gain", windows, scores=scores)
+    for shard, path in scores.items():
+        store = window_store(tmp_path, shard)
+        rows = [
+            {"data_id": data_id, "tokens_digest": store.tokens_digest_of[data_id], "short_nll": [1.0] * 7}
+            for data_id in store.data_ids
+        ]
+        write_table(path, "nll_scores", rows, settings={}, without=frozenset({"long_nll"}))
+    with refused(f"{scores['00000']} holds no long NLL, which a gain needs; set store_long of its scorer"):
+        method_scores("nll_gain", windows, scores=scores)
+
+
+def test_gzip_compresses_the_exact_text_of_each_window(stores, tmp_path):
+    documents = documents_of(tmp_path)
+    table, inputs = method_scores("gzip", files(tmp_path, "windows"), documents=documents)
+    texts = ["abcdefgh", "ijklmnop", "α" * 8, "x" * 8, "yz" * 4]
+    np.testing.assert_array_equal(table["score"], compressibility(texts))
+    assert inputs["documents/00000"] == read_table(documents["00000"], "documents")[1].data_digest
+
+
+def test_documents_that_the_windows_were_not_cut_from_are_refused(stores, tmp_path):
+    documents, windows = files(tmp_path, "documents"), files(tmp_path, "windows")
+    found = read_table(documents["00000"], "documents")[1].data_digest
+    with refused(
+        f"{windows['00000']} was made with another documents file (d) than the one at hand ({found[:12]}); "
+        "delete it and run the same target again, which reruns assign_windows"
+    ):
+        method_scores("gzip", windows, documents=documents)
+
+
+def test_random_is_a_draw_by_id_and_seed(stores, tmp_path):
+    table, inputs = method_scores("random", files(tmp_path, "windows"), seed=4)
+    np.testing.assert_array_equal(table["score"], uniform_by_id(stores, 4))
+    assert inputs.keys() == {"windows/00000", "windows/00001"}
+
+
+def test_a_statistic_that_is_not_finite_is_named_by_its_window(stores, tmp_path):
+    attention = files(tmp_path, "attention")
+    table = read_table(attention["00001"], "attention_scores")[0].to_pylist()
+    rows = [row | {"strength": np.nan} if row["data_id"] == stores[4] else row for row in table]
+    write_table(attention["00001"], "attention_scores", rows, settings={})
+    with refused(f"strength is not finite for 1 of 5 windows: {stores[4]}"):
+        method_scores("longattn", files(tmp_path, "windows"), scores=attention)
+
+
+def test_an_unknown_method_is_refused(tmp_path):
+    with refused("unknown selection method 'best'; there are longattn, nll_gain, gzip, random"):
+        method_scores("best", {})

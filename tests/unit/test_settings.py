@@ -12,6 +12,7 @@ from longspan_workflow.settings import (
     load_settings,
     losses_of,
     scored_pairs,
+    selecting_pairs,
 )
 from refusals import refused
 
@@ -123,6 +124,14 @@ def every_key():
                 "scorer": "tiny-layer0",
                 "keep": {"per_category": {"prose": {"windows": 3}, "rows": {"tokens": 900}}},
             },
+            "selections/gain": {
+                "windowing": "short-128",
+                "method": "nll_gain",
+                "scorer": "tiny-32",
+                "keep": {"ratio": 0.5},
+            },
+            "selections/packed": {"windowing": "short-128", "method": "gzip", "keep": {"ratio": 0.5}},
+            "selections/drawn": {"windowing": "short-128", "method": "random", "keep": {"ratio": 0.5}},
             "selections/part": {
                 "windowing": "short-128",
                 "method": "longattn",
@@ -340,6 +349,23 @@ def test_a_value_of_the_wrong_type_is_named_by_its_key(path, key, wrong):
             "selections.half.keep: {'ratio': 0.5, 'windows': 3} has too many properties "
             "(Which part is kept, the best first.)",
         ),
+        (
+            {"selections/half/scorer": ...},
+            "selections.half: 'scorer' is a required property",
+        ),
+        ({"selections/half/method": "gzip"}, "selections.half.scorer: not a key of method gzip"),
+        (
+            {"selections/half/method": {}},
+            "selections.half.method: '{}' is unknown; valid are: longattn, nll_gain, gzip, random",
+        ),
+        (
+            {"selections/half/method": "nll_gain", "selections/half/alpha": 0.5},
+            "selections.half.alpha: not a key of method nll_gain",
+        ),
+        (
+            {"scorers/tiny-layer0/base_length": 8},
+            "scorers.tiny-layer0.base_length: not a key of kind attention",
+        ),
     ],
 )  # fmt: skip
 def test_faults_that_the_schema_sees(changes, message):
@@ -349,6 +375,7 @@ def test_faults_that_the_schema_sees(changes, message):
 
 SOURCE = "corpora/short/sources/0"
 FILES = "corpora.short.sources.0"
+GAIN = {"windowing": "short-128", "method": "nll_gain", "scorer": "tiny-32", "keep": {"ratio": 0.5}}
 ARCHIVE = {
     "kind": "pypi",
     "requirement": "t==1",
@@ -399,10 +426,17 @@ ARCHIVE = {
             {"selections/half/scorer": "layer"},
             "selections.half.scorer: there is no 'layer' under scorers; did you mean 'tiny-layer0'?",
         ),
-        ({"selections/half/scorer": ...}, "selections.half: method longattn needs 'scorer'"),
         (
             {"selections/half/scorer": "tiny-32"},
             "selections.half.scorer: 'tiny-32' is a scorer of kind short_nll, needed is attention",
+        ),
+        (
+            {"selections/half": GAIN | {"scorer": "tiny-layer0"}},
+            "selections.half.scorer: 'tiny-layer0' is a scorer of kind attention, needed is short_nll",
+        ),
+        (
+            {"selections/half": GAIN | {"scorer": "tine-32"}},
+            "selections.half.scorer: there is no 'tine-32' under scorers; did you mean 'tiny-32'?",
         ),
         (
             {"losses/dense/scorer": "tiny-layer0"},
@@ -474,6 +508,19 @@ ARCHIVE = {
             "selections.half.keep.per_category: no category 'pros' in corpus 'short'; did you mean 'prose'?",
         ),
         (
+            {"selections/idle": GAIN | {"keep": {"per_category": {"pros": {"ratio": 0.5}}}}},
+            "selections.idle.keep.per_category: no category 'pros' in corpus 'short'; did you mean 'prose'?",
+        ),
+        (
+            {"selections/half": GAIN, "scorers/tiny-32/store_long": False},
+            "selections.half.scorer: 'tiny-32' stores no long NLL, which a gain needs; set its store_long",
+        ),
+        (
+            {"selections/half": GAIN, "runs/main/select_first": True},
+            "runs.main.select_first: 'half' chooses by the NLL of 'tiny-32', so all windows need it first; "
+            "remove select_first",
+        ),
+        (
             {"runs/main/selection": None, "runs/main/select_first": True},
             "runs.main.select_first: needs a selection",
         ),
@@ -536,6 +583,20 @@ ARCHIVE = {
             "scorers.tiny-layer0 (for selection 'half'): 128 tokens are more than the 100 positions "
             "of model 'tiny'; shorten them, or set rope_theta",
         ),
+        (
+            {
+                "selections/half": GAIN | {"scorer": "wide"},
+                "scorers/wide": {
+                    "kind": "short_nll",
+                    "model": "tiny",
+                    "base_length": 32,
+                    "base_stride": 25,
+                    "store_long": True,
+                },
+            },
+            "scorers.wide (for selection 'half'): base_stride 25 does not divide sequence_tokens - "
+            "base_length = 128 - 32 = 96, so the last token would not be scored; nearest valid: 24",
+        ),
     ],
 )
 def test_faults_between_keys(changes, message):
@@ -560,6 +621,22 @@ def test_what_yaml_or_json_take_for_numbers_and_are_none_are_refused(path, value
         load_settings(tiny(**{path: value}))
     assert str(caught.value).startswith(f"{path.replace('/', '.')}: ")
     assert "is not of type" in str(caught.value)
+
+
+def test_a_store_that_a_selection_chooses_by_may_be_one_that_another_run_trains_on():
+    settings = load_settings(
+        tiny(
+            **{
+                "selections/gain": GAIN,
+                "runs/main/select_first": True,
+                "runs/second": tiny()["runs"]["main"] | {"selection": "gain"},
+            }
+        )
+    )
+    assert selecting_pairs(settings) == {
+        ("short-128", "tiny-layer0"): ["half"],
+        ("short-128", "tiny-32"): ["gain"],
+    }
 
 
 def test_a_model_whose_rope_theta_is_set_reaches_further():

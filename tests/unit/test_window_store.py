@@ -92,7 +92,10 @@ def test_shards_of_another_tokenizer_are_refused(tmp_path):
 def test_an_id_in_two_shards_is_refused(tmp_path):
     ids = write_shards(tmp_path)
     tokens, windows = tmp_path / "tokens" / "00000.parquet", tmp_path / "windows" / "00000.parquet"
-    with refused(f"{windows} holds {ids['00000'][0]}, which another shard holds too"):
+    with refused(
+        f"{windows} holds {ids['00000'][0]}, which is there already; delete it and run the same target "
+        "again, which reruns assign_windows"
+    ):
         WindowStore({"00000": (tokens, windows), "00001": (tokens, windows)})
 
 

@@ -38,6 +38,15 @@ def test_the_losses_of_the_table_are_valid_settings():
         weighting_from_settings(yaml.safe_load(loss))
 
 
+def test_the_methods_of_selection_are_those_of_the_table():
+    from longspan.selection import METHODS
+    from longspan_workflow.settings import SCHEMA_PATH
+
+    schema = yaml.safe_load(SCHEMA_PATH.read_text())["properties"]["selections"]["additionalProperties"]
+    assert tuple(re.findall(r"`\{method: (\w+)", README)) == METHODS
+    assert tuple(branch["properties"]["method"]["const"] for branch in schema["oneOf"]) == METHODS
+
+
 def test_the_public_functions_are_there():
     names = re.findall(r"`(longspan\.\w+)\.(\w+)`((?:, `\w+`)*)", (ROOT / "docs" / "api.md").read_text())
     assert names

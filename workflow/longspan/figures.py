@@ -11,12 +11,20 @@ import numpy as np
 
 from longspan.artifacts import atomic_path, read_table
 
+SCORE_LABELS = {
+    "longattn": "long-dependency score (LDS)",
+    "nll_gain": "gain of the long context (nats a token)",
+    "gzip": "compressibility",
+    "random": "random draw",
+}
+
 
 def draw_selections(selections: Mapping[str, Path], path: Path) -> None:
     """Scores of kept and dropped windows, by category, a panel for each selection."""
     figure, panels = plt.subplots(1, len(selections), figsize=(6 * len(selections), 4), squeeze=False)
     for panel, (name, table) in zip(panels[0], selections.items(), strict=True):
-        rows = read_table(table, "selection")[0].to_pandas()
+        table, manifest = read_table(table, "selection")
+        rows = table.to_pandas()
         categories = sorted(rows["category"].unique())
         for kept, color in ((False, "tab:gray"), (True, "tab:blue")):
             part = rows[rows["kept"] == kept]
@@ -24,7 +32,7 @@ def draw_selections(selections: Mapping[str, Path], path: Path) -> None:
             label = f"{'kept' if kept else 'dropped'} ({len(part)})"
             panel.scatter(places, part["score"], color=color, alpha=0.7, label=label)
         panel.set_xticks(range(len(categories)), categories)
-        panel.set(title=name, ylabel="long-dependency score (LDS)")
+        panel.set(title=name, ylabel=SCORE_LABELS[manifest.settings["method"]])
         panel.legend()
     _save(figure, path)
 

@@ -1,13 +1,13 @@
 """The index of a score store: where each window's score lies, written only when all are there, once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from longspan.artifacts import RowReader, read_table, require_same
-from longspan.contracts import CONTRACTS
-from longspan.window_store import kept_ids, require_windows
+from longspan.artifacts import RowReader, naming_damage, open_table, read_table, require_same
+from longspan.contracts import CONTRACTS, NLL
+from longspan.window_store import doubled_error, kept_ids, require_windows
 
 
 def build_index(
@@ -40,6 +40,8 @@ def build_index(
         table, manifest = read_table(path, "windows", ["data_id", "tokens_digest"])
         inputs[f"windows/{shard}"] = manifest.data_digest
         for row in table.to_pylist():
+            if row["data_id"] in shard_of:
+                raise doubled_error(path, row["data_id"])
             digest_of_window[row["data_id"]] = row["tokens_digest"]
             shard_of[row["data_id"]] = shard
     wanted = shard_of.keys()
@@ -80,6 +82,21 @@ def build_index(
             f"{', '.join(str(scores[shard]) for shard in lacking[:3])})"
         )
     return rows, inputs
+
+
+def nll_batches(path: Path | str) -> Iterator[tuple[list[str], dict[str, np.ndarray]]]:
+    """Stream a store: ids of some windows, and their NLL by column, float64 [B, T-1], a few MB at a time."""
+    file, _ = open_table(path, "nll_scores")
+    columns = [column.name for column in file.schema_arrow if column.type == NLL]
+    with naming_damage(path, "nll_scores"):
+        for batch in file.iter_batches(batch_size=8, columns=["data_id", *columns]):
+            yield (
+                batch["data_id"].to_pylist(),
+                {
+                    name: batch[name].flatten().to_numpy().astype(np.float64).reshape(len(batch), -1)
+                    for name in columns
+                },
+            )
 
 
 def _fault(path: Path | str, fault: str) -> str:

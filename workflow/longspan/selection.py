@@ -1,4 +1,4 @@
-"""Which windows to keep: scores by method, and the table that says for each window why.
+"""How good each window is: LongAttn's score, and other methods by name.
 
 A score is better when higher. Statistics are over all windows of all shards at once: scores that were
 normalized per shard could not be compared across shards.
@@ -8,14 +8,20 @@ import math
 import warnings
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from longspan.artifacts import read_table, require_same
 from longspan.sampling import uniform_by_id
+from longspan.score_index import build_index, nll_batches
+from longspan.selection_table import require_finite
+from longspan.window_texts import window_texts
 
-METHODS = ("longattn", "nll_gain", "gzip", "random")
-TABLE_COLUMNS = ("data_id", "category", "score", "rank", "percentile", "kept", "reason")
+# Of each method that chooses by stored scores: their kind.
+_SCORES_OF_METHOD = {"longattn": "attention_scores", "nll_gain": "nll_scores"}
+METHODS = (*_SCORES_OF_METHOD, "gzip", "random")
 
 
 def lds_scores(
@@ -51,7 +57,7 @@ def lds_scores(
             f"strength and variance must be 1-D and equally long, got {strength.shape} and {variance.shape}"
         )
     for name, values in (("strength", strength), ("variance", variance)):
-        _require_finite(name, values, np.arange(len(values)))
+        require_finite(name, values, np.arange(len(values)))
     if not math.isfinite(alpha):
         raise ValueError(f"alpha must be finite, got {alpha}")
     if mode == "released":
@@ -96,176 +102,104 @@ def compressibility(texts: Iterable[str]) -> np.ndarray:
     The ``gzip`` baseline: high for text that repeats itself within 32 kB (DEFLATE's window). gzip's
     header holds a time and is left out. An empty text has 0.
     """
-    encoded = [text.encode() for text in texts]
-    return np.array(
-        [1 - len(zlib.compress(raw, 9)) / len(raw) if raw else 0.0 for raw in encoded], np.float64
-    )
+    shares = []
+    for text in texts:
+        raw = text.encode()
+        shares.append(1 - len(zlib.compress(raw, 9)) / len(raw) if raw else 0.0)
+    return np.array(shares, np.float64)
 
 
 def method_scores(
-    method: str, windows: pd.DataFrame, *, alpha: float = 0.5, mode: str = "paper", seed: int = 0
-) -> np.ndarray:
-    """Scores of all windows by a method's name, float64 [N].
+    method: str,
+    windows: Mapping[str, Path],
+    *,
+    scores: Mapping[str, Path] | None = None,
+    documents: Mapping[str, Path] | None = None,
+    alpha: float = 0.5,
+    mode: str = "paper",
+    seed: int = 0,
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Score all windows by a method's name.
 
     Args:
-        method: ``longattn`` (columns strength, variance_block and variance_matrix, category),
-            ``nll_gain`` (column nll_gain, see the function), ``gzip`` (column text), or ``random``.
-        windows: one row a window, with data_id, category and the method's own columns.
+        method: ``longattn``, ``nll_gain``, ``gzip`` (see `lds_scores`, `nll_gain`, `compressibility`), or
+            ``random``: uniform in [0, 1).
+        windows: windows file by shard.
+        scores: for ``longattn`` and ``nll_gain``: file of attention statistics, or of short and long NLL,
+            by shard.
+        documents: for ``gzip``: documents file by shard.
         alpha: for ``longattn``: weight of uniformity.
         mode: for ``longattn``: ``paper`` or ``released``.
         seed: for ``random``: the draw is a keyed hash of data_id.
 
+    Returns:
+        One row a window, with data_id, category and score (float64), and the digests of what went in, as
+        `windows/{shard}` and `scores/{shard}` or `documents/{shard}`.
+
     Raises:
-        ValueError: an unknown method or mode, a missing column.
+        ValueError: an unknown method or mode; no window; scores that are missing, doubled, foreign, stale or
+            not finite; a store without long NLL; documents that the windows were not cut from.
     """
     if method not in METHODS:
         raise ValueError(f"unknown selection method {method!r}; there are {', '.join(METHODS)}")
-    if method == "longattn":
-        variance = {"paper": "variance_block", "released": "variance_matrix"}.get(mode)
-        if variance is None:
-            raise ValueError(f"mode must be 'paper' or 'released', got {mode!r}")
-        _require_columns(windows, ("data_id", "category", "strength", variance), method)
-        for name in ("strength", variance):
-            _require_finite(name, windows[name].to_numpy(np.float64), windows["data_id"].to_numpy())
-        return lds_scores(
-            windows["strength"], windows[variance], alpha=alpha, mode=mode, category=windows["category"]
-        )
-    if method == "nll_gain":
-        _require_columns(windows, ("nll_gain",), method)
-        return windows["nll_gain"].to_numpy(np.float64)
-    if method == "gzip":
-        _require_columns(windows, ("text",), method)
-        return compressibility(windows["text"])
-    _require_columns(windows, ("data_id",), method)
-    return uniform_by_id(windows["data_id"], seed)
-
-
-def selection_table(
-    data_id: Sequence[str],
-    score: np.ndarray,
-    *,
-    keep: Mapping,
-    category: Sequence[str] | None = None,
-    num_tokens: Sequence[int] | None = None,
-    ratio_within_category: bool = True,
-) -> pd.DataFrame:
-    """Rank windows by score (high first, ties by data_id) and say which to keep and why.
-
-    Args:
-        data_id: ids, [N], unique.
-        score: scores, [N], finite.
-        keep: one rule. ``{"ratio": r}``: the best ``floor(r * n + 1e-9)`` windows, at least one.
-            ``{"windows": n}``: the best n. ``{"tokens": t}``: the best ones while their tokens fit the
-            budget; the first that does not fit ends it, so no worse window displaces a better one.
-            ``{"per_category": {name: rule}}``: one of these rules for each category.
-        category: category of each window, [N]; None is one category, "".
-        num_tokens: tokens of each window, [N]; only a ``tokens`` rule needs it.
-        ratio_within_category: whether a ratio holds within each category (LongAttn's paper filters each
-            on its own) or over all windows (its released code).
-
-    Returns:
-        One row a window in the order given: data_id, category, score (float64), rank (1 is best, over
-        all), percentile (of its category's windows, the percentage that it beats, itself counted: the
-        best has 100), kept (bool), reason.
-
-    Raises:
-        ValueError: an id twice, a score that is not finite (both named), unequal lengths, a rule that
-            is not one of these, a category without a rule.
-    """
-    table = pd.DataFrame(
-        {
-            "data_id": pd.Series(list(data_id), dtype="object"),
-            "category": "" if category is None else pd.Series(list(category), dtype="object"),
-            "score": pd.Series(np.asarray(score, dtype=np.float64)),
-        }
-    )
-    if table.isna()[["data_id", "category"]].to_numpy().any() or len(table) != np.size(score):
-        raise ValueError(
-            f"data_id, category and score must be equally long and without gaps: got {len(data_id)} ids, "
-            f"{'no' if category is None else len(category)} categories, {np.size(score)} scores"
-        )
-    twice = table["data_id"][table["data_id"].duplicated()].unique()
-    if len(twice):
-        raise ValueError(f"{len(twice)} ids occur more than once: {_first(twice)}")
-    _require_finite("score", table["score"].to_numpy(), table["data_id"].to_numpy())
-
-    ranked = table.sort_values(["score", "data_id"], ascending=[False, True], kind="stable")
-    if num_tokens is not None:
-        if len(num_tokens) != len(table):
-            raise ValueError(f"num_tokens has {len(num_tokens)} entries for {len(table)} windows")
-        ranked["num_tokens"] = np.asarray(num_tokens, dtype=np.int64)[ranked.index]
-    ranked["rank"] = np.arange(1, len(ranked) + 1)
-    by_category = ranked.groupby("category", sort=False)
-    size = by_category["score"].transform("size")
-    ranked["percentile"] = 100.0 * (size - by_category.cumcount()) / size
-
-    kind, _ = _parse_rule(keep, "keep", allow_per_category=True)
-    if kind == "per_category":
-        rules = keep["per_category"]
-        without = sorted(set(ranked["category"]) - set(rules))
-        if without:
-            raise ValueError(
-                f"keep.per_category has no rule for {_first(without)}; it has {_first(sorted(rules))}"
+    inputs = {}
+    if method in _SCORES_OF_METHOD:
+        # The same completeness that training asks of a store.
+        _, inputs = build_index(windows, scores, kind=_SCORES_OF_METHOD[method])
+    parts = []
+    for shard, path in windows.items():
+        table, manifest = read_table(path, "windows")
+        inputs[f"windows/{shard}"] = manifest.data_digest
+        part = table.to_pandas()
+        if method in _SCORES_OF_METHOD:
+            part = part.merge(_READ_SCORES[method](scores[shard]), on="data_id", how="left")
+        if method == "gzip":
+            documents_manifest, texts = window_texts(documents[shard], part)
+            inputs[f"documents/{shard}"] = documents_manifest.data_digest
+            require_same(
+                "documents file",
+                documents_manifest.data_digest,
+                manifest.inputs["documents"],
+                where=path,
+                rule="assign_windows",
             )
-        groups = [(rows, rules[name], name) for name, rows in by_category]
-    elif kind == "ratio" and ratio_within_category:
-        groups = [(rows, keep, name) for name, rows in by_category]
-    else:
-        groups = [(ranked, keep, None)] if len(ranked) else []
-    ranked["kept"] = False
-    ranked["reason"] = ""
-    for rows, rule, name in groups:
-        _apply_rule(ranked, rows, rule, name)
-    return ranked.sort_index()[list(TABLE_COLUMNS)]
+            part["score"] = compressibility(texts)
+        parts.append(part)
+    table = pd.concat(parts, ignore_index=True)
+    if table.empty:
+        raise ValueError(
+            "the corpus gives no window: every document is shorter; shorten window_tokens, or add text"
+        )
+    if method == "longattn":
+        table["score"] = _long_dependency(table, alpha, mode)
+    if method == "random":
+        table["score"] = uniform_by_id(table["data_id"], seed)
+    return table[["data_id", "category", "score"]], inputs
 
 
-def rank_correlation(score_a: np.ndarray, score_b: np.ndarray) -> tuple[float, int]:
-    """Spearman's rank correlation of two scorings of the same windows (ties get mean ranks), and n.
-
-    NaN where either has no spread or fewer than two windows.
-    """
-    ranks_a, ranks_b = pd.Series(score_a).rank(), pd.Series(score_b).rank()
-    if len(ranks_a) != len(ranks_b):
-        raise ValueError(f"the scorings cover {len(ranks_a)} and {len(ranks_b)} windows")
-    if ranks_a.nunique() < 2 or ranks_b.nunique() < 2:
-        return float("nan"), len(ranks_a)
-    return float(np.corrcoef(ranks_a, ranks_b)[0, 1]), len(ranks_a)
+def _long_dependency(table: pd.DataFrame, alpha: float, mode: str) -> np.ndarray:
+    variance = "variance_matrix" if mode == "released" else "variance_block"
+    for name in ("strength", variance):
+        require_finite(name, table[name].to_numpy(np.float64), table["data_id"].to_numpy())
+    return lds_scores(table["strength"], table[variance], alpha=alpha, mode=mode, category=table["category"])
 
 
-def _apply_rule(ranked: pd.DataFrame, rows: pd.DataFrame, rule: Mapping, name: str | None) -> None:
-    where = "keep" if name is None else f"keep for category {name!r}"
-    kind, amount = _parse_rule(rule, where, allow_per_category=False)
-    if kind == "ratio":
-        count = max(1, math.floor(amount * len(rows) + 1e-9))
-    elif kind == "windows":
-        count = min(amount, len(rows))
-    else:
-        if "num_tokens" not in rows:
-            raise ValueError(f"{where}: a tokens rule needs the windows' token counts")
-        count = int((rows["num_tokens"].cumsum() <= amount).sum())
-    group = "all windows" if name is None else f"category {name!r}"
-    rule_text = f"the best {count} of {len(rows)} are kept ({kind} {amount})"
-    place = np.arange(1, len(rows) + 1)
-    ranked.loc[rows.index, "kept"] = place <= count
-    ranked.loc[rows.index, "reason"] = [
-        f"{'kept' if p <= count else 'dropped'}: place {p} in {group}, of which {rule_text}" for p in place
-    ]
+def _attention_statistics(path: Path) -> pd.DataFrame:
+    return read_table(path, "attention_scores")[0].drop(["tokens_digest"]).to_pandas()
 
 
-def _parse_rule(rule: Mapping, where: str, allow_per_category: bool) -> tuple[str, float | int | None]:
-    kinds = ("ratio", "windows", "tokens") + (("per_category",) if allow_per_category else ())
-    if not isinstance(rule, Mapping) or len(rule) != 1 or next(iter(rule)) not in kinds:
-        raise ValueError(f"{where} must be exactly one of {', '.join(kinds)}, got {rule!r}")
-    kind, amount = next(iter(rule.items()))
-    if kind == "per_category":
-        if not isinstance(amount, Mapping):
-            raise ValueError(f"{where}.per_category must map each category to a rule, got {amount!r}")
-        return kind, None
-    if kind == "ratio" and not 0 < amount <= 1:
-        raise ValueError(f"{where}.ratio must lie in (0, 1], got {amount}")
-    if kind != "ratio" and (amount != int(amount) or amount < 0):
-        raise ValueError(f"{where}.{kind} must be a whole number of at least 0, got {amount}")
-    return kind, amount
+def _nll_gains(path: Path) -> pd.DataFrame:
+    ids, gains = [], []
+    for data_ids, nll in nll_batches(path):
+        if "long_nll" not in nll:
+            raise ValueError(f"{path} holds no long NLL, which a gain needs; set store_long of its scorer")
+        ids += data_ids
+        gains.extend(nll_gain(nll["short_nll"], nll["long_nll"]))
+    return pd.DataFrame({"data_id": pd.Series(ids, dtype="object"), "score": np.array(gains, np.float64)})
+
+
+# How a shard's part of the scores is read, for the methods that choose by stored ones.
+_READ_SCORES = {"longattn": _attention_statistics, "nll_gain": _nll_gains}
 
 
 def _z_scores(values: np.ndarray, name: str, where: str) -> np.ndarray:
@@ -283,22 +217,3 @@ def _min_max(values: np.ndarray) -> np.ndarray:
     if not len(values) or values.max() == values.min():
         return np.full_like(values, 0.5)
     return (values - values.min()) / (values.max() - values.min())
-
-
-def _require_columns(windows: pd.DataFrame, names: Sequence[str], method: str) -> None:
-    missing = [name for name in names if name not in windows]
-    if missing:
-        raise ValueError(f"method {method!r} needs the columns {', '.join(missing)}, which the table lacks")
-
-
-def _require_finite(name: str, values: np.ndarray, labels: np.ndarray) -> None:
-    bad = ~np.isfinite(values)
-    if bad.any():
-        raise ValueError(
-            f"{name} is not finite for {bad.sum()} of {len(values)} windows: {_first(labels[bad])}"
-        )
-
-
-def _first(values: Iterable, count: int = 3) -> str:
-    values = [str(value) for value in values]
-    return ", ".join(values[:count]) + (", …" if len(values) > count else "")

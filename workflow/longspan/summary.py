@@ -4,12 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-import pyarrow.compute as pc
-
-from longspan.artifacts import naming_damage, open_table, read_table
-from longspan.contracts import NLL
+from longspan.artifacts import read_table
 from longspan.evaluation import perplexity
+from longspan.score_index import nll_batches
 
 
 def count_documents(documents: Iterable[Path | str]) -> Counter:
@@ -42,16 +39,13 @@ def mean_nll(windows: Iterable[Path | str], scores: Iterable[Path | str]) -> dic
     entries: Counter = Counter()
     counts: Counter = Counter()
     for windows_path, path in zip(windows, scores, strict=True):
-        ids = read_table(windows_path, "windows", ["data_id"])[0].column(0).combine_chunks()
-        file, _ = open_table(path, "nll_scores")
-        with naming_damage(path, "nll_scores"):
-            for name in (column.name for column in file.schema_arrow if column.type == NLL):
-                for batch in file.iter_batches(batch_size=8, columns=["data_id", name]):
-                    column = batch.filter(pc.is_in(batch["data_id"], value_set=ids))[name]
-                    values = column.flatten().to_numpy().astype(np.float64)
-                    sums[name] += values.sum()
-                    entries[name] += len(values)
-                    counts[name] += len(column)
+        ids = set(read_table(windows_path, "windows", ["data_id"])[0].column(0).to_pylist())
+        for data_ids, nll in nll_batches(path):
+            rows = [row for row, data_id in enumerate(data_ids) if data_id in ids]
+            for name, nll_BN in nll.items():
+                sums[name] += nll_BN[rows].sum()
+                entries[name] += nll_BN[rows].size
+                counts[name] += len(rows)
     return {name: (sums[name] / entries[name], counts[name]) for name in sums if entries[name]}
 
 

@@ -56,7 +56,7 @@ class WindowStore:
             for window in windows.to_pylist():
                 data_id = window["data_id"]
                 if data_id in self._spans:
-                    raise ValueError(f"{windows_path} holds {data_id}, which another shard holds too")
+                    raise doubled_error(windows_path, data_id)
                 span = (window["token_start"], window["token_stop"])
                 self._spans[data_id] = (shard, row_of[window["document_id"]], *span)
                 self.categories[data_id] = window["category"]
@@ -89,6 +89,14 @@ class WindowStore:
         if self.bos_token_id is not None:
             ids = np.concatenate([[self.bos_token_id], ids])
         return ids.astype(np.int64)
+
+
+def doubled_error(windows: Path | str, data_id: str) -> ValueError:
+    """The error of windows that hold an id twice, or one of another shard's."""
+    return ValueError(
+        f"{windows} holds {data_id}, which is there already; delete it and run the same target again, "
+        "which reruns assign_windows"
+    )
 
 
 def kept_ids(selections: Iterable[Path | str], windows_digests: Mapping[str, str]) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from longspan.seeds import derive_seed
-from longspan_workflow.settings import losses_of, scored_pairs
+from longspan_workflow.settings import losses_of, scored_pairs, selecting_pairs
 from longspan_workflow.shards import HELD_OUT, shard_names
 
 BASE = "base"
@@ -233,10 +233,11 @@ class Layout:
         return [self.scores.format(windowing=windowing, scorer=scorer, shard=shard) for shard in shards]
 
     def limiting_selections(self, wildcards) -> list[str]:
-        """Selections whose kept windows alone need an NLL; none if a run needs all windows."""
-        runs = scored_pairs(self.settings).get((wildcards.windowing, wildcards.scorer), [])
+        """Selections whose kept windows alone need an NLL; none if a run or a selection needs all windows."""
+        store = (wildcards.windowing, wildcards.scorer)
+        runs = scored_pairs(self.settings).get(store, [])
         blocks = [self.settings["runs"][run] for run in runs]
-        if not all(block["select_first"] for block in blocks):
+        if store in selecting_pairs(self.settings) or not all(block["select_first"] for block in blocks):
             return []
         return sorted({self.selection.format(selection=block["selection"]) for block in blocks})
 
@@ -248,9 +249,11 @@ class Layout:
     def selection_settings(self, wildcards) -> dict:
         """Method and keep rule of a selection."""
         selection = self.settings["selections"][wildcards.selection]
-        block = {key: selection[key] for key in ("method", "mode", "alpha", "keep")}
-        tokens = self.settings["windowings"][selection["windowing"]]["window_tokens"]
-        return block | {"window_tokens": tokens}
+        block = {key: selection[key] for key in selection.keys() - {"windowing", "scorer"}}
+        block["window_tokens"] = self.settings["windowings"][selection["windowing"]]["window_tokens"]
+        if selection["method"] == "random":
+            block["seed"] = derive_seed(self.settings["seed"], "select_windows", wildcards.selection)
+        return block
 
     def selection_windowing(self, wildcards) -> str:
         """Windowing that a selection chooses from."""
@@ -258,12 +261,19 @@ class Layout:
 
     def selection_windows(self, wildcards) -> list[str]:
         """Windows that a selection chooses from."""
-        return self.all_windows(self.settings["selections"][wildcards.selection]["windowing"])
+        return self.all_windows(self.selection_windowing(wildcards))
 
-    def selection_scores(self, wildcards) -> list[str]:
-        """Scores that a selection chooses by."""
+    def selection_sources(self, wildcards) -> dict[str, list[str]]:
+        """What a selection's method looks at beside the windows: scores, or documents."""
         selection = self.settings["selections"][wildcards.selection]
-        return self.all_scores(selection["windowing"], selection["scorer"])
+        windowing = selection["windowing"]
+        if "scorer" in selection:
+            return {"scores": self.all_scores(windowing, selection["scorer"])}
+        if selection["method"] == "gzip":
+            corpus = self.settings["windowings"][windowing]["corpus"]
+            shards = self.shards_of(windowing)
+            return {"documents": [self.documents.format(corpus=corpus, shard=shard) for shard in shards]}
+        return {}
 
     # Runs and evaluations
 

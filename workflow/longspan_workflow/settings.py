@@ -24,6 +24,8 @@ SOURCE_KEYS = {
     "hub": ({"dataset"}, {"config", "split", "revision"}),
 }
 ROW_KEYS = {"title_column", "group_by"}
+# Kind of the scorer that a method of selection chooses by.
+SCORER_OF_METHOD = {"longattn": "attention", "nll_gain": "short_nll"}
 POLICY_KEYS = {"both_ends": {"max_overlap_tokens"}, "stride": {"stride_tokens", "discard_first"}}
 
 
@@ -55,7 +57,15 @@ def load_settings(config: dict) -> dict:
     settings = copy.deepcopy(dict(config))
     _raise_first_error(schema, settings)
     _fill_defaults(schema, schema, settings)
-    for check in (_check_sources, _check_names, _check_windowings, _check_losses, _check_runs, _check_stores):
+    for check in (
+        _check_sources,
+        _check_names,
+        _check_windowings,
+        _check_selections,
+        _check_losses,
+        _check_runs,
+        _check_stores,
+    ):
         check(settings)
     return settings
 
@@ -74,6 +84,15 @@ def scored_pairs(settings: dict) -> dict[tuple[str, str], list[str]]:
                 users = pairs.setdefault((run["windowing"], scorer), [])
                 if name not in users:
                     users.append(name)
+    return pairs
+
+
+def selecting_pairs(settings: dict) -> dict[tuple[str, str], list[str]]:
+    """(windowing, scorer) of every store that selections choose by, with the selections."""
+    pairs: dict[tuple[str, str], list[str]] = {}
+    for name, selection in settings["selections"].items():
+        if "scorer" in selection:
+            pairs.setdefault((selection["windowing"], selection["scorer"]), []).append(name)
     return pairs
 
 
@@ -104,12 +123,19 @@ def _resolve(root: dict, schema: dict) -> dict:
 
 
 def branch_of(schema: dict, value: object) -> dict:
-    """The branch of a `oneOf` that `value`'s kind names; the schema itself where there is none."""
+    """The branch of a `oneOf` that `value`'s kind or method names; the schema itself where there is none."""
     if "oneOf" in schema and isinstance(value, dict):
-        for branch in schema["oneOf"]:
-            if branch["properties"]["kind"]["const"] == value.get("kind"):
+        key, branches = _branches(schema["oneOf"])
+        for name, branch in branches.items():
+            if name == value.get(key):
                 return branch
     return schema
+
+
+def _branches(one_of: list[dict]) -> tuple[str, dict[str, dict]]:
+    """The key that tells branches of a `oneOf` apart, and the branches by its values."""
+    (key,) = (key for key, child in one_of[0]["properties"].items() if "const" in child)
+    return key, {branch["properties"][key]["const"]: branch for branch in one_of}
 
 
 def _raise_first_error(schema: dict, settings: dict) -> None:
@@ -123,12 +149,17 @@ def _raise_first_error(schema: dict, settings: dict) -> None:
 def _message(error: jsonschema.ValidationError) -> str:
     where = ".".join(str(part) for part in error.absolute_path) or "settings"
     if error.validator == "oneOf":
-        kinds = [branch["properties"]["kind"]["const"] for branch in error.validator_value]
-        kind = error.instance.get("kind") if isinstance(error.instance, dict) else None
-        if kind not in kinds:
-            return f"{where}.kind: '{kind}' is unknown{_nearest(kind, kinds)}"
-        inner = [cause for cause in error.context if cause.schema_path[0] == kinds.index(kind)]
-        return _message(inner[0])
+        key, branches = _branches(error.validator_value)
+        found = error.instance.get(key) if isinstance(error.instance, dict) else None
+        names = list(branches)
+        if found not in names:
+            return f"{where}.{key}: '{found}' is unknown{_nearest(found, names)}"
+        inner = next(cause for cause in error.context if cause.schema_path[0] == names.index(found))
+        if inner.validator == "additionalProperties" and inner.instance is error.instance:
+            of_others = {name for branch in branches.values() for name in branch["properties"]}
+            for foreign in sorted((inner.instance.keys() & of_others) - branches[found]["properties"].keys()):
+                return f"{where}.{foreign}: not a key of {key} {found}"
+        return _message(inner)
     if error.validator == "additionalProperties":
         known = error.schema.get("properties", {})
         unknown = next(key for key in error.instance if key not in known)
@@ -206,9 +237,8 @@ def _check_names(settings: dict) -> None:
         used("models", scorer["model"], f"scorers.{name}.model")
     for name, selection in settings["selections"].items():
         used("windowings", selection["windowing"], f"selections.{name}.windowing")
-        if "scorer" not in selection:
-            raise SettingsError(f"selections.{name}: method {selection['method']} needs 'scorer'")
-        _check_scorer(settings, selection["scorer"], "attention", f"selections.{name}.scorer")
+        if kind := SCORER_OF_METHOD.get(selection["method"]):
+            _check_scorer(settings, selection["scorer"], kind, f"selections.{name}.scorer")
     for name, loss in settings["losses"].items():
         if "scorer" in loss:
             _check_scorer(settings, loss["scorer"], "short_nll", f"losses.{name}.scorer")
@@ -266,15 +296,13 @@ def _check_runs(settings: dict) -> None:
                     f"runs.{name}.selection: '{run['selection']}' selects from windowing "
                     f"'{selection['windowing']}', the run's is '{run['windowing']}'"
                 )
-            categories = {
-                source["category"] for source in settings["corpora"][windowing["corpus"]]["sources"]
-            }
-            for category in selection["keep"].get("per_category", {}):
-                if category not in categories:
-                    raise SettingsError(
-                        f"selections.{run['selection']}.keep.per_category: no category '{category}' "
-                        f"in corpus '{windowing['corpus']}'{_nearest(category, categories)}"
-                    )
+            if run["select_first"] and selection["method"] == "nll_gain":
+                for loss in losses_of(run):
+                    if settings["losses"][loss].get("scorer") == selection["scorer"]:
+                        raise SettingsError(
+                            f"runs.{name}.select_first: '{run['selection']}' chooses by the NLL of "
+                            f"'{selection['scorer']}', so all windows need it first; remove select_first"
+                        )
         elif run["select_first"]:
             raise SettingsError(f"runs.{name}.select_first: needs a selection")
         sources = settings["corpora"][windowing["corpus"]]["sources"]
@@ -292,19 +320,34 @@ def _check_runs(settings: dict) -> None:
         _check_positions(settings, run["model"], tokens, run["train"]["rope_theta"], f"runs.{name}")
 
 
-def _check_stores(settings: dict) -> None:
-    for (windowing_name, scorer_name), _ in scored_pairs(settings).items():
-        scorer = settings["scorers"][scorer_name]
-        tokens = settings["windowings"][windowing_name]["window_tokens"]
-        where = f"scorers.{scorer_name} (over windowing '{windowing_name}')"
-        _check_geometry(tokens, scorer, where)
-        longest = tokens if scorer["store_long"] else scorer["base_length"]
-        _check_positions(settings, scorer["model"], longest, scorer["rope_theta"], where)
+def _check_selections(settings: dict) -> None:
     for name, selection in settings["selections"].items():
-        scorer = settings["scorers"][selection["scorer"]]
-        tokens = settings["windowings"][selection["windowing"]]["window_tokens"]
-        where = f"scorers.{selection['scorer']} (for selection '{name}')"
-        _check_positions(settings, scorer["model"], tokens, scorer["rope_theta"], where)
+        corpus = settings["windowings"][selection["windowing"]]["corpus"]
+        categories = {source["category"] for source in settings["corpora"][corpus]["sources"]}
+        for category in selection["keep"].get("per_category", {}):
+            if category not in categories:
+                raise SettingsError(
+                    f"selections.{name}.keep.per_category: no category '{category}' "
+                    f"in corpus '{corpus}'{_nearest(category, categories)}"
+                )
+        if selection["method"] == "nll_gain" and not settings["scorers"][selection["scorer"]]["store_long"]:
+            raise SettingsError(
+                f"selections.{name}.scorer: '{selection['scorer']}' stores no long NLL, which a gain needs; "
+                "set its store_long"
+            )
+
+
+def _check_stores(settings: dict) -> None:
+    stores = [(pair, f"over windowing '{pair[0]}'") for pair in scored_pairs(settings)]
+    stores += [(pair, f"for selection '{names[0]}'") for pair, names in selecting_pairs(settings).items()]
+    for (windowing, name), use in stores:
+        scorer = settings["scorers"][name]
+        tokens = longest = settings["windowings"][windowing]["window_tokens"]
+        where = f"scorers.{name} ({use})"
+        if scorer["kind"] == "short_nll":
+            _check_geometry(tokens, scorer, where)
+            longest = tokens if scorer["store_long"] else scorer["base_length"]
+        _check_positions(settings, scorer["model"], longest, scorer["rope_theta"], where)
 
 
 def _check_geometry(tokens: int, scoring: dict, where: str) -> None:

@@ -2,15 +2,16 @@
 Selections: which windows are kept, over all shards at once.
 
 REQUIRED INPUTS: results/windows/{windowing}/{shard}.parquet
-    results/scores/{windowing}/{scorer}/{shard}.parquet
+    results/scores/{windowing}/{scorer}/{shard}.parquet (methods longattn, nll_gain)
+    results/corpora/{corpus}/documents/{shard}.parquet (method gzip)
 OUTPUTS: results/selections/{selection}.parquet
 """
 
 
 rule select_windows:
     input:
+        unpack(layout.selection_sources),
         windows=layout.selection_windows,
-        scores=layout.selection_scores,
     output:
         layout.selection,
     log:
@@ -25,7 +26,12 @@ rule select_windows:
     params:
         settings=as_json(layout.selection_settings),
         windows=lambda wildcards, input: str(Path(input.windows[0]).parent),
-        scores=lambda wildcards, input: str(Path(input.scores[0]).parent),
+        sources=lambda wildcards, input: [
+            argument
+            for name in ("scores", "documents")
+            if input.get(name)
+            for argument in (f"--{name}", str(Path(input[name][0]).parent))
+        ],
         shards=lambda wildcards: layout.shard_count(
             layout.selection_windowing(wildcards)
         ),
@@ -33,6 +39,6 @@ rule select_windows:
     shell:
         """
         python "$SCRIPTS"/select_windows.py --settings {params.settings:q} \
-            --windows {params.windows:q} --scores {params.scores:q} --shards {params.shards} \
+            --windows {params.windows:q} {params.sources:q} --shards {params.shards} \
             --selection {output:q} 2>&1 | tee {log:q}
         """

@@ -7,12 +7,10 @@
 
 from pathlib import Path
 
-import pandas as pd
-
-from longspan.artifacts import read_table, write_table
+from longspan.artifacts import write_table
 from longspan.command_line import parser_for, run_script
-from longspan.score_index import build_index
-from longspan.selection import method_scores, selection_table
+from longspan.selection import method_scores
+from longspan.selection_table import selection_table
 from longspan_workflow.code_digests import code_digest
 from longspan_workflow.shards import shard_files
 
@@ -21,33 +19,28 @@ def main(argv=None):
     """Write the selection table."""
     parser = parser_for(__doc__)
     parser.add_argument("--windows", type=Path, required=True, help="folder of tables of windows")
-    parser.add_argument("--scores", type=Path, required=True, help="folder of tables of scores")
+    parser.add_argument("--scores", type=Path, help="longattn, nll_gain: folder of tables of scores")
+    parser.add_argument("--documents", type=Path, help="gzip: folder of tables of documents")
     parser.add_argument("--shards", type=int, required=True, help="number of shards")
     parser.add_argument("--selection", required=True, help="table to write")
     arguments = parser.parse_args(argv)
     settings = arguments.settings
 
-    shards = shard_files(arguments.windows, arguments.shards)
-    scores = shard_files(arguments.scores, arguments.shards)
-    # The same completeness that the NLL stores must show.
-    _, inputs = build_index(shards, scores, kind="attention_scores")
-    windows = pd.concat(
-        read_table(shards[shard], "windows")[0]
-        .to_pandas()
-        .merge(read_table(scores[shard], "attention_scores")[0].to_pandas(), on=["data_id", "tokens_digest"])
-        for shard in shards
-    ).reset_index(drop=True)
-    if windows.empty:
-        raise ValueError(
-            "the corpus gives no window: every document is shorter; shorten window_tokens, or add text"
-        )
+    options = {key: settings[key] for key in ("alpha", "mode", "seed") if key in settings}
+    for name in ("scores", "documents"):
+        if folder := getattr(arguments, name):
+            options[name] = shard_files(folder, arguments.shards)
+    windows, inputs = method_scores(
+        settings["method"], shard_files(arguments.windows, arguments.shards), **options
+    )
     table = selection_table(
         windows["data_id"],
-        method_scores(settings["method"], windows, alpha=settings["alpha"], mode=settings["mode"]),
+        windows["score"],
         keep=settings["keep"],
         category=windows["category"],
         num_tokens=[settings["window_tokens"]] * len(windows),
-        ratio_within_category=settings["mode"] == "paper",
+        # LongAttn's released code filters all categories together.
+        ratio_within_category=settings.get("mode") != "released",
     )
     write_table(
         arguments.selection,

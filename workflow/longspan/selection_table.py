@@ -1,0 +1,138 @@
+"""The table of a selection: which windows to keep, and for each one why."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+TABLE_COLUMNS = ("data_id", "category", "score", "rank", "percentile", "kept", "reason")
+
+
+def selection_table(
+    data_id: Sequence[str],
+    score: np.ndarray,
+    *,
+    keep: Mapping,
+    category: Sequence[str] | None = None,
+    num_tokens: Sequence[int] | None = None,
+    ratio_within_category: bool = True,
+) -> pd.DataFrame:
+    """Rank windows by score (high first, ties by data_id) and say which to keep and why.
+
+    Args:
+        data_id: ids, [N], unique.
+        score: scores, [N], finite.
+        keep: one rule. ``{"ratio": r}``: the best ``floor(r * n + 1e-9)`` windows, at least one.
+            ``{"windows": n}``: the best n. ``{"tokens": t}``: the best ones while their tokens fit the
+            budget; the first that does not fit ends it, so no worse window displaces a better one.
+            ``{"per_category": {name: rule}}``: one of these rules for each category.
+        category: category of each window, [N]; None is one category, "".
+        num_tokens: tokens of each window, [N]; only a ``tokens`` rule needs it.
+        ratio_within_category: whether a ratio holds within each category (LongAttn's paper filters each
+            on its own) or over all windows (its released code).
+
+    Returns:
+        One row a window in the order given: data_id, category, score (float64), rank (1 is best, over
+        all), percentile (of its category's windows, the percentage that it beats, itself counted: the
+        best has 100), kept (bool), reason.
+
+    Raises:
+        ValueError: an id twice, a score that is not finite (both named), unequal lengths, a rule that
+            is not one of these, a category without a rule.
+    """
+    table = pd.DataFrame(
+        {
+            "data_id": pd.Series(list(data_id), dtype="object"),
+            "category": "" if category is None else pd.Series(list(category), dtype="object"),
+            "score": pd.Series(np.asarray(score, dtype=np.float64)),
+        }
+    )
+    if table.isna()[["data_id", "category"]].to_numpy().any() or len(table) != np.size(score):
+        raise ValueError(
+            f"data_id, category and score must be equally long and without gaps: got {len(data_id)} ids, "
+            f"{'no' if category is None else len(category)} categories, {np.size(score)} scores"
+        )
+    twice = table["data_id"][table["data_id"].duplicated()].unique()
+    if len(twice):
+        raise ValueError(f"{len(twice)} ids occur more than once: {_first(twice)}")
+    require_finite("score", table["score"].to_numpy(), table["data_id"].to_numpy())
+
+    ranked = table.sort_values(["score", "data_id"], ascending=[False, True], kind="stable")
+    if num_tokens is not None:
+        if len(num_tokens) != len(table):
+            raise ValueError(f"num_tokens has {len(num_tokens)} entries for {len(table)} windows")
+        ranked["num_tokens"] = np.asarray(num_tokens, dtype=np.int64)[ranked.index]
+    ranked["rank"] = np.arange(1, len(ranked) + 1)
+    by_category = ranked.groupby("category", sort=False)
+    size = by_category["score"].transform("size")
+    ranked["percentile"] = 100.0 * (size - by_category.cumcount()) / size
+
+    kind, _ = _parse_rule(keep, "keep", allow_per_category=True)
+    if kind == "per_category":
+        rules = keep["per_category"]
+        without = sorted(set(ranked["category"]) - set(rules))
+        if without:
+            raise ValueError(
+                f"keep.per_category has no rule for {_first(without)}; it has {_first(sorted(rules))}"
+            )
+        groups = [(rows, rules[name], name) for name, rows in by_category]
+    elif kind == "ratio" and ratio_within_category:
+        groups = [(rows, keep, name) for name, rows in by_category]
+    else:
+        groups = [(ranked, keep, None)] if len(ranked) else []
+    ranked["kept"] = False
+    ranked["reason"] = ""
+    for rows, rule, name in groups:
+        _apply_rule(ranked, rows, rule, name)
+    return ranked.sort_index()[list(TABLE_COLUMNS)]
+
+
+def _apply_rule(ranked: pd.DataFrame, rows: pd.DataFrame, rule: Mapping, name: str | None) -> None:
+    where = "keep" if name is None else f"keep for category {name!r}"
+    kind, amount = _parse_rule(rule, where, allow_per_category=False)
+    if kind == "ratio":
+        count = max(1, math.floor(amount * len(rows) + 1e-9))
+    elif kind == "windows":
+        count = min(amount, len(rows))
+    else:
+        if "num_tokens" not in rows:
+            raise ValueError(f"{where}: a tokens rule needs the windows' token counts")
+        count = int((rows["num_tokens"].cumsum() <= amount).sum())
+    group = "all windows" if name is None else f"category {name!r}"
+    rule_text = f"the best {count} of {len(rows)} are kept ({kind} {amount})"
+    place = np.arange(1, len(rows) + 1)
+    ranked.loc[rows.index, "kept"] = place <= count
+    ranked.loc[rows.index, "reason"] = [
+        f"{'kept' if p <= count else 'dropped'}: place {p} in {group}, of which {rule_text}" for p in place
+    ]
+
+
+def _parse_rule(rule: Mapping, where: str, allow_per_category: bool) -> tuple[str, float | int | None]:
+    kinds = ("ratio", "windows", "tokens") + (("per_category",) if allow_per_category else ())
+    if not isinstance(rule, Mapping) or len(rule) != 1 or next(iter(rule)) not in kinds:
+        raise ValueError(f"{where} must be exactly one of {', '.join(kinds)}, got {rule!r}")
+    kind, amount = next(iter(rule.items()))
+    if kind == "per_category":
+        if not isinstance(amount, Mapping):
+            raise ValueError(f"{where}.per_category must map each category to a rule, got {amount!r}")
+        return kind, None
+    if kind == "ratio" and not 0 < amount <= 1:
+        raise ValueError(f"{where}.ratio must lie in (0, 1], got {amount}")
+    if kind != "ratio" and (amount != int(amount) or amount < 0):
+        raise ValueError(f"{where}.{kind} must be a whole number of at least 0, got {amount}")
+    return kind, amount
+
+
+def require_finite(name: str, values: np.ndarray, labels: np.ndarray) -> None:
+    """Refuse values that are not finite, naming the first windows by their labels."""
+    bad = ~np.isfinite(values)
+    if bad.any():
+        raise ValueError(
+            f"{name} is not finite for {bad.sum()} of {len(values)} windows: {_first(labels[bad])}"
+        )
+
+
+def _first(values: Iterable, count: int = 3) -> str:
+    values = [str(value) for value in values]
+    return ", ".join(values[:count]) + (", …" if len(values) > count else "")
