@@ -1,11 +1,13 @@
 """Every config and profile builds its DAG, from a clean checkout, with the literal commands."""
 
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,6 +44,7 @@ def checkout(tmp_path_factory) -> Path:
         ["-n", "all"],
         ["-n", "results/frozen_weights.done"],
         ["--profile", "slurm", "-n", "all"],
+        ["--configfile", "configs/all-losses.yaml", "-n", "all"],
         ["--configfile", "configs/llama3-8b-32k.yaml", "-n", "all"],
         ["--profile", "slurm", "--configfile", "configs/llama3-8b-32k.yaml", "-n", "all"],
     ],
@@ -51,6 +54,33 @@ def test_dry_run_plans_the_chain(checkout, arguments):
     output = snakemake(checkout, *arguments)
     for rule in ("download_model", "download_texts", "read_documents", "score_short", "collect_weights"):
         assert rule in output
+
+
+def test_all_losses_train_from_one_store_of_scores(checkout):
+    jobs = dict(
+        re.findall(
+            r"^(\w+) +(\d+)$", snakemake(checkout, "--configfile", "configs/all-losses.yaml", "-n"), re.M
+        )
+    )
+    assert {rule: jobs[rule] for rule in ("score_short", "collect_weights", "train", "evaluate")} == {
+        "score_short": "2",
+        "collect_weights": "1",
+        "train": "6",
+        "evaluate": "7",
+    }
+
+
+def test_all_losses_differ_from_the_default_in_the_losses_alone():
+    default, every = (
+        yaml.safe_load((ROOT / name).read_text()) for name in ("config.yaml", "configs/all-losses.yaml")
+    )
+    assert every["runs"]["classics"].pop("loss") == list(every["losses"])
+    assert default["runs"]["classics"].pop("loss") in every["losses"]
+    assert {loss["variant"] for loss in every.pop("losses").values()} == {
+        "plain", "dense", "sparse", "longce", "ppmi", "npmi"
+    }  # fmt: skip
+    del default["losses"]
+    assert every == default
 
 
 def test_slurm_profile_sends_gpu_rules_to_a_gpu_partition(checkout):
