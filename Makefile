@@ -16,5 +16,5 @@ clean:
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[dev,slurm]' --constraint constraints.txt
+	$(BIN)/python -m pip install --quiet --editable '.[dev,fast,slurm]' --constraint constraints.txt
 	@touch $@

@@ -55,7 +55,7 @@ def test_the_gpu_environment_is_the_cpu_one_with_flash_attention():
     assert environment("gpu.yaml").keys() - environment("cpu.yaml").keys() == {"flash-attn"}
 
 
-@pytest.mark.parametrize("extra", ["", "slurm", "dev"])
+@pytest.mark.parametrize("extra", ["", "fast", "slurm", "dev"])
 def test_the_constraints_fit_the_projects_ranges(extra):
     requirements = project()["optional-dependencies"][extra] if extra else project()["dependencies"]
     pins = constraints()

@@ -295,6 +295,17 @@ class RowReader:
         offset = row - self._starts[group]
         return {name: self._table.column(name)[offset] for name in self._columns}
 
+    def batches(self, num_bytes: int) -> Iterator[pa.Table]:
+        """All rows in order, as tables of whole row groups that hold at least so many bytes."""
+        tables, size = [], 0
+        for group in range(self._file.num_row_groups):
+            with naming_damage(self._path, self.manifest.kind):
+                tables.append(self._file.read_row_group(group, columns=self._columns))
+            size += tables[-1].nbytes
+            if size >= num_bytes or group == self._file.num_row_groups - 1:
+                yield pa.concat_tables(tables)
+                tables, size = [], 0
+
 
 def require_same(what: str, expected: str, found: str, *, where: Path | str, rule: str) -> None:
     """Refuse a table that was made from something else than its companion was."""

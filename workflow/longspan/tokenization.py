@@ -1,13 +1,20 @@
 """Token ids and character offsets of documents, by a model's own tokenizer."""
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from tokenizers import Tokenizer
 
 from longspan.artifacts import digest_of
+from longspan.contracts import TOKEN_IDS
+
+# A text of more characters is tokenized in pieces, because an Encoding takes 100 bytes a token and more.
+PIECE_CHARACTERS = 2**18
+OVERLAP_CHARACTERS = 2**12
 
 
 @dataclass(frozen=True)
@@ -25,8 +32,89 @@ class TokenizedDocument:
     split_positions: np.ndarray
 
 
+@dataclass(frozen=True)
+class TokenizedBatch:
+    """The arrays of several `TokenizedDocument`s, one document's behind another's.
+
+    Attributes:
+        input_ids, char_deltas, split_positions: int32, as there.
+        num_tokens: int64 [documents].
+        num_splits: int64 [documents].
+    """
+
+    input_ids: np.ndarray
+    char_deltas: np.ndarray
+    split_positions: np.ndarray
+    num_tokens: np.ndarray
+    num_splits: np.ndarray
+
+    @classmethod
+    def of(cls, documents: Sequence[TokenizedDocument]) -> "TokenizedBatch":
+        """Put documents behind one another."""
+        names = ("input_ids", "char_deltas", "split_positions")
+        empty = np.zeros(0, np.int32)
+        if len(documents) == 1:  # a huge one, maybe: without a copy
+            arrays = [getattr(documents[0], name) for name in names]
+        else:
+            arrays = [np.concatenate([empty, *(getattr(one, name) for one in documents)]) for name in names]
+        num_tokens = np.array([len(one.input_ids) for one in documents], np.int64)
+        num_splits = np.array([len(one.split_positions) for one in documents], np.int64)
+        return cls(*arrays, num_tokens, num_splits)
+
+    def columns(self) -> dict[str, pa.ListArray]:
+        """The arrays as columns of the tokens table, one row a document."""
+        return {
+            "input_ids": _lists(self.input_ids, self.num_tokens),
+            "char_deltas": _lists(self.char_deltas, self.num_tokens + 1),
+            "split_positions": _lists(self.split_positions, self.num_splits),
+        }
+
+    def documents(self) -> list[TokenizedDocument]:
+        """The documents one by one."""
+        columns = self.columns().values()
+        return [
+            TokenizedDocument(*(list_.values.to_numpy() for list_ in row))
+            for row in zip(*columns, strict=True)
+        ]
+
+
+def _lists(values: np.ndarray, lengths: np.ndarray) -> pa.ListArray:
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, TOKEN_IDS.value_type))
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Tokens of a piece of a text: ids, first characters in the text, which begin inside one, and the end."""
+
+    ids: np.ndarray
+    firsts: np.ndarray
+    splits: np.ndarray
+    end: int
+
+    @classmethod
+    def of(cls, document: TokenizedDocument, first_character: int) -> "Piece":
+        """The tokens of a text that begins so far into a longer one."""
+        boundaries = np.cumsum(document.char_deltas, dtype=np.int32) + np.int32(first_character)
+        splits = np.zeros(len(document.input_ids), bool)
+        splits[document.split_positions] = True
+        return cls(document.input_ids, boundaries[:-1], splits, int(boundaries[-1]))
+
+    def part(self, start: int, stop: int | None) -> "Piece":
+        """Some of its tokens."""
+        return Piece(self.ids[start:stop], self.firsts[start:stop], self.splits[start:stop], self.end)
+
+    def document(self) -> TokenizedDocument:
+        """Its tokens as those of a whole text."""
+        deltas = np.diff(self.firsts, prepend=np.int32(0), append=np.int32(self.end))
+        return TokenizedDocument(self.ids, deltas, np.flatnonzero(self.splits).astype(np.int32))
+
+
 class DocumentTokenizer:
     """Tokenizes whole documents without special tokens.
+
+    A long text goes in overlapping pieces, so that it takes little memory. Two pieces are joined in the
+    middle of what they share, where they agree; if they do not, the text goes in one piece after all.
 
     Args:
         folder: a Hugging Face model folder with a tokenizer.json.
@@ -40,17 +128,54 @@ class DocumentTokenizer:
         self._tokenizer.no_padding()
 
     def encode(self, text: str) -> TokenizedDocument:
-        """Tokenize one text."""
+        """Tokenize one text; its ids are those of one call over the whole text."""
+        return (encode_in_pieces(self._encode_piece, text) or self._encode_piece(text, 0)).document()
+
+    def encode_batch(self, texts: Sequence[str]) -> TokenizedBatch:
+        """Tokenize several texts."""
+        return TokenizedBatch.of([self.encode(text) for text in texts])
+
+    def _encode_piece(self, text: str, first_character: int) -> Piece:
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
-        offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
-        starts, ends = offsets[:, 0], offsets[:, 1]
-        split = np.flatnonzero(starts[1:] < ends[:-1]) + 1
-        boundaries = np.append(starts, ends[-1] if len(ends) else 0)
-        return TokenizedDocument(
-            input_ids=np.array(encoding.ids, dtype=np.int32),
-            char_deltas=np.diff(boundaries, prepend=0).astype(np.int32),
-            split_positions=split.astype(np.int32),
-        )
+        offsets = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2) + np.int32(first_character)
+        starts, stops = offsets[:, 0], offsets[:, 1]
+        splits = np.append(False, starts[1:] < stops[:-1])[: len(starts)]
+        end = int(stops[-1]) if len(stops) else first_character
+        return Piece(np.array(encoding.ids, dtype=np.int32), starts, splits, end)
+
+
+def encode_in_pieces(encode_piece: Callable[[str, int], Piece], text: str) -> Piece | None:
+    """The tokens of a text, unless pieces of it disagree; `encode_piece` takes one and where it begins."""
+    pieces = [encode_piece(text[:PIECE_CHARACTERS], 0)]
+    for cut in range(PIECE_CHARACTERS, len(text), PIECE_CHARACTERS):
+        start = cut - OVERLAP_CHARACTERS
+        right = encode_piece(text[start : cut + PIECE_CHARACTERS], start)
+        # What lies near an end of a piece is tokenized without its context.
+        seam = _seam(pieces[-1], right, start + OVERLAP_CHARACTERS // 4, cut - OVERLAP_CHARACTERS // 4)
+        if seam is None:
+            return None
+        pieces[-1] = pieces[-1].part(0, seam[0])
+        pieces.append(right.part(seam[1], None))
+    end = pieces[-1].end
+    columns = [[vars(one)[name] for one in pieces] for name in ("ids", "firsts", "splits")]
+    pieces.clear()
+    # Each column's parts go once they are joined.
+    return Piece(*(np.concatenate(columns.pop(0)) for _ in range(3)), end)
+
+
+def _seam(left: Piece, right: Piece, start: int, stop: int) -> tuple[int, int] | None:
+    """Tokens of two pieces at which they are joined, if they agree on the characters from start to stop."""
+    (left_start, left_stop), (right_start, right_stop) = (
+        np.searchsorted(piece.firsts, [start, stop]) for piece in (left, right)
+    )
+    ours, theirs = left.part(left_start, left_stop), right.part(right_start, right_stop)
+    whole = np.flatnonzero(~ours.splits)
+    if not len(whole) or not all(
+        np.array_equal(vars(ours)[name], vars(theirs)[name]) for name in ("ids", "firsts", "splits")
+    ):
+        return None
+    middle = int(whole[len(whole) // 2])
+    return left_start + middle, right_start + middle
 
 
 def tokenizer_identity(folder: Path | str) -> str:

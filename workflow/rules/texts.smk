@@ -99,6 +99,7 @@ rule tokenize_documents:
         layout.benchmark("tokenize_documents", "corpus", "tokenizer", "shard")
     conda:
         "../../envs/cpu.yaml"
+    threads: 2
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=120,
@@ -106,6 +107,6 @@ rule tokenize_documents:
         code=code_digest("tokenize_documents"),
     shell:
         """
-        python "$SCRIPTS"/tokenize_documents.py --documents {input.documents:q} \
+        RAYON_NUM_THREADS={threads} python "$SCRIPTS"/tokenize_documents.py --documents {input.documents:q} \
             --model {input.model:q} --tokens {output:q} 2>&1 | tee {log:q}
         """

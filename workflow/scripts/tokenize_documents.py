@@ -6,13 +6,17 @@
 
 from pathlib import Path
 
+import pyarrow as pa
 from tqdm import tqdm
 
 from longspan.artifacts import RowReader, TableWriter
+from longspan.byte_level_tokenization import checked_tokenizer, sample_texts
 from longspan.command_line import parser_for, run_script
 from longspan.model_folders import read_manifest
-from longspan.tokenization import DocumentTokenizer
 from longspan_workflow.code_digests import code_digest
+
+# Enough to keep the cores busy; a batch's tokens become one row group.
+BATCH_BYTES = 2**20
 
 
 def main(argv=None):
@@ -24,7 +28,6 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
 
     identity = read_manifest(arguments.model)["tokenizer"]["identity"]
-    tokenizer = DocumentTokenizer(arguments.model.parent)
     documents = RowReader(arguments.documents, "documents", ["document_id", "text"])
     num_tokens = 0
     with TableWriter(
@@ -37,11 +40,15 @@ def main(argv=None):
     ) as table:
         if table.keep_current():
             return
-        for row in tqdm(range(len(documents)), desc="tokenize", unit="document", mininterval=2):
-            document = {name: value.as_py() for name, value in documents[row].items()}
-            tokenized = tokenizer.encode(document.pop("text"))
-            num_tokens += len(tokenized.input_ids)
-            table.append(document | vars(tokenized), len(tokenized.input_ids))
+        tokenizer, said = checked_tokenizer(arguments.model.parent, sample_texts(documents))
+        print(said, flush=True)
+        with tqdm(desc="tokenize", total=len(documents), unit="document", mininterval=2) as progress:
+            for batch in documents.batches(BATCH_BYTES):
+                tokenized = tokenizer.encode_batch(batch.column("text").to_pylist())
+                num_tokens += len(tokenized.input_ids)
+                columns = {"document_id": batch.column("document_id")} | tokenized.columns()
+                table.write(pa.table(columns))
+                progress.update(len(batch))
     print(f"{arguments.tokens}: {num_tokens:,} tokens of {table.rows} documents")
 
 
