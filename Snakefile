@@ -14,6 +14,7 @@ include: "workflow/rules/texts.smk"
 include: "workflow/rules/windows.smk"
 include: "workflow/rules/scores.smk"
 include: "workflow/rules/selections.smk"
+include: "workflow/rules/exports.smk"
 include: "workflow/rules/runs.smk"
 include: "workflow/rules/report.smk"
 
@@ -22,5 +23,6 @@ rule all:
     default_target: True
     input:
         layout.frozen_weights,
+        exports.cards(),
         layout.summary,
         layout.report,

@@ -15,6 +15,7 @@ import yaml
 
 from longspan.command_line import run_script
 from longspan_workflow.code_digests import SCRIPTS
+from longspan_workflow.exports import Exports
 from longspan_workflow.layout import Layout, as_json
 from longspan_workflow.settings import load_settings
 
@@ -32,6 +33,8 @@ NAMES = {
     "seed": "0",
     "shard": "00000",
     "trained": "dense/seed0",
+    "export": "kept",
+    "ending": "jsonl.zst",
 }
 
 
@@ -49,10 +52,12 @@ class Chain:
 
     def __init__(self, config: dict | None = None):
         self.layout = Layout(load_settings(copy.deepcopy(config or TINY)))
+        self.exports = Exports(self.layout)
 
     def path(self, template: str, **names: str) -> Path:
         """A path of the layout for these names, the tiny run's where none are given."""
-        return Path(getattr(self.layout, template).format(**{**NAMES, **names}))
+        home = self.layout if hasattr(self.layout, template) else self.exports
+        return Path(getattr(home, template).format(**{**NAMES, **names}))
 
     def arguments(self, script: str, **names: str) -> list[str]:
         """The script's arguments for these names."""
@@ -81,6 +86,9 @@ class Chain:
             self.make("score_short", shard=shard)
         self.make("collect_weights")
         self.make("record_frozen_weights")
+        for shard in ("00000", "00001"):
+            self.make("export_windows", shard=shard)
+        self.make("write_data_card")
         self.make("train")
         self.make("evaluate", trained="base")
         self.make("evaluate")
@@ -145,6 +153,29 @@ def _train(layout: Layout, names: SimpleNamespace) -> list:
     ]
 
 
+def _export_windows(layout: Layout, names: SimpleNamespace) -> list:
+    exports = Exports(layout)
+    names.ending = exports.ending(names)
+    selection, index = exports.selection(names), exports.scores(names)["index"]
+    return [
+        *("--settings", as_json(exports.export_settings(names)), "--shard", names.shard),
+        *(part for name, path in exports.tables(names).items() for part in (f"--{name}", path)),
+        *(["--selection", *selection] if selection else []),
+        *(["--index", *index] if index else []),
+        *("--export", exports.data.format(**vars(names))),
+        *("--manifest", exports.manifest.format(**vars(names))),
+    ]
+
+
+def _write_data_card(layout: Layout, names: SimpleNamespace) -> list:
+    exports = Exports(layout)
+    return [
+        *("--settings", as_json(exports.card_settings(names))),
+        *("--manifests", _parent(exports.manifest, names), "--shards", exports.shard_count(names)),
+        *("--ending", exports.ending(names), "--card", exports.card.format(**vars(names))),
+    ]
+
+
 # As in workflow/rules: a rule's command line for its wildcards.
 _ARGUMENTS: dict[str, Callable[[Layout, SimpleNamespace], list]] = {
     "download_model": lambda layout, names: [
@@ -191,6 +222,8 @@ _ARGUMENTS: dict[str, Callable[[Layout, SimpleNamespace], list]] = {
         *("--shards", layout.shard_count(layout.selection_windowing(names))),
         *("--selection", layout.selection.format(**vars(names))),
     ],
+    "export_windows": _export_windows,
+    "write_data_card": _write_data_card,
     "train": _train,
     "evaluate": lambda layout, names: [
         *("--settings", as_json(layout.evaluation_settings(names)), "--model", layout.evaluated_model(names)),

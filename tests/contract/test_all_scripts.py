@@ -32,6 +32,8 @@ FILES = {
     "record_frozen_weights": ["frozen_weights"],
     "summarize_results": ["summary", "summary_table"],
     "draw_figures": ["figures"],
+    "export_windows": ["data"],
+    "write_data_card": ["card"],
     "record_settings": ["settings_record"],
 }
 # What each script reads: (template, kind, other names).
@@ -49,6 +51,7 @@ INPUTS = {
         ("windows", "windows", {"shard": "00001"}),
         ("scores", "attention_scores", {"scorer": "tiny-layer0"}),
     ],
+    "export_windows": [("documents", "documents", {}), *_WINDOWS, ("selection", "selection", {})],
     "train": [
         *_WINDOWS,
         ("selection", "selection", {}),
@@ -92,7 +95,7 @@ def files_under(folder="."):
 
 def test_these_tests_know_every_script():
     assert sorted([*TABLES, *FILES]) == SCRIPT_NAMES
-    others = {"download_model", "plan_shards", "read_documents", "record_settings"}
+    others = {"download_model", "plan_shards", "read_documents", "record_settings", "write_data_card"}
     assert sorted(others | INPUTS.keys()) == SCRIPT_NAMES
 
 

@@ -116,6 +116,8 @@ def every_key():
             "scorers/tiny-32/windows_per_batch": 4,
             "scorers/tiny-32/rope_theta": 1e6,
             "scorers/tiny-layer0/rope_theta": 1e6,
+            "exports/all": {"windowing": "both", "private": False, "repo": "o/windows"},
+            "exports/kept/loss": "dense",
             "selections/half/mode": "released",
             "selections/half/alpha": 0.25,
             "selections/few": {
@@ -539,6 +541,46 @@ ARCHIVE = {
             "runs.main: 128 tokens are more than the 100 positions of model 'tiny'; "
             "shorten them, or set rope_theta",
         ),
+        # exports
+        ({"exports/kept/selection": ...}, "exports.kept: needs either 'selection' or 'windowing'"),
+        ({"exports/kept/windowing": "short-128"}, "exports.kept: needs either 'selection' or 'windowing'"),
+        (
+            {"exports/kept/selection": "hal"},
+            "exports.kept.selection: there is no 'hal' under selections; did you mean 'half'?",
+        ),
+        (
+            {"exports/all": {"windowing": "short"}},
+            "exports.all.windowing: there is no 'short' under windowings; did you mean 'short-128'?",
+        ),
+        (
+            {"exports/kept/loss": "dens"},
+            "exports.kept.loss: there is no 'dens' under losses; did you mean 'dense'?",
+        ),
+        *(
+            (
+                {"exports/kept/loss": "dense"} | change,
+                "exports.kept.loss: 'dense' needs a frozen 'scorer' with store_long: true; "
+                "the weights that are written compare its short and long NLL",
+            )
+            for change in (
+                {"scorers/tiny-32/store_long": False},
+                {"losses/dense": {"variant": "plain"}},
+                {
+                    "losses/dense": {
+                        "variant": "dense",
+                        "self_scoring": {"base_length": 32, "base_stride": 24},
+                    }
+                },
+            )
+        ),
+        (
+            {
+                "exports/all": {"windowing": "wide", "loss": "dense"},
+                "windowings/wide": {"corpus": "short", "tokenizer": "tiny", "window_tokens": 256},
+            },
+            "scorers.tiny-32 (over windowing 'wide'): base_stride 24 does not divide sequence_tokens - "
+            "base_length = 256 - 32 = 224, so the last token would not be scored; nearest valid: 16 and 28",
+        ),
         # stores
         (
             {"scorers/tiny-32/base_stride": 25},
@@ -690,4 +732,23 @@ def test_losses_are_one_or_a_list_and_each_store_is_scored_once():
             }
         )
     )
-    assert scored_pairs(settings) == {("short-128", "tiny-32"): ["main", "second"]}
+    assert scored_pairs(settings) == {("short-128", "tiny-32"): [None]}
+
+
+def test_what_runs_and_exports_need_of_a_store_is_known():
+    def pairs(**changes):
+        return scored_pairs(load_settings(tiny(**changes)))
+
+    wide = {
+        "windowings/wide": tiny()["windowings"]["short-128"],
+        "exports/all": {"windowing": "wide", "loss": "dense"},
+    }
+    first, other = {"runs/main/select_first": True}, {"selections/other": tiny()["selections"]["half"]}
+    kept = {"exports/kept/loss": "dense"}
+    assert pairs(**first) == {("short-128", "tiny-32"): ["half"]}
+    assert pairs(**first, **kept) == {("short-128", "tiny-32"): ["half"]}
+    assert pairs(**first, **other, **kept, **{"exports/kept/selection": "other"}) == {
+        ("short-128", "tiny-32"): ["half", "other"]
+    }
+    assert pairs(**kept) == {("short-128", "tiny-32"): [None, "half"]}
+    assert pairs(**first, **wide) == {("short-128", "tiny-32"): ["half"], ("wide", "tiny-32"): [None]}

@@ -1,10 +1,15 @@
 """The whole chain on the tiny inputs: what it writes, and what runs again."""
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import yaml
 
+README = Path(__file__).parents[2] / "README.md"
 REPORT_RULES = {"record_settings", "summarize_results", "draw_figures", "report"}
 
 
@@ -32,6 +37,26 @@ def test_the_chain_runs_and_then_has_nothing_to_do(workflow):
     ):
         assert re.search(rf"^{quantity} ", summary, re.MULTILINE), summary
     assert "Nothing to be done" in workflow.run("all").stdout
+
+
+def test_the_kept_windows_load_in_the_two_lines_of_the_readme(workflow):
+    lines = re.search(
+        r"```python\n(from datasets import load_dataset\n.*?)```", README.read_text(), re.DOTALL
+    )[1]
+    assert len(lines.splitlines()) == 2
+    program = f"{lines}\nprint(kept.num_rows, sorted(kept.column_names))"
+    environment = os.environ | {"HF_HOME": str(workflow.folder / "hf"), "HF_HUB_OFFLINE": "1"}
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=workflow.folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.stdout.startswith("8 ['category', 'char_start', 'char_stop', 'content', 'data_id'"), (
+        result.stderr
+    )
 
 
 def test_the_report_is_one_file_with_the_figures_in_it(workflow):
@@ -76,6 +101,8 @@ def test_a_keep_ratio_touches_the_selection_and_what_follows(workflow):
     # Two trainings a loss and their evaluations; the base model's evaluation stays.
     assert {rule: count for rule, count in workflow.jobs().items() if rule not in REPORT_RULES} == {
         "select_windows": 1,
+        "export_windows": 2,
+        "write_data_card": 1,
         "train": 4,
         "evaluate": 4,
     }

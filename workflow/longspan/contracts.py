@@ -9,6 +9,7 @@ SCHEMA_VERSION = 1
 
 TOKEN_IDS = pa.list_(pa.int32())
 NLL = pa.list_(pa.float16())
+LOSS_WEIGHTS = pa.list_(pa.float32())
 
 # Why a document is not read: what a source's bad rows and files are, and what the clean-up finds.
 DROP_REASONS = (
@@ -34,7 +35,7 @@ class Contract:
 
     columns: pa.Schema
     rule: str
-    # A store of NLLs can lack the long-context column.
+    # A store of NLLs can lack the long-context column, an export its weights.
     optional: frozenset[str] = frozenset()
 
 
@@ -133,6 +134,32 @@ CONTRACTS = {
             }
         ),
         rule="select_windows",
+    ),
+    # Tables for others. content is the exact slice char_start:char_stop of the document's text. Entry t of
+    # loss_weights weighs the loss of predicting token t of input_ids; the first has 0.
+    "exported_windows": Contract(
+        pa.schema(
+            {
+                "content": pa.string(),
+                "data_id": pa.string(),
+                "document_id": pa.string(),
+                "category": pa.string(),
+                "title": pa.string(),
+                "source": pa.string(),
+                "license": pa.string(),
+                "char_start": pa.int64(),
+                "char_stop": pa.int64(),
+                "input_ids": TOKEN_IDS,
+                "loss_weights": LOSS_WEIGHTS,
+            }
+        ),
+        rule="export_windows",
+        optional=frozenset({"loss_weights"}),
+    ),
+    "exported_tokens": Contract(
+        pa.schema({"input_ids": TOKEN_IDS, "loss_weights": LOSS_WEIGHTS}),
+        rule="export_windows",
+        optional=frozenset({"loss_weights"}),
     ),
     "training_metrics": Contract(
         pa.schema(

@@ -129,9 +129,9 @@ class IndexedScores:
         self._readers = {
             shard: RowReader(path, "nll_scores", ["data_id", *columns]) for shard, path in scores.items()
         }
-        for shard, reader in self._readers.items():
+        self.digests = {shard: reader.manifest.data_digest for shard, reader in self._readers.items()}
+        for shard, found in self.digests.items():
             indexed = manifest.inputs.get(f"scores/{shard}", "")
-            found = reader.manifest.data_digest
             require_same(f"scores of shard {shard}", found, indexed, where=index, rule="collect_weights")
         self._columns = tuple(columns)
 

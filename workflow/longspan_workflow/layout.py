@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from longspan.seeds import derive_seed
-from longspan_workflow.settings import losses_of, scored_pairs, selecting_pairs
+from longspan_workflow.settings import losses_of, scored_pairs, selecting_pairs, windowing_of_export
 from longspan_workflow.shards import HELD_OUT, shard_names
 
 BASE = "base"
@@ -233,16 +233,15 @@ class Layout:
         return [self.scores.format(windowing=windowing, scorer=scorer, shard=shard) for shard in shards]
 
     def limiting_selections(self, wildcards) -> list[str]:
-        """Selections whose kept windows alone need an NLL; none if a run or a selection needs all windows."""
+        """Selections whose kept windows alone need an NLL; none if all windows need one."""
         store = (wildcards.windowing, wildcards.scorer)
-        runs = scored_pairs(self.settings).get(store, [])
-        blocks = [self.settings["runs"][run] for run in runs]
-        if store in selecting_pairs(self.settings) or not all(block["select_first"] for block in blocks):
+        parts = scored_pairs(self.settings).get(store, [None])
+        if store in selecting_pairs(self.settings) or None in parts:
             return []
-        return sorted({self.selection.format(selection=block["selection"]) for block in blocks})
+        return sorted(self.selection.format(selection=name) for name in parts)
 
     def score_indexes(self) -> list[str]:
-        """Indexes of all frozen NLL stores that the runs need."""
+        """Indexes of all frozen NLL stores that runs and exports need."""
         pairs = scored_pairs(self.settings)
         return [self.score_index.format(windowing=windowing, scorer=scorer) for windowing, scorer in pairs]
 
@@ -338,7 +337,7 @@ class Layout:
 
     def summary_settings(self) -> dict:
         """Tables that the summary reads, by name; shards as a folder and their number."""
-        used = {name: self.settings["windowings"][name] for name in self._run_windowings()}
+        used = {name: self.settings["windowings"][name] for name in self._used_windowings()}
         corpora = dict.fromkeys(windowing["corpus"] for windowing in used.values())
         pairs = scored_pairs(self.settings)
         return {
@@ -353,7 +352,7 @@ class Layout:
                 )
                 for windowing, scorer in pairs
             },
-            "selections": self._run_selections(),
+            "selections": self._used_selections(),
             "trainings": {
                 _label(item): f"{self.run.format(**item)}/metrics.parquet" for item in self.trainings()
             },
@@ -400,7 +399,7 @@ class Layout:
 
     def figure_paths(self) -> dict[str, str]:
         """Files of the figures by name."""
-        names = [*(["selections"] if self._run_selections() else []), "trainings", "evaluations"]
+        names = [*(["selections"] if self._used_selections() else []), "trainings", "evaluations"]
         return {name: self.figures.format(figure=name) for name in names}
 
     def figure_inputs(self) -> list[str]:
@@ -411,11 +410,14 @@ class Layout:
         path = Path(template.format(**names, shard="00000"))
         return {"folder": str(path.parent), "shards": len(self.shards(corpus))}
 
-    def _run_windowings(self) -> list[str]:
-        return list(dict.fromkeys(run["windowing"] for run in self.settings["runs"].values()))
+    def _used_windowings(self) -> list[str]:
+        exports = (windowing_of_export(self.settings, block) for block in self.settings["exports"].values())
+        runs = (run["windowing"] for run in self.settings["runs"].values())
+        return list(dict.fromkeys([*runs, *exports]))
 
-    def _run_selections(self) -> dict[str, str]:
-        names = dict.fromkeys(run["selection"] for run in self.settings["runs"].values() if run["selection"])
+    def _used_selections(self) -> dict[str, str]:
+        blocks = [*self.settings["runs"].values(), *self.settings["exports"].values()]
+        names = dict.fromkeys(block["selection"] for block in blocks if block.get("selection"))
         return {name: self.selection.format(selection=name) for name in names}
 
 

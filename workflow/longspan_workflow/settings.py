@@ -64,6 +64,7 @@ def load_settings(config: dict) -> dict:
         _check_selections,
         _check_losses,
         _check_runs,
+        _check_exports,
         _check_stores,
     ):
         check(settings)
@@ -75,15 +76,25 @@ def _schema() -> dict:
     return yaml.safe_load(SCHEMA_PATH.read_text())
 
 
-def scored_pairs(settings: dict) -> dict[tuple[str, str], list[str]]:
-    """(windowing, scorer) of every frozen NLL store that the runs need, with the runs that need it."""
-    pairs: dict[tuple[str, str], list[str]] = {}
-    for name, run in settings["runs"].items():
+def scored_pairs(settings: dict) -> dict[tuple[str, str], list[str | None]]:
+    """(windowing, scorer) of every frozen NLL store that runs and exports need, and of which windows.
+
+    Those are the names of the selections whose kept windows are enough, and None if all windows are needed.
+    """
+    pairs: dict[tuple[str, str], list[str | None]] = {}
+
+    def need(windowing: str, loss: str, selection: str | None) -> None:
+        if scorer := settings["losses"][loss].get("scorer"):
+            parts = pairs.setdefault((windowing, scorer), [])
+            if selection not in parts:
+                parts.append(selection)
+
+    for run in settings["runs"].values():
         for loss in losses_of(run):
-            if scorer := settings["losses"][loss].get("scorer"):
-                users = pairs.setdefault((run["windowing"], scorer), [])
-                if name not in users:
-                    users.append(name)
+            need(run["windowing"], loss, run["selection"] if run["select_first"] else None)
+    for export in settings["exports"].values():
+        if "loss" in export:
+            need(windowing_of_export(settings, export), export["loss"], export.get("selection"))
     return pairs
 
 
@@ -94,6 +105,13 @@ def selecting_pairs(settings: dict) -> dict[tuple[str, str], list[str]]:
         if "scorer" in selection:
             pairs.setdefault((selection["windowing"], selection["scorer"]), []).append(name)
     return pairs
+
+
+def windowing_of_export(settings: dict, export: dict) -> str:
+    """The windowing whose windows an export writes."""
+    if "selection" in export:
+        return settings["selections"][export["selection"]]["windowing"]
+    return export["windowing"]
 
 
 def losses_of(run: dict) -> list[str]:
@@ -318,6 +336,22 @@ def _check_runs(settings: dict) -> None:
                     tokens, scoring, f"losses.{loss}.self_scoring (over windowing '{run['windowing']}')"
                 )
         _check_positions(settings, run["model"], tokens, run["train"]["rope_theta"], f"runs.{name}")
+
+
+def _check_exports(settings: dict) -> None:
+    for name, export in settings["exports"].items():
+        where = f"exports.{name}"
+        if len(export.keys() & {"selection", "windowing"}) != 1:
+            raise SettingsError(f"{where}: needs either 'selection' or 'windowing'")
+        for key in export.keys() & {"selection", "windowing", "loss"}:
+            kind = {"selection": "selections", "windowing": "windowings", "loss": "losses"}[key]
+            require_name(kind, export[key], settings[kind], f"{where}.{key}")
+        scorer = settings["losses"][export["loss"]].get("scorer") if "loss" in export else None
+        if "loss" in export and (scorer is None or not settings["scorers"][scorer]["store_long"]):
+            raise SettingsError(
+                f"{where}.loss: '{export['loss']}' needs a frozen 'scorer' with store_long: true; "
+                "the weights that are written compare its short and long NLL"
+            )
 
 
 def _check_selections(settings: dict) -> None:

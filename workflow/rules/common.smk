@@ -9,6 +9,7 @@ sys.path.insert(0, str(WORKFLOW))
 
 from longspan_workflow.code_digests import code_digest, stage_version
 from longspan_workflow.environment import prepare_environment
+from longspan_workflow.exports import Exports
 from longspan_workflow.layout import Layout, as_json
 from longspan_workflow.settings import SettingsError, load_settings
 
@@ -16,6 +17,7 @@ try:
     layout = Layout(load_settings(config))
 except SettingsError as error:
     raise WorkflowError(f"Fault in the settings: {error}") from None
+exports = Exports(layout)
 
 prepare_environment(WORKFLOW)
 
@@ -27,7 +29,9 @@ wildcard_constraints:
     windowing=layout.names("windowings"),
     scorer=layout.names("scorers"),
     selection=layout.names("selections"),
+    export=layout.names("exports"),
     run=layout.names("runs"),
     loss=layout.names("losses"),
     seed=r"\d+",
     shard=r"\d{5}|held_out",
+    ending=r"parquet|jsonl|jsonl\.zst",

@@ -1,0 +1,72 @@
+"""
+Exports: windows for others, as Parquet or JSON lines with a data card.
+
+REQUIRED INPUTS: results/corpora/{corpus}/documents/{shard}.parquet
+    results/tokens/{corpus}/{tokenizer}/{shard}.parquet, results/windows/{windowing}/{shard}.parquet
+    results/selections/{selection}.parquet, results/scores/{windowing}/{scorer}/index.parquet
+OUTPUTS: results/exports/{export}/data/{shard}.{ending}
+    results/exports/{export}/manifests/{shard}.{ending}.json
+    results/exports/{export}/README.md
+"""
+
+
+rule export_windows:
+    input:
+        unpack(exports.tables),
+        unpack(exports.scores),
+        selection=exports.selection,
+    output:
+        data=exports.data,
+        manifest=exports.manifest,
+    log:
+        layout.log("export_windows", "export", "shard", "ending"),
+    benchmark:
+        layout.benchmark("export_windows", "export", "shard", "ending")
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=60,
+    params:
+        settings=as_json(exports.export_settings),
+        selection=lambda wildcards, input: (
+            ["--selection", *input.selection] if input.selection else []
+        ),
+        index=lambda wildcards, input: ["--index", *input.index] if input.index else [],
+        code=code_digest("export_windows"),
+    shell:
+        """
+        python "$SCRIPTS"/export_windows.py --settings {params.settings:q} \
+            --documents {input.documents:q} --tokens {input.tokens:q} --windows {input.windows:q} \
+            --shard {wildcards.shard} {params.selection:q} {params.index:q} \
+            --export {output.data:q} --manifest {output.manifest:q} 2>&1 | tee {log:q}
+        """
+
+
+rule write_data_card:
+    input:
+        data=exports.data_files,
+        manifests=exports.manifests,
+    output:
+        exports.card,
+    log:
+        layout.log("write_data_card", "export"),
+    benchmark:
+        layout.benchmark("write_data_card", "export")
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=10,
+    params:
+        settings=as_json(exports.card_settings),
+        manifests=lambda wildcards, input: str(Path(input.manifests[0]).parent),
+        shards=exports.shard_count,
+        ending=exports.ending,
+        code=code_digest("write_data_card"),
+    shell:
+        """
+        python "$SCRIPTS"/write_data_card.py --settings {params.settings:q} \
+            --manifests {params.manifests:q} --shards {params.shards} --ending {params.ending} \
+            --card {output:q} 2>&1 | tee {log:q}
+        """

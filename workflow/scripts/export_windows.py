@@ -1,0 +1,71 @@
+"""Write a shard's windows, or those that a selection keeps, as Parquet or JSON lines for others.
+
+    python workflow/scripts/export_windows.py --settings '{"format": "parquet", "loss": null, "seed": null}' \
+        --documents results/corpora/books/documents/00000.parquet --shard 00000 \
+        --tokens results/tokens/books/llama/00000.parquet --windows results/windows/books-2k/00000.parquet \
+        --selection results/selections/best.parquet --export results/exports/best/data/00000.parquet \
+        --manifest results/exports/best/manifests/00000.parquet.json
+"""
+
+from functools import partial
+from pathlib import Path
+
+from longspan.artifacts import digest_of
+from longspan.command_line import parser_for, run_script
+from longspan.exports import ExportWriter, WindowExport, frozen_weights
+from longspan.score_index import IndexedScores
+from longspan.weighting import weighting_from_settings
+from longspan.window_store import kept_ids
+from longspan_workflow.code_digests import code_digest
+
+
+def main(argv=None):
+    """Write one row a window, and the manifest."""
+    parser = parser_for(__doc__)
+    parser.add_argument("--documents", required=True, help="table of documents")
+    parser.add_argument("--tokens", required=True, help="table of tokens")
+    parser.add_argument("--windows", required=True, help="table of windows")
+    parser.add_argument("--shard", required=True, help="the shard's name")
+    parser.add_argument("--selection", help="export the windows that it keeps; otherwise all")
+    parser.add_argument("--index", type=Path, help="index beside the frozen scores, if there is a loss")
+    parser.add_argument("--export", type=Path, required=True, help="file to write")
+    parser.add_argument("--manifest", type=Path, required=True, help="its manifest, written last")
+    arguments = parser.parse_args(argv)
+    settings, shard = arguments.settings, arguments.shard
+
+    export = WindowExport(arguments.documents, arguments.tokens, arguments.windows, shard)
+    store, inputs = export.store, export.inputs
+    data_ids = store.data_ids
+    if arguments.selection:
+        kept = set(kept_ids([arguments.selection], store.windows_digests))
+        data_ids = [data_id for data_id in data_ids if data_id in kept]
+        inputs["kept"] = digest_of(data_ids)
+    weights_of = None
+    if arguments.index:
+        scores = IndexedScores(
+            arguments.index,
+            {shard: arguments.index.with_name(f"{shard}.parquet")},
+            store.windows_digests,
+            columns=("short_nll", "long_nll"),
+        )
+        weights_of = partial(
+            frozen_weights, scores, weighting_from_settings(settings["loss"]), settings["seed"]
+        )
+        inputs["scores"] = scores.digests[shard]
+    with ExportWriter(
+        arguments.export,
+        arguments.manifest,
+        settings["format"],
+        with_weights=weights_of is not None,
+        settings=settings | {"window_tokens": store.window_tokens, "bos_token_id": store.bos_token_id},
+        inputs=inputs,
+        tokenizer=store.tokenizer,
+        code_digest=code_digest("export_windows"),
+    ) as writer:
+        for row in export.rows(data_ids, weights_of):
+            writer.append(row)
+    print(f"{arguments.export}: {writer.rows} of {len(store.data_ids)} windows")
+
+
+if __name__ == "__main__":
+    run_script(main)

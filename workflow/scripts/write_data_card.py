@@ -1,0 +1,38 @@
+"""Write the data card of an export, the README.md in its folder.
+
+    python workflow/scripts/write_data_card.py --settings '{"title": "best", "sources": […], …}' \
+        --manifests results/exports/best/manifests --shards 2 --ending parquet \
+        --card results/exports/best/README.md
+"""
+
+from pathlib import Path
+
+from longspan.artifacts import atomic_path
+from longspan.command_line import parser_for, run_script
+from longspan.data_card import data_card
+from longspan.exports import read_export_manifest
+from longspan_workflow.shards import shard_names
+
+
+def main(argv=None):
+    """Write the card; its settings are the arguments of `data_card`."""
+    parser = parser_for(__doc__)
+    parser.add_argument("--manifests", type=Path, required=True, help="folder of the shards' manifests")
+    parser.add_argument("--shards", type=int, required=True, help="number of shards")
+    parser.add_argument("--ending", required=True, help="ending of the shards' files")
+    parser.add_argument("--card", type=Path, required=True, help="file to write")
+    arguments = parser.parse_args(argv)
+
+    manifests = [
+        read_export_manifest(arguments.manifests / f"{name}.{arguments.ending}.json")
+        for name in shard_names(arguments.shards)
+    ]
+    card = data_card(manifests=manifests, **arguments.settings)
+    with atomic_path(arguments.card) as temporary:
+        temporary.write_text(card)
+    windows = sum(manifest["windows"] for manifest in manifests)
+    print(f"{arguments.card.parent}: {windows} windows in {len(manifests)} shards")
+
+
+if __name__ == "__main__":
+    run_script(main)
