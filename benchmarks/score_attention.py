@@ -3,7 +3,8 @@
     PYTHONPATH=workflow python benchmarks/score_attention.py
 
 Windows are read from a Parquet shard of token ids; embedding, norm, projections, RoPE and sums run in
-bfloat16. Prints the device, tokens a second and the peak memory for each window length.
+bfloat16, norm and RoPE fused by torch.compile. Prints the device, tokens a second and the peak memory for
+each window length.
 """
 
 import argparse
@@ -82,6 +83,7 @@ def main(argv=None):
     parser.add_argument("--million-tokens", type=int, default=16)
     parser.add_argument("--tokens-a-batch", type=int, default=65536)
     parser.add_argument("--tokens-at-once", type=int, nargs="+", default=[8192])
+    parser.add_argument("--plain", action="store_true", help="leave the layer as it is, not compiled")
     args = parser.parse_args(argv)
 
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}: first layer of an 8B, bfloat16")
@@ -91,7 +93,7 @@ def main(argv=None):
         write_first_layer(Path(folder))
         shard = Path(folder) / "shard.parquet"
         write_shard(shard, args.million_tokens * 8, 131072)
-        first_layer = load_first_layer(folder, dtype="bfloat16", device="cuda")
+        first_layer = load_first_layer(folder, dtype="bfloat16", device="cuda", compile_layers=not args.plain)
         for window_tokens, first_layer.tokens_at_once in itertools.product(
             args.window_tokens, args.tokens_at_once
         ):

@@ -2,9 +2,10 @@
 
     python benchmarks/train_step.py [--repeats 5]
 
-Llama-3.2-1B's shape with random weights, bfloat16, gradient checkpointing,
-one sequence of 32768 tokens, on one CUDA device. A step is forward and backward; the optimizer's, the same
-for both, is left out. Medians over the repeats.
+Llama-3.2-1B's shape with random weights, bfloat16, gradient checkpointing, one sequence of 32768 tokens, on
+one CUDA device. A step is forward and backward; the optimizer's, the same for both, is left out. In the last
+two forms 13 of the 16 layers keep their attention's result, and MLPs take 4096 tokens at a time. Medians over
+the repeats.
 """
 
 import argparse
@@ -111,8 +112,8 @@ def main() -> None:
         add("ours, compiled", weighted)
         model.gradient_checkpointing_disable()
         torch._dynamo.reset()
-        compile_layers(model, keep_attention=True)
-        add("ours, compiled, attention kept", weighted)
+        compile_layers(model, keep_attention=13, mlp_tokens=4096)
+        add("ours, compiled, attention kept in 13 layers", weighted)
         add("the same, self-scored", self_scoring)
 
     print(

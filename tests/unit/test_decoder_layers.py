@@ -36,12 +36,12 @@ def test_a_model_without_layers_is_refused_by_name():
         decoder_layers(model)
 
 
-@pytest.mark.parametrize("keep_attention", [False, True])
-def test_compiled_layers_score_the_same(keep_attention):
+@pytest.mark.parametrize("options", [{}, {"keep_attention": True}, {"keep_attention": 1, "mlp_tokens": 5}])
+def test_compiled_layers_score_the_same(options):
     torch._dynamo.reset()
     model, ids = tiny_model("llama"), random_ids(1, 24)
     plain = short_context_nll(model, ids, base_length=16, base_stride=8)
-    compile_layers(model, keep_attention=keep_attention, backend=TRACED)
+    compile_layers(model, **options, backend=TRACED)
     compiled = short_context_nll(model, ids, base_length=16, base_stride=8)
     torch.testing.assert_close(compiled, plain, rtol=1e-5, atol=1e-5)
 
@@ -59,6 +59,35 @@ def test_kept_attention_runs_once_and_the_rest_again(architecture):
     assert kept_attentions == attentions == 2
     assert kept_products > products
     assert backend.frame_count == 1
+
+
+@pytest.mark.parametrize(("kept", "runs"), [(0, 4), (1, 3)])
+def test_attention_is_kept_in_so_many_layers(kept, runs):
+    torch._dynamo.reset()
+    model, ids = tiny_model("llama"), random_ids(2, 24)
+    plain, _, _ = counted_gradient(model, ids)
+    compile_layers(model, keep_attention=kept, backend=TRACED)
+    counted_gradient(model, ids)
+    gradient, attentions, _ = counted_gradient(model, ids)
+    torch.testing.assert_close(gradient, plain, rtol=1e-4, atol=1e-6)
+    assert attentions == runs
+
+
+@pytest.mark.parametrize(("architecture", "mlp_tokens"), [("llama", 7), ("gpt2", 7), ("phi", 100)])
+def test_an_mlp_in_pieces_gives_the_same_gradient(architecture, mlp_tokens):
+    torch._dynamo.reset()
+    model, ids = tiny_model(architecture), random_ids(2, 24)
+    plain, _, products = counted_gradient(model, ids)
+    compile_layers(model, mlp_tokens=mlp_tokens, backend=TRACED)
+    counted_gradient(model, ids)
+    pieces, _, products_of_pieces = counted_gradient(model, ids)
+    torch.testing.assert_close(pieces, plain, rtol=1e-4, atol=1e-6)
+    assert (products_of_pieces > products) == (mlp_tokens < 24)
+
+
+def test_more_layers_than_there_are_are_refused():
+    with pytest.raises(ValueError, match="keep_attention 3 is no number of layers; the model has 2"):
+        compile_layers(tiny_model("llama"), keep_attention=3)
 
 
 def test_kept_attention_beside_gradient_checkpointing_is_refused():

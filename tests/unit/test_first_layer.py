@@ -164,6 +164,17 @@ def test_rope_theta_overrides_the_checkpoints(name, tmp_path):
     assert (other.q - same.q).abs().max() > 0.1
 
 
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_compiled_layers_give_the_same(name, tmp_path):
+    torch._dynamo.reset()
+    tiny_model(CONFIGS[name]).save_pretrained(tmp_path)
+    plain, compiled = (
+        load_first_layer(tmp_path, dtype="float32", compile_layers=compiled) for compiled in (False, True)
+    )
+    expected, found = (torch.stack(window_statistics(layer, INPUT_IDS)) for layer in (plain, compiled))
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-9)
+
+
 def test_rope_theta_needs_a_rotary_embedding(tmp_path):
     tiny_model(CONFIGS["gpt2"]).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="gpt2 has no rotary embedding"):

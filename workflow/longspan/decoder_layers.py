@@ -4,6 +4,7 @@ import functools
 import types
 from typing import Any
 
+import torch
 from torch import nn
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
@@ -22,7 +23,9 @@ def decoder_layers(model: nn.Module) -> nn.ModuleList:
     return min(lists, key=lambda entry: entry[0])[1]
 
 
-def compile_layers(model: nn.Module, *, keep_attention: bool = False, **options: Any) -> None:
+def compile_layers(
+    model: nn.Module, *, keep_attention: bool | int = False, mlp_tokens: int | None = None, **options: Any
+) -> None:
     """Compile each decoder layer in place, so that norms, rotations, gates and residuals run fused.
 
     Layers of one kind share their compiled code. Every shape of the input compiles once, on its first pass,
@@ -33,27 +36,53 @@ def compile_layers(model: nn.Module, *, keep_attention: bool = False, **options:
         keep_attention: in the backward pass, compute each layer again from its input, all but its attention,
             whose result is kept: gradient checkpointing without its dearest part at long context. It takes
             the place of the model's own checkpointing, for one more array of [tokens, hidden size] a layer.
+            A number keeps that of so many layers, the last ones, and computes the others again whole.
+        mlp_tokens: tokens that go through a layer's MLP at a time, so that its intermediate results in the
+            backward pass are as small; None takes all at once. MLPs of experts stay as they are.
         options: passed to ``torch.compile`` over ``dynamic=False``.
 
     Raises:
-        ValueError: as :func:`decoder_layers`, or keep_attention with the model's own checkpointing on.
+        ValueError: as :func:`decoder_layers`, keep_attention with the model's own checkpointing on, or in
+            more layers than there are.
     """
     layers = decoder_layers(model)
-    if keep_attention and any(getattr(layer, "gradient_checkpointing", False) for layer in layers):
+    kept = len(layers) if keep_attention is True else int(keep_attention)
+    if not 0 <= kept <= len(layers):
+        raise ValueError(f"keep_attention {kept} is no number of layers; the model has {len(layers)}")
+    if keep_attention is not False and any(
+        getattr(layer, "gradient_checkpointing", False) for layer in layers
+    ):
         raise ValueError(
             "keep_attention takes the place of gradient checkpointing; turn that off on the model"
         )
-    for layer in layers:
-        if keep_attention:
-            # One function for all layers, bound to each: a closure for each would compile once a layer.
-            layer.forward = types.MethodType(_forward_keeping_attention, layer)
+    for number, layer in enumerate(layers):
+        # Functions bound to each layer: closures would compile once a layer.
+        if mlp_tokens is not None:
+            for module in layer.children():
+                if type(module).__name__.endswith("MLP"):
+                    module.mlp_tokens = mlp_tokens
+                    module.forward = types.MethodType(_forward_in_pieces, module)
+        if keep_attention is not False:
+            keeps = number >= len(layers) - kept
+            layer.forward = types.MethodType(
+                _forward_keeping_attention if keeps else _forward_computed_again, layer
+            )
         layer.compile(**({"dynamic": False} | options))
+
+
+def _forward_in_pieces(self: nn.Module, hidden_BTD: torch.Tensor) -> torch.Tensor:
+    pieces_BPD = (piece.contiguous() for piece in hidden_BTD.split(self.mlp_tokens, dim=1))
+    return torch.cat([type(self).forward(self, piece_BPD) for piece_BPD in pieces_BPD], dim=1)
 
 
 def _forward_keeping_attention(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
     return checkpoint(
         type(self).forward, self, *args, use_reentrant=False, context_fn=_attention_contexts, **kwargs
     )
+
+
+def _forward_computed_again(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    return checkpoint(type(self).forward, self, *args, use_reentrant=False, **kwargs)
 
 
 def _keeps(context: Any, operation: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:

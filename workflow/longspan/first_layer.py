@@ -18,6 +18,7 @@ from accelerate import init_empty_weights
 from torch import nn
 from transformers import AttentionInterface, AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from longspan import decoder_layers
 from longspan.attention_stats import attention_variance, dependency_strength, far_attention_sums
 from longspan.checkpoint import Checkpoint
 from longspan.rope import set_rope_theta
@@ -154,6 +155,7 @@ def load_first_layer(
     dtype: torch.dtype | str,
     device: torch.device | str = "cpu",
     rope_theta: float | None = None,
+    compile_layers: bool = False,
 ) -> FirstLayer:
     """Load what a checkpoint's first layer needs to compute its queries and keys, and nothing else.
 
@@ -166,6 +168,7 @@ def load_first_layer(
         dtype: dtype of parameters and computation, ``torch.bfloat16`` or its name.
         device: where to run.
         rope_theta: base of the rotary embedding instead of the checkpoint's (θ).
+        compile_layers: fuse norm and rotation by torch.compile, which moves results by rounding.
 
     Raises:
         ValueError: no safetensors, a needed tensor or file missing (named), θ for a model without RoPE,
@@ -187,6 +190,9 @@ def load_first_layer(
             _read_on_entry(module, module_name.removeprefix(prefix), checkpoint, dtype, torch.device(device))
     first_layer = FirstLayer(model)
     first_layer.queries_keys(torch.zeros(1, 1, dtype=torch.long, device=device))
+    if compile_layers:
+        # Only now: the hooks that read the tensors have run, and are gone.
+        decoder_layers.compile_layers(model)
     return first_layer
 
 
@@ -201,7 +207,8 @@ def window_statistics(
         window_ids: names of the windows, for errors; None names them by row.
 
     Returns:
-        ``(strength, variance_block, variance_matrix)``, each float64 [B]; see `longspan.attention_stats`.
+        ``(strength, variance_block, variance_matrix)``, each float64 [B] on the CPU; see
+        `longspan.attention_stats`.
 
     Raises:
         ValueError: what `FirstLayer.queries_keys` refuses, a window of fewer than 4 tokens, or sums that
@@ -227,8 +234,13 @@ def statistics_of_batches(
             input_ids_BL = input_ids_BL.pin_memory()
         layer = first_layer.queries_keys(input_ids_BL.to(device, non_blocking=True))
         sums = far_attention_sums(layer.q, layer.k, scale=layer.scale, softcap=layer.softcap)
+        sums = [sum_BH.to("cpu", non_blocking=True) for sum_BH in sums]
+        # Waiting for the stream would wait for the next batch too, and leave the device idle after it.
+        copied = torch.cuda.Event() if device.type == "cuda" else None
+        if copied is not None:
+            copied.record()
         # queries and keys are freed here: the allocator hands their memory to the next batch in order
-        started = (window_ids, input_ids_BL.shape[1], layer.q.dtype, sums)
+        started = (window_ids, input_ids_BL.shape[1], layer.q.dtype, sums, copied)
         del layer
         if pending is not None:
             yield _finish(*pending)
@@ -237,7 +249,9 @@ def statistics_of_batches(
         yield _finish(*pending)
 
 
-def _finish(window_ids, num_tokens, dtype, sums):
+def _finish(window_ids, num_tokens, dtype, sums, copied):
+    if copied is not None:
+        copied.synchronize()
     sum_p, sum_p2 = sums
     bad = (~(sum_p.isfinite() & sum_p2.isfinite())).nonzero()
     if len(bad):
@@ -263,6 +277,7 @@ class _Captured(Exception):  # noqa: N818 - it ends the forward pass, it is no e
         self.options = options
 
 
+@torch.compiler.disable
 def _capture(module, query, key, value, attention_mask, scaling=None, softcap=None, **options):
     scale = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
     raise _Captured(module, QueriesKeys(query, key, scale, softcap), options)

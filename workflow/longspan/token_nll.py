@@ -88,23 +88,26 @@ class _ChunkedNLL(torch.autograd.Function):
         wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
         exact = log_sum_N.dtype
         grad_N = (grad_N.to(exact) * ctx.logit_scale).masked_fill_(ignored_N, 0.0)
-        grad_hidden_ND = torch.empty_like(hidden_ND) if wants_hidden else None
-        grad_weight_VD = torch.zeros_like(weight_VD, dtype=exact) if wants_weight else None
-        grad_bias_V = torch.zeros_like(bias_V, dtype=exact) if wants_bias else None
-        for chunk in _chunks(hidden_ND, weight_VD):
-            logits_CV = _logits(hidden_ND[chunk], weight_VD, bias_V, ctx.logit_scale, ctx.softcap)
-            grad_CV = _logit_gradient(
-                logits_CV, log_sum_N[chunk], column_N1[chunk], grad_N[chunk], ctx.softcap, weight_VD.dtype
+        grad_hidden_ND = torch.zeros_like(hidden_ND, dtype=exact) if wants_hidden else None
+        grad_weight_VD = torch.empty_like(weight_VD) if wants_weight else None
+        grad_bias_V = torch.empty_like(bias_V, dtype=exact) if wants_bias else None
+        # By blocks of the vocabulary: the weight's gradient then needs no second array in float32, since each
+        # of its rows is one product over all positions.
+        for block in _blocks(hidden_ND, weight_VD):
+            bias_U = None if bias_V is None else bias_V[block]
+            logits_NU = _logits(hidden_ND, weight_VD[block], bias_U, ctx.logit_scale, ctx.softcap)
+            grad_NU = _logit_gradient(
+                logits_NU, log_sum_N, column_N1 - block.start, grad_N, ctx.softcap, weight_VD.dtype
             )
-            del logits_CV
+            del logits_NU
             if wants_bias:
-                grad_bias_V += grad_CV.sum(0, dtype=exact)
+                grad_bias_V[block] = grad_NU.sum(0, dtype=exact)
             if wants_hidden:
-                torch.mm(grad_CV, weight_VD, out=grad_hidden_ND[chunk])
+                _add_product(grad_hidden_ND, grad_NU, weight_VD[block])
             if wants_weight:
-                _add_product(grad_weight_VD, grad_CV.t(), hidden_ND[chunk])
-        if wants_weight:
-            grad_weight_VD = grad_weight_VD.to(weight_VD.dtype)
+                torch.mm(grad_NU.t(), hidden_ND, out=grad_weight_VD[block])
+        if wants_hidden:
+            grad_hidden_ND = grad_hidden_ND.to(hidden_ND.dtype)
         if wants_bias:
             grad_bias_V = grad_bias_V.to(bias_V.dtype)
         return grad_hidden_ND, grad_weight_VD, grad_bias_V, None, None, None
@@ -114,6 +117,15 @@ def _chunks(hidden_ND: torch.Tensor, weight_VD: torch.Tensor) -> list[slice]:
     logits = CHUNK_LOGITS["cpu" if hidden_ND.device.type == "cpu" else "cuda"]
     positions = max(1, logits // weight_VD.shape[0])
     return [slice(start, start + positions) for start in range(0, len(hidden_ND), positions)]
+
+
+def _blocks(hidden_ND: torch.Tensor, weight_VD: torch.Tensor) -> list[slice]:
+    rows, vocabulary = max(1, len(hidden_ND)), len(weight_VD)
+    logits = CHUNK_LOGITS["cpu" if hidden_ND.device.type == "cpu" else "cuda"]
+    size = max(1, logits // rows)
+    if size > 128:
+        size -= size % 128  # fills the tiles of a matrix product
+    return [slice(start, min(start + size, vocabulary)) for start in range(0, vocabulary, size)]
 
 
 def _logits(hidden_CD, weight_VD, bias_V, logit_scale, softcap) -> torch.Tensor:
@@ -138,13 +150,17 @@ def _log_sum_exp(logits_CV: torch.Tensor) -> torch.Tensor:
 
 
 def _logit_gradient(logits_CV, log_sum_C, column_C1, grad_C, softcap, dtype) -> torch.Tensor:
-    """Return the gradient [C, V] of logits before their softcap; on the way it may overwrite them."""
+    """Return the gradient [C, V] of logits before their softcap; on the way it may overwrite them.
+
+    A target outside the V columns at hand has no column here.
+    """
     kernels = _kernels(logits_CV)
     if kernels is not None:
         return kernels.logit_gradient(logits_CV, log_sum_C, column_C1.squeeze(1), grad_C, softcap, dtype)
     slope_CV = None if softcap is None else 1 - (logits_CV / softcap).square_()
     grad_CV = logits_CV.sub_(log_sum_C[:, None]).exp_()
-    grad_CV.scatter_add_(1, column_C1, torch.full_like(grad_CV[:, :1], -1.0))
+    inside_C = (column_C1[:, 0] >= 0) & (column_C1[:, 0] < grad_CV.shape[1])
+    grad_CV[inside_C, column_C1[inside_C, 0]] -= 1.0
     grad_CV.mul_(grad_C[:, None])
     if slope_CV is not None:
         grad_CV.mul_(slope_CV)
