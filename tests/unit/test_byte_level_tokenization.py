@@ -193,13 +193,19 @@ def test_a_sample_on_which_they_differ_is_named(folder, tmp_path, monkeypatch):
     assert said == "tokenizing with fastokens: it agrees with tokenizers on a sample of 1 characters"
 
 
-def test_a_vocabulary_that_lacks_bytes_takes_the_ordinary_way(tmp_path):
+def test_texts_with_a_byte_that_the_vocabulary_lacks_take_the_ordinary_way(tmp_path):
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.train_from_iterator(["the river"], trainers.BpeTrainer(vocab_size=40, show_progress=False))
     tokenizer.save(str(tmp_path / "tokenizer.json"))
-    _, said = checked_tokenizer(tmp_path, [TEXT])
-    assert said == "tokenizing with tokenizers, not fastokens: its vocabulary lacks some bytes"
+    fast, ordinary = ByteLevelTokenizer(tmp_path), DocumentTokenizer(tmp_path)
+    taken = []
+    encode, fast.ordinary = ordinary.encode, ordinary
+    ordinary.encode = lambda text: taken.append(text) or encode(text)
+    batch = ["the river", "the qiver", "", "Q", "hé"]
+    found = fast.encode_batch(batch)
+    assert taken == ["the qiver", "Q", "hé"]
+    assert_same(found, ordinary.encode_batch(batch))
 
 
 def test_tokens_that_are_not_the_texts_bytes_take_the_ordinary_way(fast, ordinary, monkeypatch):

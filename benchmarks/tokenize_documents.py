@@ -1,0 +1,198 @@
+"""Tokenizing from a cold process: transformers' plain call, its fast path, datatrove's step, and ours.
+
+    python benchmarks/tokenize_documents.py --model results/models/smollm2-135m --texts DIR [DIR …]
+        [--megabytes 100] [--repeats 3] [--datatrove-python .datatrove/bin/python]
+
+The texts are all files under the folders that are UTF-8 text, each content once, in an order drawn by a seed,
+until so many megabytes are there. Each way runs in a process of its own, by turns, and counts from the
+loading of its tokenizer to its result in memory; reading the texts and importing are left out. "ours" gives
+character offsets too; "our rule" is the whole script, from a table on the disk to one, its start included.
+
+datatrove is in no extra: make an environment with datatrove, tokenizers and numpy, and name its Python. A
+benchmark without it says so.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+TEXTS = "texts.jsonl"
+
+
+def plain_call(model, texts):
+    from transformers import AutoTokenizer
+
+    yield
+    return count(AutoTokenizer.from_pretrained(model)(texts, verbose=False)["input_ids"])
+
+
+def fast_path(model, texts):
+    from transformers import AutoTokenizer
+
+    yield
+    tokenizer = AutoTokenizer.from_pretrained(model).backend_tokenizer
+    return count(encoding.ids for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False))
+
+
+def fast_path_with_offsets(model, texts):
+    from tokenizers import Tokenizer
+
+    yield
+    tokenizer = Tokenizer.from_file(f"{model}/tokenizer.json")
+    encodings = tokenizer.encode_batch(texts, add_special_tokens=False)
+    return count(encoding.ids for encoding in encodings if encoding.offsets is not None)
+
+
+def datatrove_step(model, texts):
+    from datatrove.data import Document
+    from datatrove.pipeline.tokens import DocumentTokenizer
+
+    yield
+    with tempfile.TemporaryDirectory() as folder:
+        step = DocumentTokenizer(
+            folder, f"{model}/tokenizer.json", shuffle_documents=False, save_filename="t", batch_size=1000
+        )
+        step.run(Document(text=text, id=str(number)) for number, text in enumerate(texts))
+        return sum(path.stat().st_size for path in Path(folder).glob("*.ds")) // step.token_size
+
+
+def ours(model, texts):
+    from longspan.byte_level_tokenization import checked_tokenizer
+
+    yield
+    tokenizer, _ = checked_tokenizer(model, [text[:4000] for text in texts[:64]])
+    batches, batch, size = [], [], 0
+    for text in texts:
+        batch.append(text)
+        size += len(text)
+        if size >= 2**20:
+            batches.append(tokenizer.encode_batch(batch))
+            batch, size = [], 0
+    batches.append(tokenizer.encode_batch(batch))
+    return sum(len(batch.input_ids) for batch in batches)
+
+
+WAYS = {
+    "plain": ("tok(texts)['input_ids']", plain_call),
+    "fast": ("encode_batch_fast, ids alone", fast_path),
+    "offsets": ("encode_batch, with offsets", fast_path_with_offsets),
+    "datatrove": ("datatrove's DocumentTokenizer", datatrove_step),
+    "ours": ("ours, with offsets and check", ours),
+}
+
+
+def count(documents):
+    return sum(map(len, documents))
+
+
+def measure_one(way: str, model: str, path: str) -> None:
+    """Run one way in this process, and print its seconds and tokens."""
+    texts = [json.loads(line) for line in Path(path).read_text().splitlines()]
+    steps = WAYS[way][1](model, texts)
+    next(steps)
+    start = time.perf_counter()
+    try:
+        next(steps)
+    except StopIteration as stop:
+        print(json.dumps({"seconds": time.perf_counter() - start, "tokens": stop.value}))
+
+
+def collect_texts(folders: list[str], megabytes: float) -> list[str]:
+    seen, texts, size = set(), [], 0
+    files = [path for folder in folders for path in sorted(Path(folder).rglob("*")) if path.is_file()]
+    random.Random(0).shuffle(files)
+    for path in files:
+        if path.is_symlink() or path.stat().st_size > 10_000_000:
+            continue
+        content = path.read_bytes()
+        digest = hashlib.sha256(content).digest()
+        try:
+            text = content.decode()
+        except UnicodeDecodeError:
+            continue
+        if digest in seen or "\0" in text or len(text) < 200:
+            continue
+        seen.add(digest)
+        texts.append(text)
+        size += len(content)
+        if size >= megabytes * 1e6:
+            return texts
+    raise SystemExit(f"{', '.join(folders)} hold {size / 1e6:.0f} MB of distinct texts; name more folders")
+
+
+def run_rule(model: str, documents: Path, folder: Path) -> dict:
+    from longspan.artifacts import read_table
+
+    script = Path(__file__).parents[1] / "workflow/scripts/tokenize_documents.py"
+    tokens = folder / "tokens.parquet"
+    tokens.unlink(missing_ok=True)
+    command = [sys.executable, str(script), "--documents", str(documents), "--tokens", str(tokens)]
+    start = time.perf_counter()
+    subprocess.run([*command, "--model", f"{model}/longspan.json"], check=True, capture_output=True)
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "tokens": sum(map(len, read_table(tokens, "tokens")[0].column("input_ids")))}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", required=True, help="a folder under results/models")
+    parser.add_argument("--texts", nargs="+", required=True, help="folders with text files")
+    parser.add_argument("--megabytes", type=float, default=100)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--datatrove-python", help="Python of an environment with datatrove")
+    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.way:
+        measure_one(arguments.way, arguments.model, arguments.texts[0])
+        return
+    from longspan.artifacts import TableWriter
+
+    texts = collect_texts(arguments.texts, arguments.megabytes)
+    megabytes = sum(len(text.encode()) for text in texts) / 1e6
+    results: dict[str, list[dict]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        path, documents = Path(folder, TEXTS), Path(folder, "documents.parquet")
+        path.write_text("".join(json.dumps(text) + "\n" for text in texts))
+        origin = {"source": "", "category": "", "license": "", "title": ""}
+        with TableWriter(documents, "documents", settings={}) as table:
+            for number, text in enumerate(texts):
+                table.append({"document_id": str(number), "text": text, **origin}, len(text))
+        for repeat in range(arguments.repeats):
+            for way in WAYS:
+                python = arguments.datatrove_python if way == "datatrove" else sys.executable
+                if python is None:
+                    continue
+                command = [python, __file__, "--way", way, "--model", arguments.model, "--texts", str(path)]
+                said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+                results.setdefault(way, []).append(json.loads(said.splitlines()[-1]))
+                print(repeat, way, results[way][-1], file=sys.stderr, flush=True)
+            results.setdefault("rule", []).append(run_rule(arguments.model, documents, Path(folder)))
+
+    print(
+        f"{platform.processor() or platform.machine()}, {len(os.sched_getaffinity(0))} cores; "
+        f"{megabytes:.0f} MB in {len(texts):,} texts; {arguments.repeats} repeats, medians"
+    )
+    if arguments.datatrove_python is None:
+        print("datatrove: not measured, --datatrove-python names no Python that has it")
+    print(f"{'':32} {'s':>8} {'MB/s':>8} {'times plain':>12} {'tokens':>12}")
+    plain = statistics.median(one["seconds"] for one in results["plain"])
+    for way, runs in results.items():
+        seconds = statistics.median(one["seconds"] for one in runs)
+        name = WAYS[way][0] if way in WAYS else "our rule, from disk to disk"
+        speed, times = megabytes / seconds, plain / seconds
+        print(f"{name:32} {seconds:8.1f} {speed:8.1f} {times:12.1f} {runs[0]['tokens']:12,}")
+
+
+if __name__ == "__main__":
+    main()
