@@ -82,6 +82,7 @@ class Chain:
         for shard in ("00000", "00001"):
             self.make("score_attention", shard=shard)
         self.make("select_windows")
+        self.make("select_windows", selection="drawn")
         for shard in ("00000", "00001"):
             self.make("score_short", shard=shard)
         self.make("collect_weights")

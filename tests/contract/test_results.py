@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import re
 import shutil
 import zlib
 from pathlib import Path
@@ -294,6 +295,16 @@ def test_the_summary_says_what_the_tables_hold(chain):
     ]
     assert table["mean short NLL", "short-128/tiny-32"] == f"{np.mean(nll):.4f} nats a token (16 windows)"
     assert table["windows kept", "half"] == "8 of 16"
+    ours, drawn = (
+        {row["data_id"]: row for row in rows(chain.path("selection", selection=name), "selection")}
+        for name in ("half", "drawn")
+    )
+    common = sum(row["kept"] and drawn[data_id]["kept"] for data_id, row in ours.items())
+    assert re.fullmatch(
+        r"-?0\.\d\d \(16 windows; prose -?0\.\d\d, rows -?0\.\d\d\), "
+        f"{common} of 8 kept by both",
+        table["rank correlation", "half, drawn"],
+    )
     losses = [row["loss_weighted"] for row in rows(chain.path("run") / "metrics.parquet", "training_metrics")]
     assert table["training loss", "main/dense/seed0"] == (
         f"{losses[0]:.4f} → {losses[-1]:.4f} ({len(losses)} updates)"
@@ -308,7 +319,7 @@ def test_the_summary_says_what_the_tables_hold(chain):
     assert table["held-out perplexity", "main/dense/seed0"] == (
         f"{perplexity('base'):.3f} → {perplexity('dense/seed0'):.3f} ({count} windows of 2 works)"
     )
-    assert len(table) == 8
+    assert len(table) == 9
     # The text says the same, in columns.
     text = chain.path("summary").read_text().splitlines()
     assert [line.split()[-1] for line in text] == [line.split()[-1] for line in lines[1:]]
@@ -323,6 +334,7 @@ def test_figures_are_drawn_for_what_is_there(chain):
         assert content.rstrip().endswith("</svg>")
     settings = copy.deepcopy(TINY)
     settings["runs"]["main"]["selection"] = None
+    settings["exports"] = {}
     shutil.rmtree("results/figures")
     Chain(settings).make("draw_figures")
     assert sorted(path.stem for path in Path("results/figures").iterdir()) == ["evaluations", "trainings"]

@@ -297,6 +297,21 @@ def test_only_a_random_selection_depends_on_the_seed():
     assert len({block["seed"] for block in draws}) == 3
 
 
+def test_selections_of_runs_are_compared_with_each_other_and_with_those_of_the_report():
+    def change(settings):
+        block = settings["selections"]["half"]
+        settings["selections"] |= {"few": block, "best": block, "idle": block}
+        settings["runs"]["second"] = settings["runs"]["main"] | {"selection": "few"}
+        settings["report"] = {"compare_selections": ["best"]}
+
+    layout = layout_of(change)
+    pairs = layout.summary_settings()["comparisons"]
+    assert list(pairs) == ["half, few", "half, best", "few, best"]
+    assert pairs["half, best"] == ["results/selections/half.parquet", "results/selections/best.parquet"]
+    assert set(layout.summary_inputs()) >= {path for paths in pairs.values() for path in paths}
+    assert not any("idle" in path for path in layout.summary_inputs())
+
+
 def test_a_scorer_that_no_run_uses_scores_every_window():
     layout = layout_of(put("scorers/idle", dict(TINY["scorers"]["tiny-32"])))
     assert layout.limiting_selections(wildcards(scorer="idle")) == []

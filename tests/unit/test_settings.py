@@ -174,7 +174,7 @@ def every_key():
                 "rope_theta": 1e6,
             },
             "evaluation": {"windows_per_document": 2, "position_bins": 4},
-            "report": {"title": "t"},
+            "report": {"title": "t", "compare_selections": ["gain", "packed"]},
         }
     )
     for number, keep in enumerate(({"windows": 2}, {"tokens": 500})):
@@ -451,7 +451,7 @@ ARCHIVE = {
         ),
         (
             {"runs/main/selection": "x"},
-            "runs.main.selection: there is no 'x' under selections; valid are: half",
+            "runs.main.selection: there is no 'x' under selections; valid are: half, drawn",
         ),
         (
             {"runs/main/loss": ["dense", "dens"]},
@@ -581,6 +581,18 @@ ARCHIVE = {
             "scorers.tiny-32 (over windowing 'wide'): base_stride 24 does not divide sequence_tokens - "
             "base_length = 256 - 32 = 224, so the last token would not be scored; nearest valid: 16 and 28",
         ),
+        # report
+        (
+            {"report/compare_selections": ["drown"]},
+            "report.compare_selections: there is no 'drown' under selections; did you mean 'drawn'?",
+        ),
+        (
+            {
+                "windowings/other": {"corpus": "short", "tokenizer": "tiny", "window_tokens": 64},
+                "selections/drawn/windowing": "other",
+            },
+            "report.compare_selections: 'drawn' selects from windowing 'other', which no run or export uses",
+        ),
         # stores
         (
             {"scorers/tiny-32/base_stride": 25},
@@ -709,7 +721,7 @@ def test_defaults_are_filled_at_every_depth():
     run = settings["runs"]["main"]
     assert (run["seeds"], run["select_first"], run["train"]["adam_beta2"]) == ([0], False, 0.95)
     assert settings["evaluation"] == {"windows_per_document": None, "position_bins": 8}
-    assert settings["report"] == {"title": "longspan"}
+    assert settings["report"] == {"title": "longspan", "compare_selections": ["drawn"]}
 
 
 def test_a_default_is_not_shared_between_blocks():

@@ -32,6 +32,7 @@ def test_the_chain_runs_and_then_has_nothing_to_do(workflow):
         "mean short NLL",
         "mean long NLL",
         "windows kept",
+        "rank correlation",
         "training loss",
         "held-out perplexity",
     ):

@@ -7,6 +7,7 @@ from pathlib import Path
 from longspan.artifacts import read_table
 from longspan.evaluation import perplexity
 from longspan.score_index import nll_batches
+from longspan.selection_comparison import compare_selections
 
 
 def count_documents(documents: Iterable[Path | str]) -> Counter:
@@ -54,6 +55,7 @@ def summary_rows(
     windowings: Mapping[str, Sequence[Path]],
     stores: Mapping[str, Sequence[Path]],
     selections: Mapping[str, Path],
+    comparisons: Mapping[str, tuple[Path, Path]],
     trainings: Mapping[str, Path],
     evaluations: Mapping[str, tuple[Path, Path]],
 ) -> list[tuple[str, str, str]]:
@@ -64,6 +66,7 @@ def summary_rows(
         windowings: tables of windows by windowing.
         stores: tables of scores by "windowing/scorer".
         selections: table of each selection.
+        comparisons: tables of two selections over the same windows, by a name of the pair.
         trainings: table of metrics of each training.
         evaluations: tables of base and trained model of each training.
     """
@@ -82,6 +85,8 @@ def summary_rows(
     for name, path in selections.items():
         kept = read_table(path, "selection", ["kept"])[0].column(0).to_pylist()
         rows.append(("windows kept", name, f"{sum(kept)} of {len(kept)}"))
+    for name, paths in comparisons.items():
+        rows.append(("rank correlation", name, str(compare_selections(*paths))))
     for name, path in trainings.items():
         losses = read_table(path, "training_metrics", ["loss_weighted"])[0].column(0).to_pylist()
         rows.append(("training loss", name, f"{losses[0]:.4f} → {losses[-1]:.4f} ({len(losses)} updates)"))

@@ -353,6 +353,7 @@ class Layout:
                 for windowing, scorer in pairs
             },
             "selections": self._used_selections(),
+            "comparisons": self._comparisons(),
             "trainings": {
                 _label(item): f"{self.run.format(**item)}/metrics.parquet" for item in self.trainings()
             },
@@ -378,6 +379,7 @@ class Layout:
             *shards,
             *self.score_indexes(),
             *settings["selections"].values(),
+            *(path for paths in settings["comparisons"].values() for path in paths),
             *settings["trainings"].values(),
             *self.evaluations(),
         ]
@@ -419,6 +421,17 @@ class Layout:
         blocks = [*self.settings["runs"].values(), *self.settings["exports"].values()]
         names = dict.fromkeys(block["selection"] for block in blocks if block.get("selection"))
         return {name: self.selection.format(selection=name) for name in names}
+
+    def _comparisons(self) -> dict[str, list[str]]:
+        """Selections in use, each with the later ones and with the report's over the same windowing."""
+        blocks, own = self.settings["selections"], list(self._used_selections())
+        names = list(dict.fromkeys([*own, *self.settings["report"]["compare_selections"]]))
+        return {
+            f"{first}, {second}": [self.selection.format(selection=name) for name in (first, second)]
+            for place, first in enumerate(names)
+            for second in names[place + 1 :]
+            if first in own and blocks[first]["windowing"] == blocks[second]["windowing"]
+        }
 
 
 def _label(training: dict[str, str]) -> str:

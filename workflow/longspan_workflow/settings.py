@@ -65,6 +65,7 @@ def load_settings(config: dict) -> dict:
         _check_losses,
         _check_runs,
         _check_exports,
+        _check_comparisons,
         _check_stores,
     ):
         check(settings)
@@ -260,6 +261,8 @@ def _check_names(settings: dict) -> None:
     for name, loss in settings["losses"].items():
         if "scorer" in loss:
             _check_scorer(settings, loss["scorer"], "short_nll", f"losses.{name}.scorer")
+    for name in settings["report"]["compare_selections"]:
+        used("selections", name, "report.compare_selections")
     for name, run in settings["runs"].items():
         used("models", run["model"], f"runs.{name}.model")
         used("windowings", run["windowing"], f"runs.{name}.windowing")
@@ -368,6 +371,18 @@ def _check_selections(settings: dict) -> None:
             raise SettingsError(
                 f"selections.{name}.scorer: '{selection['scorer']}' stores no long NLL, which a gain needs; "
                 "set its store_long"
+            )
+
+
+def _check_comparisons(settings: dict) -> None:
+    used = {run["windowing"] for run in settings["runs"].values()}
+    used |= {windowing_of_export(settings, export) for export in settings["exports"].values()}
+    for name in settings["report"]["compare_selections"]:
+        windowing = settings["selections"][name]["windowing"]
+        if windowing not in used:
+            raise SettingsError(
+                f"report.compare_selections: '{name}' selects from windowing '{windowing}', "
+                "which no run or export uses"
             )
 
 
