@@ -144,7 +144,8 @@ def _train(layout: Layout, names: SimpleNamespace) -> list:
     index = layout.run_scores(names)["index"]
     selection = layout.run_selection(names)
     return [
-        *("--settings", as_json(layout.run_settings(names)), "--model", layout.run_model(names)),
+        *("--settings", as_json(layout.run_settings(names))),
+        *("--execution", as_json(layout.run_execution(names)), "--model", layout.run_model(names)),
         *("--tokens", Path(layout.all_tokens(windowing)[0]).parent),
         *("--windows", Path(layout.all_windows(windowing)[0]).parent),
         *("--shards", layout.shard_count(windowing)),

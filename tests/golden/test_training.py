@@ -9,11 +9,20 @@ import torch
 import transformers
 
 from longspan.training import STAGE_VERSION, train
+from longspan.training_rows import TrainingRows
 from longspan.weighted_loss import WeightedLM
 from longspan.weighting import weighting_from_settings
 
 STORED = Path(__file__).with_name("training.json")
-COLUMNS = ("loss_weighted", "loss_unweighted", "weight_mean", "weight_std", "gradient_norm", "learning_rate")
+COLUMNS = (
+    "loss_weighted",
+    "loss_unweighted",
+    "weight_mean",
+    "weight_std",
+    "weight_entropy",
+    "gradient_norm",
+    "learning_rate",
+)
 
 
 class Windows:
@@ -56,7 +65,7 @@ def curve(folder):
     arguments = {
         "max_steps": 10,
         "per_device_train_batch_size": 1,
-        "gradient_accumulation_steps": 2,
+        "windows_per_update": 2,
         "learning_rate": 3e-3,
         "lr_scheduler_type": "constant_with_warmup",
         "warmup_steps": 2,
@@ -66,11 +75,12 @@ def curve(folder):
         "weight_decay": 0.01,
         "max_grad_norm": 1.0,
         "bf16": False,
-        "gradient_checkpointing": False,
         "save_steps": 100,
     }
     weighting = weighting_from_settings({"variant": "dense", "interpolation": 0.25})
-    rows = train(WeightedLM(model, weighting, seed=3), Windows(), folder, seed=3, arguments=arguments)
+    rows = TrainingRows({"long": Windows()}, {"long": 1.0}, 20, seed=3)
+    log = train(WeightedLM(model, weighting, seed=3), rows, folder, seed=3, arguments=arguments)
+    rows = log.metrics
     assert [row["step"] for row in rows] == list(range(1, 11))
     return {
         "stage_version": STAGE_VERSION,

@@ -170,9 +170,24 @@ CONTRACTS = {
                 "weight_mean": pa.float64(),
                 "weight_std": pa.float64(),
                 "share_above_one": pa.float64(),
+                # Mean over sequences of their weights' entropy, divided by that of equal weights.
+                "weight_entropy": pa.float64(),
                 "learning_rate": pa.float64(),
                 "gradient_norm": pa.float64(),
                 "tokens_seen": pa.int64(),
+            }
+        ),
+        rule="train",
+    ),
+    # What a machine did, so no two trainings have the same: apart from the metrics, which are reproducible.
+    "training_speed": Contract(
+        pa.schema(
+            {
+                "step": pa.int64(),
+                "seconds": pa.float64(),
+                "tokens_per_second": pa.float64(),
+                "mfu": pa.float64(),
+                "memory_bytes": pa.int64(),
             }
         ),
         rule="train",

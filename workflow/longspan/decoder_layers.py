@@ -67,7 +67,15 @@ def compile_layers(
             layer.forward = types.MethodType(
                 _forward_keeping_attention if keeps else _forward_computed_again, layer
             )
-        layer.compile(**({"dynamic": False} | options))
+        # The forward alone, so that a layer's hooks (of FSDP, say) stay outside.
+        layer.forward = torch.compile(layer.forward, **({"dynamic": False} | options))
+
+
+def checkpoint_layers(model: nn.Module) -> None:
+    """Turn on the model's own activation checkpointing: each layer is computed again in the backward pass."""
+    # transformers before 5.20 has only the old name, later ones deprecate it.
+    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
 
 
 def _forward_in_pieces(self: nn.Module, hidden_BTD: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """The folder of a training: whether it is finished, and its checkpoints. Imports no torch."""
 
 import json
+import shutil
 from pathlib import Path
 
 from longspan.artifacts import atomic_path, digest_of, open_table
@@ -8,7 +9,7 @@ from longspan.model_folders import MANIFEST_NAME, empty_folder, read_manifest
 
 
 class RunFolder:
-    """model/, metrics.parquet and, written last, settings.json, which says what made them.
+    """model/, metrics.parquet, speed.parquet and, written last, settings.json, which says what made them.
 
     Args:
         path: the folder.
@@ -18,6 +19,8 @@ class RunFolder:
     def __init__(self, path: Path, identity: dict):
         self.model = path / "model"
         self.metrics = path / "metrics.parquet"
+        self.speed = path / "speed.parquet"
+        self.logs = path / "logs"
         self.checkpoints = path / "checkpoints"
         self.lock = path / "lock"
         self._record = path / "settings.json"
@@ -29,7 +32,8 @@ class RunFolder:
         try:
             read_manifest(manifest)
             open_table(self.metrics, "training_metrics")
-            if json.loads(self._record.read_text()) != self._identity:
+            record = json.loads(self._record.read_text())
+            if {key: record.get(key) for key in self._identity} != self._identity:
                 return False
         except (ValueError, OSError):
             return False
@@ -45,7 +49,9 @@ class RunFolder:
             empty_folder(self.checkpoints)
             mark.write_text(identity)
 
-    def finish(self) -> None:
-        """Say that model and metrics are whole, and of what."""
+    def finish(self, execution: dict) -> None:
+        """Say that model and metrics are whole, of what, and, for the record, how it ran."""
+        record = self._identity | {"execution": execution}
         with atomic_path(self._record) as temporary:
-            temporary.write_text(json.dumps(self._identity, indent=1, sort_keys=True) + "\n")
+            temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+        shutil.rmtree(self.checkpoints, ignore_errors=True)

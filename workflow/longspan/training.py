@@ -1,20 +1,64 @@
-"""Weighted training of a causal LM with Hugging Face's Trainer, and what is logged of it."""
+"""Weighted training of a causal LM with Hugging Face's Trainer, on one process or several."""
 
 import itertools
-import json
-import math
-import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import Trainer, TrainingArguments
+from torch.distributed.fsdp import MixedPrecisionPolicy
+from torch.distributed.tensor import DTensor
+from transformers import TrainerCallback, TrainingArguments
+from transformers.integrations import TensorBoardCallback
 
-from longspan.training_windows import TrainingWindows
+from longspan.attention_kernels import fastest_attention
+from longspan.checkpoints import drop_broken_checkpoints, last_whole_checkpoint, require_sharding
+from longspan.decoder_layers import checkpoint_layers, compile_layers, decoder_layers
+from longspan.model_flops import peak_flops, training_flops
+from longspan.processes import decided_by_first, is_first_process
+from longspan.stop_signals import StopSignals
+from longspan.training_rows import TrainingRows
 from longspan.weighted_loss import WeightedLM
+from longspan.weighted_trainer import TrainingStopped, WeightedTrainer
+
+__all__ = ["Execution", "TrainingLog", "TrainingStopped", "save_weights", "train"]
 
 # Raise by hand when a change moves the weights of a trained model (tests/golden).
-STAGE_VERSION = 1
+STAGE_VERSION = 2
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a training runs. None of it changes what is learnt, beyond rounding.
+
+    Attributes:
+        processes: processes in all, each with a device of its own; see :mod:`longspan.processes`.
+        sharding: "none" (each has all weights) or "full" (FSDP2: weights, gradients and optimizer split).
+        cpu_offload: keep what is sharded in host memory.
+        gradient_checkpointing: compute activations again in the backward pass.
+        compile_layers: fuse each decoder layer by torch.compile.
+        keep_attention: with both, keep what attention gave and compute only the rest again.
+        report_to: integrations of Trainer that get its logs.
+        logging_folder: where tensorboard's files go.
+    """
+
+    processes: int = 1
+    sharding: str = "none"
+    cpu_offload: bool = False
+    gradient_checkpointing: bool = False
+    compile_layers: bool = False
+    keep_attention: bool = False
+    report_to: Sequence[str] = ()
+    logging_folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class TrainingLog:
+    """What a training logged: rows of the tables training_metrics and training_speed."""
+
+    metrics: list[dict]
+    speed: list[dict]
 
 
 def collate_windows(items: list[dict]) -> dict:
@@ -26,103 +70,143 @@ def collate_windows(items: list[dict]) -> dict:
     return batch | {"sequence_ids": [item["sequence_ids"] for item in items], "labels": batch["input_ids"]}
 
 
-class _WeightedTrainer(Trainer):
-    """Trainer that also keeps statistics of the weights since its last log."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self._reset_statistics()
-
-    def _reset_statistics(self):
-        self._count, self._nll, self._weight, self._weight_squared, self._above_one = 0, 0.0, 0.0, 0.0, 0.0
-        self._tokens = 0
-
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        outputs = model(**inputs, num_items_in_batch=num_items_in_batch)
-        if model.training:
-            weights_BN = outputs["weights"].double()
-            self._count += weights_BN.numel()
-            self._nll += outputs["nll"].double().sum().item()
-            self._weight += weights_BN.sum().item()
-            self._weight_squared += weights_BN.square().sum().item()
-            self._above_one += (weights_BN > 1).sum().item()
-            self._tokens += inputs["input_ids"].numel()
-        return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
-
-    def log(self, logs, *args, **kwargs):
-        if "loss" in logs and self._count:
-            mean = self._weight / self._count
-            logs = logs | {
-                "loss_unweighted": self._nll / self._count,
-                "weight_mean": mean,
-                "weight_std": max(self._weight_squared / self._count - mean**2, 0.0) ** 0.5,
-                "share_above_one": self._above_one / self._count,
-                "tokens": self._tokens,
-            }
-            self._reset_statistics()
-        super().log(logs, *args, **kwargs)
-
-
-def last_whole_checkpoint(folder: Path) -> str | None:
-    """The last checkpoint that was written to its end; later ones, which a kill cut short, are removed."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
-    for checkpoint in reversed(found):
-        try:
-            # Trainer writes its state after everything else.
-            json.loads((checkpoint / "trainer_state.json").read_text())
-            return str(checkpoint)
-        except (OSError, json.JSONDecodeError):
-            shutil.rmtree(checkpoint)
-    return None
-
-
 def train(
-    model: WeightedLM, dataset: TrainingWindows, checkpoints: Path, *, seed: int, arguments: dict
-) -> list[dict]:
+    model: WeightedLM,
+    rows: TrainingRows,
+    checkpoints: Path,
+    *,
+    seed: int,
+    arguments: dict,
+    execution: Execution | None = None,
+) -> TrainingLog:
     """Train, going on from the last checkpoint in `checkpoints` if there is one.
 
     Args:
         model: the model with its weighted loss, on the CPU; it is trained in place.
-        dataset: the windows.
+        rows: the sequences of the whole training, in order.
         checkpoints: folder of checkpoints.
-        seed: of the data order.
-        arguments: settings of Hugging Face's TrainingArguments.
-
-    Returns:
-        One row an update: columns of the training_metrics table.
+        seed: of what the model itself draws (dropout).
+        arguments: settings of Hugging Face's TrainingArguments, and windows_per_update in place of
+            gradient_accumulation_steps.
+        execution: how it runs; None is one process, plainly.
 
     Raises:
-        ValueError: a loss that is not finite.
+        ValueError: windows that processes cannot share out evenly, a checkpoint of another sharding, or a
+            loss or gradient that is not finite, with its update and windows.
+        TrainingStopped: SIGTERM or SIGUSR1 came; the state of the last update is saved.
+        OSError: a full disk, with the last good checkpoint.
     """
-    trainer = _WeightedTrainer(
-        model=model,
-        args=TrainingArguments(
-            output_dir=str(checkpoints),
-            seed=seed,
-            data_seed=seed,
-            logging_steps=1,
-            logging_nan_inf_filter=False,
-            # Trainer checkpoints the last update in any case, and its weights are the result anyway.
-            save_strategy="steps" if arguments["save_steps"] < arguments["max_steps"] else "no",
-            save_total_limit=1,
-            remove_unused_columns=False,
-            label_names=["labels"],
-            gradient_checkpointing_kwargs={"use_reentrant": False},
-            report_to="none",
-            **arguments,
-        ),
-        train_dataset=dataset,
-        data_collator=collate_windows,
+    execution = execution or Execution()
+    arguments = _with_accumulation(arguments, execution.processes)
+    with StopSignals() as stop:
+        resumed = _last_checkpoint(checkpoints, execution.sharding == "full")
+        flops_per_row = training_flops(model.model, len(rows[0]["input_ids"]), model.self_scoring)
+        _prepare_layers(model, execution)
+        hugging_face = _training_arguments(model, checkpoints, seed, arguments, execution)
+        trainer = WeightedTrainer(
+            stop=stop,
+            flops_per_row=flops_per_row,
+            peak_flops=peak_flops(hugging_face.device),
+            model=model,
+            args=hugging_face,
+            train_dataset=rows,
+            data_collator=collate_windows,
+            callbacks=_own_reports(execution),
+        )
+        model.train()
+        with fastest_attention(hugging_face.device):
+            trainer.train(resume_from_checkpoint=resumed)
+    return _training_log(trainer.state.log_history)
+
+
+def _with_accumulation(arguments: dict, processes: int) -> dict:
+    arguments = dict(arguments)
+    windows = arguments.pop("windows_per_update")
+    at_once = arguments["per_device_train_batch_size"] * processes
+    if windows % at_once:
+        raise ValueError(
+            f"{windows} windows an update cannot be shared out in batches of "
+            f"{arguments['per_device_train_batch_size']} over {processes} processes; make it a multiple of "
+            f"{at_once}"
+        )
+    return arguments | {"gradient_accumulation_steps": windows // at_once}
+
+
+def _last_checkpoint(folder: Path, sharded: bool) -> str | None:
+    def drop() -> bool:
+        drop_broken_checkpoints(folder)
+        return True
+
+    decided_by_first(drop)
+    checkpoint = last_whole_checkpoint(folder)
+    if checkpoint is not None:
+        require_sharding(checkpoint, sharded)
+    return checkpoint
+
+
+def _prepare_layers(model: WeightedLM, execution: Execution) -> None:
+    keeps = execution.gradient_checkpointing and execution.keep_attention
+    if execution.gradient_checkpointing and not keeps:
+        checkpoint_layers(model.model)
+    if execution.compile_layers:
+        compile_layers(model.model, keep_attention=keeps)
+
+
+def _training_arguments(
+    model: WeightedLM, checkpoints: Path, seed: int, arguments: dict, execution: Execution
+) -> TrainingArguments:
+    sharding = {}
+    if execution.sharding == "full":
+        config = {
+            "version": 2,
+            "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+            "transformer_layer_cls_to_wrap": [type(decoder_layers(model.model)[0]).__name__],
+            "reshard_after_forward": True,
+            "state_dict_type": "SHARDED_STATE_DICT",
+            "cpu_offload": execution.cpu_offload,
+        }
+        sharding = {"fsdp": True, "fsdp_config": config}
+    hugging_face = TrainingArguments(
+        output_dir=str(checkpoints),
+        seed=seed,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        # Trainer checkpoints the last update in any case, and its weights are the result anyway.
+        save_strategy="steps" if arguments["save_steps"] < arguments["max_steps"] else "no",
+        save_total_limit=1,
+        remove_unused_columns=False,
+        disable_tqdm=True,
+        label_names=["labels"],
+        ddp_find_unused_parameters=False,
+        use_cpu=not torch.cuda.is_available(),
+        report_to=[name for name in execution.report_to if name != "tensorboard"] or "none",
+        **sharding,
+        **arguments,
     )
-    model.train()
-    trainer.train(resume_from_checkpoint=last_whole_checkpoint(checkpoints))
-    rows = [row for row in trainer.state.log_history if "loss" in row]
-    for row in rows:
-        if not math.isfinite(row["loss"]):
-            raise ValueError(f"the loss of update {row['step']} is {row['loss']}; lower the learning rate")
-    # The log is part of a checkpoint, what this object counted is not.
+    if execution.sharding == "full" and arguments["bf16"]:
+        # Master weights, sums of gradients and the batch's scores stay in float32.
+        hugging_face.fsdp_plugin_args["mixed_precision_policy"] = MixedPrecisionPolicy(
+            param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False
+        )
+    # One process uses one device, however many there are.
+    if hugging_face.n_gpu > 1:
+        hugging_face._n_gpu = 1
+    return hugging_face
+
+
+def _own_reports(execution: Execution) -> list[TrainerCallback]:
+    if "tensorboard" not in execution.report_to or not is_first_process():
+        return []
+    from torch.utils.tensorboard import SummaryWriter
+
+    return [TensorBoardCallback(SummaryWriter(execution.logging_folder))]
+
+
+def _training_log(history: list[dict]) -> TrainingLog:
+    rows = [row for row in history if "loss" in row]
+    # The log is part of a checkpoint, what the trainer counted is not.
     tokens_seen = itertools.accumulate(row["tokens"] for row in rows)
-    return [
+    metrics = [
         {
             "step": row["step"],
             "loss_weighted": row["loss"],
@@ -130,9 +214,28 @@ def train(
             "weight_mean": row["weight_mean"],
             "weight_std": row["weight_std"],
             "share_above_one": row["share_above_one"],
+            "weight_entropy": row["weight_entropy"],
             "learning_rate": row["learning_rate"],
             "gradient_norm": row["grad_norm"],
             "tokens_seen": tokens,
         }
         for row, tokens in zip(rows, tokens_seen, strict=True)
     ]
+    names = ("step", "seconds", "tokens_per_second", "mfu", "memory_bytes")
+    return TrainingLog(metrics, [{name: row.get(name) for name in names} for row in rows])
+
+
+def save_weights(model: WeightedLM, folder: Path) -> None:
+    """Save the trained inner model in Hugging Face form, from all processes' shards; the first one writes."""
+    seen: set[int] = set()
+    weights = {}
+    for name, tensor in model.model.state_dict(keep_vars=True).items():
+        # A tied weight is written once, under its first name.
+        if id(tensor) in seen:
+            continue
+        seen.add(id(tensor))
+        whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+        if is_first_process():
+            weights[name] = whole.detach().cpu()
+    if is_first_process():
+        model.model.save_pretrained(folder, state_dict=weights)

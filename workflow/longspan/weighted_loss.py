@@ -88,6 +88,7 @@ class WeightedLM(nn.Module):
         token_weights: torch.Tensor | None = None,
         sequence_ids: Sequence[str | int] | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
+        scores_only: bool = False,
     ) -> dict[str, torch.Tensor]:
         """Compute the weighted loss of a batch of sequences.
 
@@ -99,9 +100,10 @@ class WeightedLM(nn.Module):
             token_weights: [B, T - 1] float, weights that are ready, in place of a weighting.
             sequence_ids: B ids, keys of the draw among ties.
             num_items_in_batch: targets of the whole update; None counts this batch's.
+            scores_only: return nll alone, of all tokens, whatever the loss needs beside it.
 
         Returns:
-            loss: scalar with gradient.
+            loss: scalar with gradient; NaN where the model's own scores are not finite.
             nll: [B, T - 1] float32, nats, without gradient; 0 where a token does not count.
             weights: [B, T - 1] float32, without gradient.
 
@@ -111,6 +113,8 @@ class WeightedLM(nn.Module):
         decoder, output_layer = self.model.base_model, OutputLayer.of(self.model)
         hidden_BTD = decoder(input_ids=input_ids, use_cache=False).last_hidden_state
         nll_BN = output_layer.nll(hidden_BTD[:, :-1], input_ids[:, 1:])
+        if scores_only:
+            return {"nll": nll_BN.detach()}
         weights_BN = self._weights(
             input_ids, nll_BN.detach(), short_nll, long_nll, token_weights, sequence_ids
         )
@@ -141,6 +145,10 @@ class WeightedLM(nn.Module):
             )
         if self.self_scoring is not None:
             short_nll = self_scored_nll(self.model, input_ids, nll_BN, self.self_scoring)
+        own_BN = nll_BN if self.self_scoring is None else nll_BN + short_nll
+        if not own_BN.isfinite().all():
+            # A model that diverged: the loss says so, and the caller knows the step and the sequences.
+            return torch.full_like(nll_BN, torch.nan)
         return weigh_tokens(
             nll_BN if long_nll is None else long_nll.to(nll_BN),
             short_nll.to(nll_BN),
@@ -153,6 +161,10 @@ class WeightedLM(nn.Module):
     def config(self) -> Any:
         """The inner model's config."""
         return self.model.config
+
+    def tie_weights(self, *args: Any, **options: Any) -> None:
+        """Tie the inner model's weights again, after a loader has set each by its name."""
+        self.model.tie_weights(*args, **options)
 
     def activation_checkpointing_enable(self, *args: Any, **options: Any) -> None:
         """Turn on the inner model's activation checkpointing."""

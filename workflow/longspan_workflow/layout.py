@@ -15,6 +15,17 @@ from longspan_workflow.settings import losses_of, scored_pairs, selecting_pairs,
 from longspan_workflow.shards import HELD_OUT, shard_names
 
 BASE = "base"
+# Settings of a training that say how it runs, not what it learns.
+EXECUTION_KEYS = (
+    "devices",
+    "nodes",
+    "sharding",
+    "cpu_offload",
+    "gradient_checkpointing",
+    "compile_layers",
+    "keep_attention",
+    "report_to",
+)
 
 
 class Layout:
@@ -280,7 +291,16 @@ class Layout:
         """Loss and training settings of a run, and the seed of its data order."""
         run = self.settings["runs"][wildcards.run]
         loss = self.settings["losses"][wildcards.loss]
-        train = {key: value for key, value in run["train"].items() if key != "rope_theta"}
+        block = run["train"]
+        elsewhere = {"rope_theta", "context_parallel_size", "gradient_accumulation_steps", *EXECUTION_KEYS}
+        train = {key: value for key, value in block.items() if key not in elsewhere}
+        # However many devices share an update, it is the same update.
+        train["windows_per_update"] = (
+            block["devices"]
+            * block["nodes"]
+            * block["per_device_train_batch_size"]
+            * block["gradient_accumulation_steps"]
+        )
         forward = self._forward_settings(run["model"], run["train"]["rope_theta"])
         return {
             "loss": {key: value for key, value in loss.items() if key != "scorer"},
@@ -289,6 +309,20 @@ class Layout:
             "rope_theta": forward["rope_theta"],
             "seed": derive_seed(self.settings["seed"], "train", f"{wildcards.run}/{wildcards.seed}"),
         }
+
+    def run_execution(self, wildcards) -> dict:
+        """How a run's training is executed, which changes what it learns by rounding at most."""
+        block = self.settings["runs"][wildcards.run]["train"]
+        own = {key: block[key] for key in EXECUTION_KEYS if key not in ("devices", "nodes")}
+        return own | {"processes": block["devices"] * block["nodes"]}
+
+    def run_devices(self, wildcards) -> int:
+        """Devices of each node that a run trains on."""
+        return self.settings["runs"][wildcards.run]["train"]["devices"]
+
+    def run_nodes(self, wildcards) -> int:
+        """Nodes that a run trains on."""
+        return self.settings["runs"][wildcards.run]["train"]["nodes"]
 
     def run_model(self, wildcards) -> str:
         """Manifest of the model that a run trains."""

@@ -339,6 +339,21 @@ def _check_runs(settings: dict) -> None:
                     tokens, scoring, f"losses.{loss}.self_scoring (over windowing '{run['windowing']}')"
                 )
         _check_positions(settings, run["model"], tokens, run["train"]["rope_theta"], f"runs.{name}")
+        _check_execution(run["train"], f"runs.{name}.train")
+
+
+def _check_execution(train: dict, where: str) -> None:
+    if train["context_parallel_size"] > 1:
+        raise SettingsError(
+            f"{where}.context_parallel_size: sequences split over devices are not supported, since tokens' "
+            "weights would not be split with them; set it to 1, and use sharding: full for memory"
+        )
+    if train["sharding"] == "full" and train["devices"] * train["nodes"] == 1:
+        raise SettingsError(f"{where}.sharding: full needs several devices; set devices, or sharding: none")
+    if train["cpu_offload"] and train["sharding"] != "full":
+        raise SettingsError(f"{where}.cpu_offload: needs sharding: full")
+    if train["keep_attention"] and not (train["gradient_checkpointing"] and train["compile_layers"]):
+        raise SettingsError(f"{where}.keep_attention: needs gradient_checkpointing and compile_layers")
 
 
 def _check_exports(settings: dict) -> None:

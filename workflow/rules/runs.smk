@@ -3,7 +3,7 @@ Trainings under a weighted loss, and held-out evaluations of base and trained mo
 
 REQUIRED INPUTS: results/models/{model}/, results/windows/{windowing}/{shard}.parquet
     results/selections/{selection}.parquet, results/scores/{windowing}/{scorer}/index.parquet
-OUTPUTS: results/runs/{run}/{loss}/seed{seed}/model/, metrics.parquet, settings.json
+OUTPUTS: results/runs/{run}/{loss}/seed{seed}/model/, metrics.parquet, speed.parquet, settings.json
     results/evaluations/{run}/base.parquet
     results/evaluations/{run}/{loss}/seed{seed}.parquet
 """
@@ -20,20 +20,29 @@ rule train:
         # A training whose settings and data turn out to be the same is kept; its checkpoints are undeclared.
         model=update(f"{layout.run}/model/longspan.json"),
         metrics=update(f"{layout.run}/metrics.parquet"),
+        speed=update(f"{layout.run}/speed.parquet"),
         settings=update(f"{layout.run}/settings.json"),
     log:
         layout.log("train", "run", "loss", "seed"),
     benchmark:
         layout.benchmark("train", "run", "loss", "seed")
+    # A retry goes on from the last checkpoint, also from the one that a stopped training saves.
+    retries: 2
     conda:
         "../../envs/gpu.yaml"
     threads: 8
     resources:
-        gpu=1,
+        gpu=lambda wildcards: layout.run_devices(wildcards)
+        * layout.run_nodes(wildcards),
+        nodes=layout.run_nodes,
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
         runtime=1440,
     params:
         settings=as_json(layout.run_settings),
+        execution=as_json(layout.run_execution),
+        launcher=lambda wildcards: training_launcher(
+            layout.run_devices(wildcards), layout.run_nodes(wildcards)
+        ),
         tokens=lambda wildcards, input: str(Path(input.tokens[0]).parent),
         windows=lambda wildcards, input: str(Path(input.windows[0]).parent),
         selection=lambda wildcards, input: (
@@ -44,11 +53,20 @@ rule train:
         folder=lambda wildcards, output: str(Path(output.settings).parent),
         version=stage_version("training"),
     shell:
+        # The signals by which a scheduler announces the end are for the training alone, which saves its state:
+        # this shell and tee stay until it has ended. torchrun hands them on and waits so many seconds.
         """
-        python "$SCRIPTS"/train.py --settings {params.settings:q} --model {input.model:q} \
-            --tokens {params.tokens:q} --windows {params.windows:q} --shards {params.shards} \
-            {params.selection:q} {params.index:q} --run {params.folder:q} --threads {threads} \
-            2>&1 | tee {log:q}
+        trap : TERM
+        trap '' USR1
+        export PET_SIGNALS_TO_HANDLE=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1
+        export TORCH_ELASTIC_SHUTDOWN_TIMEOUT="${{TORCH_ELASTIC_SHUTDOWN_TIMEOUT:-300}}"
+        {params.launcher} "$SCRIPTS"/train.py --settings {params.settings:q} \
+            --execution {params.execution:q} --model {input.model:q} --tokens {params.tokens:q} \
+            --windows {params.windows:q} --shards {params.shards} {params.selection:q} {params.index:q} \
+            --run {params.folder:q} --threads {threads} 2>&1 | (
+            trap '' TERM
+            tee {log:q}
+        )
         """
 
 

@@ -1,33 +1,40 @@
 """Train a causal LM on the selected windows under a token-weighted loss.
 
     python workflow/scripts/train.py --settings '{"loss": {"variant": "dense"}, "train": {…}, …}' \
-        --model results/models/llama/longspan.json --tokens results/tokens/books/llama \
-        --windows results/windows/books-2k --shards 2 --selection results/selections/best.parquet \
-        --index results/scores/books-2k/short/index.parquet --run results/runs/main/dense/seed0
+        --execution '{"processes": 1}' --model results/models/llama/longspan.json \
+        --tokens results/tokens/books/llama --windows results/windows/books-2k --shards 2 \
+        --selection results/selections/best.parquet --index results/scores/books-2k/short/index.parquet \
+        --run results/runs/main/dense/seed0
+    torchrun --standalone --nproc-per-node 2 workflow/scripts/train.py --execution '{"processes": 2}' …
 
 A stopped training goes on from its last checkpoint; a finished one of the same settings and data is kept.
+SIGTERM and SIGUSR1 save its state and end it with exit status 75.
 """
 
-import shutil
+import contextlib
+import sys
 from pathlib import Path
 
 from longspan.artifacts import write_table
-from longspan.command_line import parser_for, run_script
+from longspan.command_line import json_object, parser_for, run_script
 from longspan.locks import exclusive_lock
 from longspan.model_folders import copy_tokenizer, empty_folder, finish_model, read_manifest
-from longspan.models import load_model
+from longspan.processes import decided_by_first, is_first_process, join_processes, processes_here
 from longspan.run_folders import RunFolder
 from longspan.score_index import IndexedScores
+from longspan.training_rows import TrainingRows
 from longspan.training_windows import TrainingWindows
-from longspan.weighting import weighting_from_settings
 from longspan.window_store import WindowStore, kept_ids
 from longspan_workflow.code_digests import code_digest, stage_version
 from longspan_workflow.shards import shard_files
+
+STOPPED = 75  # EX_TEMPFAIL: run again
 
 
 def main(argv=None):
     """Write the trained model, its metrics and, last, its settings."""
     parser = parser_for(__doc__)
+    parser.add_argument("--execution", type=json_object, default={}, help="how it runs, as JSON")
     parser.add_argument("--model", type=Path, required=True, help="manifest of the base model")
     parser.add_argument("--tokens", type=Path, required=True, help="folder of tables of tokens")
     parser.add_argument("--windows", type=Path, required=True, help="folder of tables of windows")
@@ -35,16 +42,57 @@ def main(argv=None):
     parser.add_argument("--selection", help="train on the windows that it keeps; otherwise on all")
     parser.add_argument("--index", type=Path, help="index beside the frozen scores, if the loss uses them")
     parser.add_argument("--run", type=Path, required=True, help="folder to write")
-    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--threads", type=int, help="CPU threads, of all processes of a node")
     arguments = parser.parse_args(argv)
     settings = arguments.settings
+    join_processes(arguments.execution.get("processes", 1))
 
     base = read_manifest(arguments.model)
+    windows = _windows(arguments)
+    windows.require_tokenizer(base["tokenizer"]["identity"], arguments.model)
+    dataset = _dataset(arguments, windows)
+    identity = decided_by_first(
+        lambda: {
+            "settings": settings,
+            "stage_version": stage_version("training"),
+            "inputs": {"model": base["digest"], "data": dataset.digest()},
+        }
+    )
+    folder = RunFolder(arguments.run, identity)
+    with contextlib.ExitStack() as held:
+        decided_by_first(lambda: held.enter_context(exclusive_lock(folder.lock)) or True)
+        if decided_by_first(folder.is_finished):
+            if is_first_process():
+                print(f"{arguments.run}: trained before with the same settings on the same data")
+            return
+        decided_by_first(folder.start)
+        weighted, log = _train(arguments, windows, dataset, folder)
+
+        decided_by_first(lambda: empty_folder(folder.model))
+        _save(weighted, folder)
+        if not is_first_process():
+            return
+        copy_tokenizer(arguments.model.parent, folder.model)
+        finish_model(folder.model, source={"kind": "run", **identity}, license=base["license"])
+        origin = {
+            "settings": settings,
+            "inputs": identity["inputs"],
+            "stage_version": identity["stage_version"],
+            "code_digest": code_digest("train"),
+        }
+        write_table(folder.metrics, "training_metrics", log.metrics, **origin)
+        write_table(folder.speed, "training_speed", log.speed, **origin)
+        folder.finish(arguments.execution)
+
+
+def _windows(arguments):
     tokens, tables = (
         shard_files(folder, arguments.shards) for folder in (arguments.tokens, arguments.windows)
     )
-    windows = WindowStore({shard: (tokens[shard], tables[shard]) for shard in tokens})
-    windows.require_tokenizer(base["tokenizer"]["identity"], arguments.model)
+    return WindowStore({shard: (tokens[shard], tables[shard]) for shard in tokens})
+
+
+def _dataset(arguments, windows):
     scores = None
     if arguments.index:
         files = shard_files(arguments.index.parent, arguments.shards)
@@ -54,56 +102,54 @@ def main(argv=None):
         data_ids = kept_ids([arguments.selection], windows.windows_digests)
     if not data_ids:
         raise ValueError("no window to train on: the selection keeps none; keep more, or add text")
-    dataset = TrainingWindows(windows, data_ids, scores)
-    identity = {
-        "settings": settings,
-        "stage_version": stage_version("training"),
-        "inputs": {"model": base["digest"], "data": dataset.digest()},
-    }
-    folder = RunFolder(arguments.run, identity)
-    with exclusive_lock(folder.lock):
-        if folder.is_finished():
-            print(f"{arguments.run}: trained before with the same settings on the same data")
-            return
+    return TrainingWindows(windows, data_ids, scores)
 
-        import torch
 
-        from longspan.self_scoring import SelfScoring
-        from longspan.training import train
-        from longspan.weighted_loss import WeightedLM
+def _train(arguments, windows, dataset, folder):
+    import torch
 
-        if arguments.threads:
-            torch.set_num_threads(arguments.threads)
-        folder.start()
-        forward = {key: settings[key] for key in ("attention", "rope_theta")}
-        model = load_model(arguments.model.parent, dtype="float32", **forward, device="cpu")
-        loss = dict(settings["loss"])
-        scoring = loss.pop("self_scoring", None)
-        weighted = WeightedLM(
-            model,
-            weighting_from_settings(loss),
-            self_scoring=scoring and SelfScoring(**scoring, bos_token_id=windows.bos_token_id),
-            seed=settings["seed"],
-        )
-        rows = train(
-            weighted, dataset, folder.checkpoints, seed=settings["seed"], arguments=settings["train"]
-        )
+    from longspan.models import load_model
+    from longspan.self_scoring import SelfScoring
+    from longspan.training import Execution, TrainingStopped, train
+    from longspan.weighted_loss import WeightedLM
+    from longspan.weighting import weighting_from_settings
 
-        empty_folder(folder.model)
-        model.save_pretrained(folder.model)
-        copy_tokenizer(arguments.model.parent, folder.model)
-        finish_model(folder.model, source={"kind": "run", **identity}, license=base["license"])
-        write_table(
-            folder.metrics,
-            "training_metrics",
+    if arguments.threads:
+        torch.set_num_threads(max(1, arguments.threads // processes_here()))
+    settings = arguments.settings
+    forward = {key: settings[key] for key in ("attention", "rope_theta")}
+    model = load_model(arguments.model.parent, dtype="float32", **forward, device="cpu")
+    loss = dict(settings["loss"])
+    scoring = loss.pop("self_scoring", None)
+    weighted = WeightedLM(
+        model,
+        weighting_from_settings(loss),
+        self_scoring=scoring and SelfScoring(**scoring, bos_token_id=windows.bos_token_id),
+        seed=settings["seed"],
+    )
+    execution = Execution(**arguments.execution, logging_folder=folder.logs)
+    count = settings["train"]["max_steps"] * settings["train"]["windows_per_update"]
+    rows = TrainingRows({"long": dataset}, {"long": 1.0}, count, settings["seed"])
+    try:
+        log = train(
+            weighted,
             rows,
-            settings=settings,
-            inputs=identity["inputs"],
-            stage_version=identity["stage_version"],
-            code_digest=code_digest("train"),
+            folder.checkpoints,
+            seed=settings["seed"],
+            arguments=settings["train"],
+            execution=execution,
         )
-        folder.finish()
-        shutil.rmtree(folder.checkpoints, ignore_errors=True)
+    except TrainingStopped as stopped:
+        if is_first_process():
+            print(f"train: {stopped}", file=sys.stderr)
+        sys.exit(STOPPED)
+    return weighted, log
+
+
+def _save(weighted, folder):
+    from longspan.training import save_weights
+
+    save_weights(weighted, folder.model)
 
 
 if __name__ == "__main__":
