@@ -40,7 +40,7 @@ def command(chain):
 
 
 def environment():
-    return os.environ | {"PYTHONPATH": str(SCRIPTS.parent), "OMP_NUM_THREADS": "1"}
+    return os.environ | {"PYTHONPATH": str(SCRIPTS.parent), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def result_files(run):
@@ -100,6 +100,65 @@ def test_a_killed_training_goes_on_to_the_weights_of_an_unbroken_one(folder):
     chain.make("train")
     assert result_files(run) == unbroken
     assert not (run / "checkpoints").exists()
+
+
+def test_a_signal_stops_two_processes_and_one_goes_on_for_them(folder):
+    train = {"max_steps": 30, "learning_rate": 1e-3, "sharding": "none", "devices": 2}
+    chain = Chain(config(**{"runs/main/train": train}))
+    run = chain.path("run")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    process = subprocess.Popen(
+        [*launcher, *command(chain)[1:]],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stdout:
+        if "'loss'" in line:
+            break
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode != 0
+    stopped = re.search(r"train: stopped by SIGTERM after update (\d+); its state is in (.*); run", stderr)
+    assert (run / "checkpoints" / f"checkpoint-{stopped[1]}").samefile(stopped[2])
+
+    # The same updates on one process.
+    train = train | {"devices": 1, "gradient_accumulation_steps": 2}
+    chain = Chain(config(**{"runs/main/train": train}))
+    chain.make("train")
+    rows = read_table(run / "metrics.parquet", "training_metrics")[0].to_pylist()
+    assert [row["step"] for row in rows] == list(range(1, 31))
+    assert [row["tokens_seen"] for row in rows] == [256 * step for step in range(1, 31)]
+    resumed = weights(run)
+    (run / "settings.json").unlink()
+    chain.make("train")
+    for name, value in weights(run).items():
+        torch.testing.assert_close(resumed[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_the_status_of_a_stopped_training_says_run_again(folder):
+    chain = Chain(config(**{"runs/main/train": {"max_steps": 500, "learning_rate": 1e-3}}))
+    process = subprocess.Popen(
+        command(chain), env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if "'loss'" in line:
+            break
+    process.send_signal(signal.SIGUSR1)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == os.EX_TEMPFAIL
+    assert "train: stopped by SIGUSR1 after update " in stderr
+
+
+def test_another_number_of_processes_than_the_settings_say_is_refused(folder):
+    chain = Chain(config(**{"runs/main/train": {"max_steps": 1, "learning_rate": 1e-3, "devices": 2}}))
+    result = chain.run("train")
+    assert result.code == 1
+    assert result.stderr == (
+        "train: error: 1 processes run, the settings say 2 (devices times nodes); start as many by torchrun, "
+        "or change the settings\n"
+    )
 
 
 def test_a_second_training_into_one_folder_is_refused_and_the_holder_named(chain):
@@ -284,8 +343,8 @@ def test_a_loss_that_is_not_finite_is_refused_and_no_result_left(folder):
     result = chain.run("train")
     assert result.code == 1
     assert re.fullmatch(
-        r"train: error: the (loss|gradient's norm) \((nan|inf)\) of update \d is no finite number, on windows "
-        r"short-0000\d_000000\d; the last good checkpoint is the base model; "
+        r"train: error: the (loss|gradient's norm) \((nan|inf)\) of update \d is no finite number, "
+        r"on windows short-0000\d_000000\d; the last good checkpoint is the base model; "
         r"lower the learning rate, or look at these windows\n",
         result.stderr,
     )

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from longspan_workflow.launchers import training_launcher
 from longspan_workflow.layout import Layout, as_json
 from longspan_workflow.settings import load_settings
 from longspan_workflow.shards import shard_files, shard_names
@@ -386,3 +387,29 @@ def test_local_files_are_inputs_and_a_pattern_without_a_match_stays_to_be_missed
 def test_settings_on_the_command_line_are_json_with_sorted_keys():
     assert as_json({"b": "é", "a": 1}) == '{"a": 1, "b": "é"}'
     assert as_json(lambda wildcards: {"x": wildcards})(3) == '{"x": 3}'
+
+
+def test_how_a_training_runs_is_apart_from_what_it_learns():
+    def blocks(**train):
+        settings = copy.deepcopy(TINY)
+        settings["runs"]["main"]["train"] |= train
+        layout = Layout(load_settings(settings))
+        names = SimpleNamespace(run="main", loss="dense", seed="0")
+        return layout.run_settings(names), layout.run_execution(names)
+
+    one, alone = blocks(gradient_accumulation_steps=4)
+    assert one["train"]["windows_per_update"] == 4
+    assert alone["processes"] == 1
+    many, shared = blocks(
+        gradient_accumulation_steps=1, devices=2, nodes=2, sharding="full", gradient_checkpointing=True
+    )
+    assert many == one
+    assert (shared["processes"], shared["sharding"], shared["gradient_checkpointing"]) == (4, "full", True)
+
+
+def test_several_devices_are_started_by_torchrun():
+    assert training_launcher(1, 1) == "python"
+    assert training_launcher(2, 1) == "python -m torch.distributed.run --nproc-per-node 2 --standalone"
+    assert training_launcher(4, 2).startswith(
+        "srun --nodes 2 --ntasks 2 --ntasks-per-node 1 python -m torch."
+    )

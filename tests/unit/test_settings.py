@@ -772,3 +772,32 @@ def test_what_runs_and_exports_need_of_a_store_is_known():
     }
     assert pairs(**kept) == {("short-128", "tiny-32"): [None, "half"]}
     assert pairs(**first, **wide) == {("short-128", "tiny-32"): ["half"], ("wide", "tiny-32"): [None]}
+
+    assert scored_pairs(settings) == {("short-128", "tiny-32"): ["main", "second"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"context_parallel_size": 2},
+            "runs.main.train.context_parallel_size: sequences split over devices are not supported, since "
+            "tokens' weights would not be split with them; set it to 1, and use sharding: full for memory",
+        ),
+        (
+            {"sharding": "full"},
+            "runs.main.train.sharding: full needs several devices; set devices, or sharding: none",
+        ),
+        ({"cpu_offload": True}, "runs.main.train.cpu_offload: needs sharding: full"),
+        (
+            {"keep_attention": True, "compile_layers": True},
+            "runs.main.train.keep_attention: needs gradient_checkpointing and compile_layers",
+        ),
+    ],
+)
+def test_executions_that_cannot_be_are_refused(changes, message):
+    settings = tiny()
+    settings["runs"]["main"]["train"] |= changes
+    with pytest.raises(SettingsError) as caught:
+        load_settings(settings)
+    assert str(caught.value) == message

@@ -35,9 +35,7 @@ def same(first, second):
 def close(first, second, tolerance=1e-5):
     assert first.keys() == second.keys()
     for name, value in second.items():
-        torch.testing.assert_close(
-            first[name], value, rtol=tolerance, atol=1e-6, msg=lambda text: name + text
-        )  # noqa: B023
+        torch.testing.assert_close(first[name], value, rtol=tolerance, atol=1e-6)
 
 
 def metrics_close(first, second):
@@ -228,7 +226,7 @@ def test_a_full_disk_names_the_last_good_checkpoint_and_leaves_it(tmp_path):
     checkpoint = Path(last_whole_checkpoint(tmp_path / "sized"))
     kilobytes = sum(path.stat().st_size for path in checkpoint.iterdir()) // 1024
     with small_disk(tmp_path / "small", int(kilobytes * 1.5)) as disk:
-        with pytest.raises(OSError, match="no space left on the disk of .* for checkpoint-2; ") as caught:
+        with pytest.raises(OSError, match=r"no space left on the disk of .* for checkpoint-2; ") as caught:
             trained(disk, save_steps=1)
         assert f"the last good checkpoint is {disk / 'checkpoint-1'}; free some" in str(caught.value)
         assert [path.name for path in disk.glob("checkpoint-*")] == ["checkpoint-1"]

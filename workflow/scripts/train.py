@@ -8,10 +8,11 @@
     torchrun --standalone --nproc-per-node 2 workflow/scripts/train.py --execution '{"processes": 2}' …
 
 A stopped training goes on from its last checkpoint; a finished one of the same settings and data is kept.
-SIGTERM and SIGUSR1 save its state and end it with exit status 75.
+SIGTERM and SIGUSR1 save its state and end it with exit status 75 (under torchrun, with 1).
 """
 
 import contextlib
+import os
 import sys
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from longspan.window_store import WindowStore, kept_ids
 from longspan_workflow.code_digests import code_digest, stage_version
 from longspan_workflow.shards import shard_files
 
-STOPPED = 75  # EX_TEMPFAIL: run again
+STOPPED = os.EX_TEMPFAIL  # run again
 
 
 def main(argv=None):
