@@ -151,7 +151,7 @@ def _train(layout: Layout, names: SimpleNamespace) -> list:
         *("--shards", layout.shard_count(windowing)),
         *(["--selection", *selection] if selection else []),
         *(["--index", *index] if index else []),
-        *("--run", layout.run.format(**vars(names)), "--threads", 1),
+        *("--run-folder", layout.run.format(**vars(names)), "--threads", 1),
     ]
 
 

@@ -773,8 +773,6 @@ def test_what_runs_and_exports_need_of_a_store_is_known():
     assert pairs(**kept) == {("short-128", "tiny-32"): [None, "half"]}
     assert pairs(**first, **wide) == {("short-128", "tiny-32"): ["half"], ("wide", "tiny-32"): [None]}
 
-    assert scored_pairs(settings) == {("short-128", "tiny-32"): ["main", "second"]}
-
 
 @pytest.mark.parametrize(
     ("changes", "message"),

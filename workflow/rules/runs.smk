@@ -63,7 +63,7 @@ rule train:
         {params.launcher} "$SCRIPTS"/train.py --settings {params.settings:q} \
             --execution {params.execution:q} --model {input.model:q} --tokens {params.tokens:q} \
             --windows {params.windows:q} --shards {params.shards} {params.selection:q} {params.index:q} \
-            --run {params.folder:q} --threads {threads} 2>&1 | (
+            --run-folder {params.folder:q} --threads {threads} 2>&1 | (
             trap '' TERM
             tee {log:q}
         )

@@ -4,7 +4,7 @@
         --execution '{"processes": 1}' --model results/models/llama/longspan.json \
         --tokens results/tokens/books/llama --windows results/windows/books-2k --shards 2 \
         --selection results/selections/best.parquet --index results/scores/books-2k/short/index.parquet \
-        --run results/runs/main/dense/seed0
+        --run-folder results/runs/main/dense/seed0
     torchrun --standalone --nproc-per-node 2 workflow/scripts/train.py --execution '{"processes": 2}' …
 
 A stopped training goes on from its last checkpoint; a finished one of the same settings and data is kept.
@@ -42,7 +42,7 @@ def main(argv=None):
     parser.add_argument("--shards", type=int, required=True, help="number of shards")
     parser.add_argument("--selection", help="train on the windows that it keeps; otherwise on all")
     parser.add_argument("--index", type=Path, help="index beside the frozen scores, if the loss uses them")
-    parser.add_argument("--run", type=Path, required=True, help="folder to write")
+    parser.add_argument("--run-folder", type=Path, required=True, help="folder to write")
     parser.add_argument("--threads", type=int, help="CPU threads, of all processes of a node")
     arguments = parser.parse_args(argv)
     settings = arguments.settings
@@ -59,12 +59,12 @@ def main(argv=None):
             "inputs": {"model": base["digest"], "data": dataset.digest()},
         }
     )
-    folder = RunFolder(arguments.run, identity)
+    folder = RunFolder(arguments.run_folder, identity)
     with contextlib.ExitStack() as held:
         decided_by_first(lambda: held.enter_context(exclusive_lock(folder.lock)) or True)
         if decided_by_first(folder.is_finished):
             if is_first_process():
-                print(f"{arguments.run}: trained before with the same settings on the same data")
+                print(f"{arguments.run_folder}: trained before with the same settings on the same data")
             return
         decided_by_first(folder.start)
         weighted, log = _train(arguments, windows, dataset, folder)
