@@ -29,9 +29,7 @@ def rule_edges() -> set[tuple[str, str]]:
         text=True,
         check=True,
     ).stdout
-    names = {
-        number: name.removesuffix("_classics") for number, name in re.findall(r"(id\d+)\[(\w+)\]", graph)
-    }
+    names = dict(re.findall(r"(id\d+)\[(\w+)\]", graph))
     edges = {(names[a], names[b]) for a, b in re.findall(r"(id\d+) --> (id\d+)", graph)}
     return {(first, last) for first, last in edges if not _reaches(edges - {(first, last)}, first, last)}
 

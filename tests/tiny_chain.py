@@ -187,6 +187,7 @@ _ARGUMENTS: dict[str, Callable[[Layout, SimpleNamespace], list]] = {
     "plan_shards": lambda layout, names: [
         *("--settings", as_json(layout.plan_settings(names.corpus))),
         *("--plan-folder", _parent(layout.plan, names)),
+        *("--index", layout.plan_index.format(**vars(names))),
     ],
     "read_documents": lambda layout, names: [
         *("--settings", as_json(layout.reading_settings(names)), "--plan", layout.plan.format(**vars(names))),

@@ -28,7 +28,7 @@ TABLES = {
 }
 FILES = {
     "download_model": ["model"],
-    "plan_shards": ["plan"],
+    "plan_shards": ["plan", "plan_index"],
     "record_frozen_weights": ["frozen_weights"],
     "summarize_results": ["summary", "summary_table"],
     "draw_figures": ["figures"],

@@ -94,7 +94,7 @@ def test_a_damaged_plan_is_refused_and_not_planned_over(chain):
     (PLAN / "00001.json").write_text('[{"path": "inp')
     message = error_of(chain.run("plan_shards"), "plan_shards")
     assert message.startswith(f"{PLAN / '00001.json'} is no shard plan (")
-    assert message.endswith("); delete it and run the same target again")
+    assert message.endswith("); delete it and run the same target again with --forcerun plan_shards")
     assert (PLAN / "00001.json").read_text() == '[{"path": "inp'
 
 
@@ -179,7 +179,7 @@ def test_a_text_that_changed_since_it_was_planned_is_refused(chain):
 def test_a_missing_plan_is_refused(chain):
     (PLAN / "00000.json").unlink()
     assert error_of(chain.run("read_documents"), "read_documents") == (
-        f"{PLAN / '00000.json'} is missing; run the same target again, which runs plan_shards"
+        f"{PLAN / '00000.json'} is missing; run the same target again with --forcerun plan_shards"
     )
 
 

@@ -133,6 +133,7 @@ def test_paths_are_those_of_the_contract():
         "model": "results/models/tiny/longspan.json",
         "model_archives": "downloads/models",
         "text_archive": "downloads/texts/a.tar.gz",
+        "plan_index": "results/corpora/short/plan.json",
         "plan": "results/corpora/short/plan/00001.json",
         "documents": "results/corpora/short/documents/00001.parquet",
         "dropped": "results/corpora/short/dropped/00001.parquet",
@@ -178,7 +179,6 @@ def test_names_are_patterns_of_what_is_defined():
 def test_shards_are_named_by_five_digits():
     assert shard_names(3) == ["00000", "00001", "00002"]
     assert shard_files(Path("f"), 2) == {"00000": Path("f/00000.parquet"), "00001": Path("f/00001.parquet")}
-    assert layout_of().plans("short")[-1] == "results/corpora/short/plan/held_out.json"
     assert layout_of(config=LLAMA).shard_count("pg19-32k") == 64
 
 

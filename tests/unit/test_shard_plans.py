@@ -226,7 +226,7 @@ def test_a_plan_comes_back_and_says_the_same_in_the_same_bytes(tmp_path):
 
 def test_a_missing_or_damaged_plan_is_refused(tmp_path):
     path = tmp_path / "plan.json"
-    with refused(f"{path} is missing; run the same target again, which runs plan_shards"):
+    with refused(f"{path} is missing; run the same target again with --forcerun plan_shards"):
         read_plan(path)
     for content in ('[{"path": "a"', '[{"path": "a"}]', "[3]", '[{"rows": null}]'):
         path.write_text(content)

@@ -144,3 +144,16 @@ def test_a_typo_stops_before_any_job_and_names_the_key(workflow):
     workflow.configfile.write_text(kept)
     assert result.returncode == 1
     assert "scorers.tiny-32.base_lenght: unknown key; did you mean 'base_length'?" in result.stdout
+
+
+def test_one_changed_text_runs_its_own_shard_alone(workflow):
+    text = workflow.folder / "inputs/prose/prose_3.txt"
+    text.write_text(text.read_text() + "one sentence more.\n")
+    # What follows from a new plan is known when it has run.
+    assert workflow.jobs("results/windows/short-128/00000.parquet") == {"plan_shards": 1}
+    targets = [f"results/windows/short-128/{shard}.parquet" for shard in ("00000", "00001", "held_out")]
+    output = workflow.run(*targets).stdout
+    started = re.findall(r"^    output: results/(\S+?)(?:,| \(update\)|$)", output, re.MULTILINE)
+    shards = {Path(name).stem for name in started} - {"plan"}
+    assert len(shards) == 1, started
+    assert len(started) == 4, started

@@ -101,8 +101,11 @@ def read_plan(path: Path | str) -> list[Item]:
     try:
         return [Item.from_json(values) for values in json.loads(Path(path).read_text())]
     except FileNotFoundError:
-        raise ValueError(f"{path} is missing; run the same target again, which runs plan_shards") from None
+        raise ValueError(
+            f"{path} is missing; run the same target again with --forcerun plan_shards"
+        ) from None
     except (json.JSONDecodeError, TypeError, KeyError) as error:
         raise ValueError(
-            f"{path} is no shard plan ({error}); delete it and run the same target again"
+            f"{path} is no shard plan ({error}); delete it and run the same target again "
+            "with --forcerun plan_shards"
         ) from None

@@ -4,8 +4,10 @@ Templates hold wildcards in braces; functions that take `wildcards` are input an
 the rules. A rule's settings hold only what the rule uses, so that nothing else makes it run again.
 """
 
+import functools
 import glob
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +45,7 @@ class Layout:
         self.model = f"{results}/models/{{model}}/longspan.json"
         self.model_archives = f"{downloads}/models"
         self.text_archive = f"{downloads}/texts/{{archive}}"
+        self.plan_index = f"{results}/corpora/{{corpus}}/plan.json"
         self.plan = f"{results}/corpora/{{corpus}}/plan/{{shard}}.json"
         self.documents = f"{results}/corpora/{{corpus}}/documents/{{shard}}.parquet"
         self.dropped = f"{results}/corpora/{{corpus}}/dropped/{{shard}}.parquet"
@@ -168,9 +171,9 @@ class Layout:
             return source["paths"]
         return [self.text_archive.format(archive=_archive_name(source))]
 
-    def plans(self, corpus: str) -> list[str]:
-        """Plans of all of a corpus's shards, the held-out one last."""
-        return [self.plan.format(corpus=corpus, shard=shard) for shard in [*self.shards(corpus), HELD_OUT]]
+    def plan_digest(self, wildcards) -> str:
+        """Digest of a shard's plan, as far as the corpus is planned now."""
+        return _plan_digests(self.plan_index.format(corpus=wildcards.corpus)).get(wildcards.shard, "")
 
     def reading_settings(self, wildcards) -> dict:
         """What is done with documents that are no text."""
@@ -477,6 +480,19 @@ def as_json(settings: dict | Callable) -> str | Callable:
     if callable(settings):
         return lambda wildcards: as_json(settings(wildcards))
     return json.dumps(settings, sort_keys=True, ensure_ascii=False)
+
+
+def _plan_digests(index: str) -> dict[str, str]:
+    try:
+        changed = os.stat(index).st_mtime_ns
+    except FileNotFoundError:
+        return {}
+    return _read_plan_digests(index, changed)
+
+
+@functools.lru_cache(maxsize=8)
+def _read_plan_digests(index: str, changed: int) -> dict[str, str]:
+    return json.loads(Path(index).read_text())
 
 
 def _archive_name(source: dict) -> str:

@@ -1,5 +1,6 @@
 """Settings, paths and the environment that the rules share."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -21,6 +22,11 @@ except SettingsError as error:
 exports = Exports(layout)
 
 prepare_environment(WORKFLOW)
+
+
+# The jobs of thousands of shards stay to the end; looking through them for garbage again and again is a fifth
+# of the time until the first job starts.
+gc.set_threshold(1_000_000)
 
 
 wildcard_constraints:

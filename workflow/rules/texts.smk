@@ -3,7 +3,7 @@ Texts: fetched, planned into shards, read, tokenized.
 
 REQUIRED INPUTS: the sources of a corpus (settings); local files; a model's tokenizer
 OUTPUTS: downloads/texts/{archive}
-    results/corpora/{corpus}/plan/{shard}.json
+    results/corpora/{corpus}/plan.json, plan/{shard}.json
     results/corpora/{corpus}/documents/{shard}.parquet, dropped/{shard}.parquet
     results/tokens/{corpus}/{tokenizer}/{shard}.parquet
 """
@@ -31,40 +31,40 @@ rule download_texts:
         """
 
 
-for corpus in layout.settings["corpora"]:
+checkpoint plan_shards:
+    input:
+        lambda wildcards: layout.raw_files(wildcards.corpus),
+    output:
+        # What a plan assigned before stays where it is.
+        update(layout.plan_index),
+    log:
+        layout.log("plan_shards", "corpus"),
+    benchmark:
+        layout.benchmark("plan_shards", "corpus")
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=60,
+    params:
+        settings=as_json(lambda wildcards: layout.plan_settings(wildcards.corpus)),
+        folder=str(Path(layout.plan).parent),
+        code=code_digest("plan_shards"),
+    shell:
+        """
+        python "$SCRIPTS"/plan_shards.py --settings {params.settings:q} \
+            --plan-folder {params.folder:q} --index {output:q} 2>&1 | tee {log:q}
+        """
 
-    # One rule for each corpus, because it has as many outputs as the corpus has shards.
-    rule:
-        name:
-            f"plan_shards_{corpus}"
-        input:
-            layout.raw_files(corpus),
-        output:
-            # What a plan assigned before stays where it is.
-            update(layout.plans(corpus)),
-        log:
-            layout.log("plan_shards", "corpus").format(corpus=corpus),
-        benchmark:
-            layout.benchmark("plan_shards", "corpus").format(corpus=corpus)
-        conda:
-            "../../envs/cpu.yaml"
-        resources:
-            mem_mb=lambda wildcards, attempt: 4000 * attempt,
-            runtime=60,
-        params:
-            settings=as_json(layout.plan_settings(corpus)),
-            folder=lambda wildcards, output: str(Path(output[0]).parent),
-            code=code_digest("plan_shards"),
-        shell:
-            """
-            python "$SCRIPTS"/plan_shards.py --settings {params.settings:q} \
-                --plan-folder {params.folder:q} 2>&1 | tee {log:q}
-            """
+
+def planned(wildcards):
+    return checkpoints.plan_shards.get(corpus=wildcards.corpus).output[0]
 
 
 rule read_documents:
     input:
-        plan=layout.plan,
+        # A new plan alone makes no shard run; a shard's own part of it does, by its digest.
+        index=ancient(planned),
     output:
         documents=update(layout.documents),
         dropped=update(layout.dropped),
@@ -79,10 +79,12 @@ rule read_documents:
         runtime=60,
     params:
         settings=as_json(layout.reading_settings),
+        plan=layout.plan,
+        plan_digest=layout.plan_digest,
         code=code_digest("read_documents"),
     shell:
         """
-        python "$SCRIPTS"/read_documents.py --settings {params.settings:q} --plan {input.plan:q} \
+        python "$SCRIPTS"/read_documents.py --settings {params.settings:q} --plan {params.plan:q} \
             --documents {output.documents:q} --dropped {output.dropped:q} 2>&1 | tee {log:q}
         """
 
