@@ -42,4 +42,4 @@ def test_statistics_equal_those_of_the_dense_matrix(name, dtype, tmp_path):
         attention_variance(*sums, 1501, "matrix"),
     )
     for ours, exact in zip(window_statistics(first_layer, input_ids), expected, strict=True):
-        torch.testing.assert_close(ours, exact.mean(1), rtol=1e-3, atol=0)
+        torch.testing.assert_close(ours, exact.mean(1).cpu(), rtol=1e-3, atol=0)
