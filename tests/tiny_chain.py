@@ -169,6 +169,15 @@ def _export_windows(layout: Layout, names: SimpleNamespace) -> list:
     ]
 
 
+def _publish_export(layout: Layout, names: SimpleNamespace) -> list:
+    exports = Exports(layout)
+    return [
+        *("--settings", as_json(exports.publication_settings(names))),
+        *("--folder", exports.folder.format(**vars(names)), "--shards", exports.shard_count(names)),
+        *("--ending", exports.ending(names), "--record", exports.publication.format(**vars(names))),
+    ]
+
+
 def _write_data_card(layout: Layout, names: SimpleNamespace) -> list:
     exports = Exports(layout)
     return [
@@ -227,6 +236,7 @@ _ARGUMENTS: dict[str, Callable[[Layout, SimpleNamespace], list]] = {
     ],
     "export_windows": _export_windows,
     "write_data_card": _write_data_card,
+    "publish_export": _publish_export,
     "train": _train,
     "evaluate": lambda layout, names: [
         *("--settings", as_json(layout.evaluation_settings(names)), "--model", layout.evaluated_model(names)),

@@ -9,7 +9,8 @@ import yaml
 
 from longspan_workflow.exports import Exports
 from longspan_workflow.layout import Layout
-from longspan_workflow.settings import load_settings
+from longspan_workflow.settings import SettingsError, load_settings
+from refusals import refused
 
 ROOT = Path(__file__).parents[2]
 TINY = yaml.safe_load((ROOT / "configs" / "tiny.yaml").read_text())
@@ -81,6 +82,22 @@ def test_only_format_loss_and_its_seed_touch_an_export():
     assert exports_of(lambda settings: settings.update(seed=5)).export_settings(NAMES) == (
         exports_of().export_settings(NAMES)
     )
+
+
+def test_only_exports_with_a_repo_are_published():
+    message = "exports: none has a 'repo', so there is nothing to publish"
+    with refused(message, SettingsError):
+        exports_of().publications()
+    with refused("exports.kept: has no 'repo' to publish to", SettingsError):
+        exports_of().publication_settings(NAMES)
+
+    def with_repo(settings):
+        settings["exports"]["mine"] = {"windowing": "short-128", "repo": "me/w"}
+
+    exports = exports_of(with_repo)
+    assert exports.publications() == ["results/exports/mine/published.json"]
+    mine = SimpleNamespace(export="mine")
+    assert exports.publication_settings(mine) == {"repo": "me/w", "private": True}
 
 
 def test_a_selection_by_gain_is_cited():

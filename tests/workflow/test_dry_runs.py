@@ -83,6 +83,20 @@ def test_all_losses_differ_from_the_default_in_the_losses_alone():
     assert every == default
 
 
+def test_nothing_is_published_without_a_repo_and_never_by_all(checkout):
+    command = [sys.executable, "-m", "snakemake", "-n", "publish"]
+    result = subprocess.run(command, cwd=checkout, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 1
+    assert "exports: none has a 'repo', so there is nothing to publish" in result.stdout + result.stderr
+    settings = (checkout / "config.yaml").read_text()
+    (checkout / "published.yaml").write_text(
+        settings.replace("    loss: dense # whose", "    repo: me/w\n    loss: dense # whose")
+    )
+    with_repo = ("--configfile", "published.yaml", "-n")
+    assert "publish_export" in snakemake(checkout, *with_repo, "publish")
+    assert "publish_export" not in snakemake(checkout, *with_repo, "all")
+
+
 def test_slurm_profile_sends_gpu_rules_to_a_gpu_partition(checkout):
     output = snakemake(checkout, "--profile", "slurm", "-n", "all")
     for job in output.split("\nrule ")[1:]:

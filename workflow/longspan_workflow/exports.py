@@ -2,7 +2,7 @@
 
 from longspan.seeds import derive_seed
 from longspan_workflow.layout import Layout
-from longspan_workflow.settings import windowing_of_export
+from longspan_workflow.settings import SettingsError, windowing_of_export
 
 
 class Exports:
@@ -19,6 +19,7 @@ class Exports:
         self.data = f"{self.folder}/data/{{shard}}.{{ending}}"
         self.manifest = f"{self.folder}/manifests/{{shard}}.{{ending}}.json"
         self.card = f"{self.folder}/README.md"
+        self.publication = f"{self.folder}/published.json"
 
     # A shard of an export
 
@@ -90,6 +91,25 @@ class Exports:
     def cards(self) -> list[str]:
         """Data card of every export; who has it has the export."""
         return [self.card.format(export=export) for export in self._settings["exports"]]
+
+    def publications(self) -> list[str]:
+        """Records of the exports that are published.
+
+        Raises:
+            SettingsError: none is.
+        """
+        blocks = self._settings["exports"]
+        found = [self.publication.format(export=name) for name, block in blocks.items() if "repo" in block]
+        if not found:
+            raise SettingsError("exports: none has a 'repo', so there is nothing to publish")
+        return found
+
+    def publication_settings(self, wildcards) -> dict[str, str | bool]:
+        """Dataset of the hub that an export becomes."""
+        block = self._settings["exports"][wildcards.export]
+        if "repo" not in block:
+            raise SettingsError(f"exports.{wildcards.export}: has no 'repo' to publish to")
+        return {"repo": block["repo"], "private": block["private"]}
 
     def card_settings(self, wildcards) -> dict:
         """What the card says beside the shards' manifests; the arguments of `data_card`."""

@@ -7,7 +7,13 @@ REQUIRED INPUTS: results/corpora/{corpus}/documents/{shard}.parquet
 OUTPUTS: results/exports/{export}/data/{shard}.{ending}
     results/exports/{export}/manifests/{shard}.{ending}.json
     results/exports/{export}/README.md
+    results/exports/{export}/published.json, by the target publish
 """
+
+
+localrules:
+    publish,
+    publish_export,
 
 
 rule export_windows:
@@ -70,3 +76,35 @@ rule write_data_card:
             --manifests {params.manifests:q} --shards {params.shards} --ending {params.ending} \
             --card {output:q} 2>&1 | tee {log:q}
         """
+
+
+rule publish_export:
+    input:
+        card=exports.card,
+        data=exports.data_files,
+        manifests=exports.manifests,
+    output:
+        exports.publication,
+    log:
+        layout.log("publish_export", "export"),
+    benchmark:
+        layout.benchmark("publish_export", "export")
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        settings=as_json(exports.publication_settings),
+        folder=lambda wildcards, input: str(Path(input.card).parent),
+        shards=exports.shard_count,
+        ending=exports.ending,
+        code=code_digest("publish_export"),
+    shell:
+        # HF_TOKEN comes from the environment of Snakemake, on whose machine this runs.
+        """
+        python "$SCRIPTS"/publish_export.py --settings {params.settings:q} --folder {params.folder:q} \
+            --shards {params.shards} --ending {params.ending} --record {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rule publish:
+    input:
+        lambda wildcards: exports.publications(),
