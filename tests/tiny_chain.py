@@ -130,6 +130,7 @@ def _scoring(layout: Layout, names: SimpleNamespace) -> list:
     return [
         *("--settings", as_json(layout.scorer_settings(names)), "--model", layout.scorer_model(names)),
         *("--tokens", layout.window_tokens(names), "--windows", layout.windows.format(**vars(names))),
+        *(argument for path in layout.scorer_documents(names) for argument in ("--documents", path)),
         *("--scores", layout.scores.format(**vars(names)), "--threads", 1),
     ]
 

@@ -313,6 +313,17 @@ def test_selections_of_runs_are_compared_with_each_other_and_with_those_of_the_r
     assert not any("idle" in path for path in layout.summary_inputs())
 
 
+def test_a_scorer_of_another_model_is_compared_with_the_tokenizer_on_the_shards_documents():
+    def change(settings):
+        settings["models"]["large"] = settings["models"]["tiny"]
+        settings["scorers"]["tiny-layer0"]["model"] = "large"
+
+    layout = layout_of(change)
+    documents = ["results/corpora/short/documents/00001.parquet"]
+    assert layout.scorer_documents(wildcards(scorer="tiny-layer0")) == documents
+    assert layout.scorer_documents(WILDCARDS) == []
+
+
 def test_a_scorer_that_no_run_uses_scores_every_window():
     layout = layout_of(put("scorers/idle", dict(TINY["scorers"]["tiny-32"])))
     assert layout.limiting_selections(wildcards(scorer="idle")) == []

@@ -241,6 +241,13 @@ class Layout:
         """Manifest of the model that scores."""
         return self.model_of(self.settings["scorers"][wildcards.scorer]["model"])
 
+    def scorer_documents(self, wildcards) -> list[str]:
+        """Documents on which a scorer's tokenizer is compared with the windows', if it is another model's."""
+        tokenizer = self.settings["windowings"][wildcards.windowing]["tokenizer"]
+        if self.settings["scorers"][wildcards.scorer]["model"] == tokenizer:
+            return []
+        return [self.window_documents(wildcards)]
+
     def all_scores(self, windowing: str, scorer: str) -> list[str]:
         """Scores of every shard of a windowing."""
         shards = self.shards_of(windowing)

@@ -5,6 +5,7 @@ A score job keeps what its output file holds under the same settings, and adds w
 
 REQUIRED INPUTS: results/models/{model}/, results/tokens/{corpus}/{tokenizer}/{shard}.parquet
     results/windows/{windowing}/{shard}.parquet
+    results/corpora/{corpus}/documents/{shard}.parquet (a scorer with a tokenizer of its own)
 OUTPUTS: results/scores/{windowing}/{scorer}/{shard}.parquet
     results/scores/{windowing}/{scorer}/index.parquet
     results/frozen_weights.done
@@ -16,6 +17,7 @@ rule score_short:
         model=layout.scorer_model,
         tokens=layout.window_tokens,
         windows=layout.windows,
+        documents=layout.scorer_documents,
         selections=layout.limiting_selections,
     output:
         update(layout.scores),
@@ -35,6 +37,9 @@ rule score_short:
         runtime=240,
     params:
         settings=as_json(layout.scorer_settings),
+        documents=lambda wildcards, input: (
+            ["--documents", *input.documents] if input.documents else []
+        ),
         selections=lambda wildcards, input: (
             ["--selections", *input.selections] if input.selections else []
         ),
@@ -42,8 +47,8 @@ rule score_short:
     shell:
         """
         python "$SCRIPTS"/score_short.py --settings {params.settings:q} --model {input.model:q} \
-            --tokens {input.tokens:q} --windows {input.windows:q} {params.selections:q} \
-            --scores {output:q} --threads {threads} 2>&1 | tee {log:q}
+            --tokens {input.tokens:q} --windows {input.windows:q} {params.documents:q} \
+            {params.selections:q} --scores {output:q} --threads {threads} 2>&1 | tee {log:q}
         """
 
 
@@ -52,6 +57,7 @@ rule score_attention:
         model=layout.scorer_model,
         tokens=layout.window_tokens,
         windows=layout.windows,
+        documents=layout.scorer_documents,
     output:
         update(layout.scores),
     log:
@@ -70,11 +76,14 @@ rule score_attention:
         runtime=240,
     params:
         settings=as_json(layout.scorer_settings),
+        documents=lambda wildcards, input: (
+            ["--documents", *input.documents] if input.documents else []
+        ),
         version=stage_version("attention_stats"),
     shell:
         """
         python "$SCRIPTS"/score_attention.py --settings {params.settings:q} --model {input.model:q} \
-            --tokens {input.tokens:q} --windows {input.windows:q} \
+            --tokens {input.tokens:q} --windows {input.windows:q} {params.documents:q} \
             --scores {output:q} --threads {threads} 2>&1 | tee {log:q}
         """
 

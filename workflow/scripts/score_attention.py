@@ -10,10 +10,9 @@ A killed job goes on at the next window that has no score; windows that have one
 from pathlib import Path
 
 from longspan.command_line import parser_for, run_script
-from longspan.model_folders import read_manifest
 from longspan.models import pick_device
 from longspan.score_store import ScoreWriter
-from longspan.window_store import WindowStore
+from longspan.scorer_vocabulary import open_shard
 from longspan_workflow.code_digests import code_digest, stage_version
 
 
@@ -23,14 +22,19 @@ def main(argv=None):
     parser.add_argument("--model", type=Path, required=True, help="manifest of the scoring model")
     parser.add_argument("--tokens", required=True, help="table of tokens")
     parser.add_argument("--windows", required=True, help="table of windows")
+    parser.add_argument("--documents", help="table of documents, if the model has a tokenizer of its own")
     parser.add_argument("--scores", type=Path, required=True, help="table of scores to write")
     parser.add_argument("--threads", type=int, help="CPU threads")
     arguments = parser.parse_args(argv)
     settings = arguments.settings
 
-    model_manifest = read_manifest(arguments.model)
-    windows = WindowStore({arguments.scores.stem: (arguments.tokens, arguments.windows)})
-    windows.require_tokenizer(model_manifest["tokenizer"]["identity"], arguments.model)
+    model_manifest, windows = open_shard(
+        arguments.model,
+        arguments.tokens,
+        arguments.windows,
+        shard=arguments.scores.stem,
+        documents=arguments.documents,
+    )
 
     def load_scorer():
         import torch
