@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from local_index import write_sdist, write_wheel
-from longspan.documents import list_items, read_documents
+from longspan.documents import read_documents
+from longspan.items import list_items
 from longspan.model_folders import read_manifest
 from tiny_chain import run_main
 from tiny_gguf import write_gguf
@@ -62,7 +63,7 @@ def test_texts_are_fetched_checked_and_kept(index, sdist):
     }
     source |= {"files": ["oldbooks-1.0/texts/*.txt"], "hold_out": []}
     items, _ = list_items(source, [ARCHIVE])
-    assert [document.text for document in read_documents(items)] == ["one", "two"]
+    assert [document.text for document in read_documents(listing.item for listing in items)] == ["one", "two"]
 
 
 def test_an_archive_that_is_there_is_checked_and_not_fetched_again(index, sdist):

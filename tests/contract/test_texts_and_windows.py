@@ -1,6 +1,7 @@
 """plan_shards, read_documents, tokenize_documents and assign_windows on the tiny inputs."""
 
 import copy
+import gzip
 import json
 import os
 import shutil
@@ -62,6 +63,48 @@ def test_a_new_file_and_shard_leave_the_old_plans_and_their_tables_as_they_are(c
     assert [item.title for item in read_plan(PLAN / "00002.json")] == ["a_new_one"]
 
 
+def test_a_copy_in_another_source_is_left_out_and_its_shard_alone_changes(chain):
+    before = contents(PLAN)
+    Path("inputs/copy.txt").write_text(Path("inputs/prose/prose_3.txt").read_text())
+    settings = copy.deepcopy(TINY)
+    corpus = settings["corpora"]["short"]
+    corpus["shards"] = 3
+    source = {"kind": "files", "paths": ["inputs/copy.txt"], "category": "prose", "license": "CC0-1.0"}
+    corpus["sources"].append(source)
+    larger = Chain(settings)
+    larger.make("plan_shards")
+    assert {name: content for name, content in contents(PLAN).items() if name in before} == before
+    larger.make("read_documents", shard="00002")
+    (row,) = read_table(chain.path("dropped", shard="00002"), "dropped")[0].to_pylist()
+    assert (row["document_id"], row["reason"]) == ("inputs/copy.txt", "duplicate")
+    assert row["detail"] == "has the text of inputs/prose/prose_3.txt"
+    assert row["characters"] == len(Path("inputs/copy.txt").read_text())
+
+
+def test_a_source_is_sampled(chain):
+    settings = copy.deepcopy(TINY)
+    settings["corpora"]["short"]["sources"][1]["sample"] = {"documents": 2}
+    shutil.rmtree(PLAN)
+    Chain(settings).make("plan_shards")
+    titles = [item.title for shard in ("00000", "00001") for item in read_plan(PLAN / f"{shard}.json")]
+    assert len([title for title in titles if title in BOOKS]) == 2
+
+
+def test_folders_and_compressed_files_are_sources(chain):
+    for path in Path("inputs/prose").glob("*.txt"):
+        packed = Path("inputs/packed/deep", path.name + ".gz")
+        packed.parent.mkdir(parents=True, exist_ok=True)
+        packed.write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    Path("inputs/packed/notes.md").write_text("no source")
+    packed = changed(_0={"paths": ["inputs/packed"]})
+    shutil.rmtree(PLAN)
+    packed.make("plan_shards")
+    items = [item for path in PLAN.glob("*.json") for item in read_plan(path)]
+    prose = {item.title: item.path for item in items if item.category == "prose"}
+    assert prose == {f"prose_{n}": f"inputs/packed/deep/prose_{n}.txt.gz" for n in range(6)}
+
+
 def test_faults_of_a_corpus_leave_the_plans_as_they_are(chain):
     before = contents(PLAN)
     result = changed(_0={"paths": ["inputs/none/*.txt"]}).run("plan_shards")
@@ -74,7 +117,7 @@ def test_faults_of_a_corpus_leave_the_plans_as_they_are(chain):
     )
     result = changed(_1={"group_by": "chapter"}).run("plan_shards")
     assert error_of(result, "plan_shards") == (
-        "inputs/rows.jsonl row 0: column 'chapter' is missing or no text; columns are book, text"
+        "inputs/rows.jsonl has no text in column 'chapter'; columns are book, text; correct group_by"
     )
     settings = copy.deepcopy(TINY)
     settings["corpora"]["short"]["shards"] = 10

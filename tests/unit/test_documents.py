@@ -9,9 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from longspan import documents
+from longspan import items as items_module
+from longspan.boilerplate import strip_boilerplate
 from longspan.contracts import DROP_REASONS
-from longspan.documents import ROWS_PER_ITEM, Dropped, Item, list_items, read_documents, strip_boilerplate
+from longspan.documents import Dropped, read_documents
+from longspan.items import ROWS_PER_ITEM, Item, list_items
 from refusals import refused
 
 SOURCE = {
@@ -43,9 +45,13 @@ def dropped(*files, **source):
 
 def items_of(*files, **source):
     """The items for training of a source that holds nothing out."""
-    training, held_out = list_items(SOURCE | source, files)
+    training, held_out = listed(SOURCE | source, files)
     assert held_out == []
     return training
+
+
+def listed(source, files):
+    return tuple([listing.item for listing in part] for part in list_items(source, files))
 
 
 def write_rows(path, rows):
@@ -151,7 +157,10 @@ def test_a_missing_file_and_an_unknown_format_are_refused(tmp_path):
     with refused(f"{path} does not exist; check the paths of the corpus's sources"):
         read(path)
     path.write_text("text")
-    with refused(f"{path}: no format for '.pdf'; known endings are .txt, .jsonl, .parquet"):
+    with refused(
+        f"{path}: no format for '.pdf'; known endings are .txt, .jsonl, .parquet, "
+        "each also with .gz or .zst behind it"
+    ):
         read(path)
     assert read(path, format="txt")[0].text == "text"
 
@@ -228,7 +237,7 @@ def test_a_text_without_boilerplate_keeps_all_but_outer_newlines(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
 def test_rows_are_documents_numbered_by_row(tmp_path, suffix, monkeypatch):
-    monkeypatch.setattr(documents, "ROWS_PER_ITEM", 2)
+    monkeypatch.setattr(items_module, "ROWS_PER_ITEM", 2)
     rows = [{"text": f"text {number}", "name": "" if number == 1 else f"T{number}"} for number in range(5)]
     path = write_rows(tmp_path / f"a{suffix}", rows)
     items = items_of(path, title_column="name")
@@ -249,7 +258,7 @@ def test_held_out_titles_leave_the_training_items(tmp_path):
     files = sorted(tmp_path.iterdir())
 
     def titles(hold_out):
-        return ["".join(item.title for item in part) for part in list_items(SOURCE | hold_out, files)]
+        return ["".join(item.title for item in part) for part in listed(SOURCE | hold_out, files)]
 
     assert titles({"hold_out": ["b"]}) == ["ac", "b"]
     assert titles({"hold_out": True}) == ["", "abc"]
@@ -266,7 +275,7 @@ def poems(tmp_path):
 
 
 def list_poems(path, *hold_out):
-    return list_items(SOURCE | {"title_column": "name", "hold_out": list(hold_out)}, [path])
+    return listed(SOURCE | {"title_column": "name", "hold_out": list(hold_out)}, [path])
 
 
 def test_a_held_out_row_is_an_item_of_its_own_and_changes_its_block_alone(poems):
@@ -298,7 +307,7 @@ def test_a_block_that_is_held_out_whole_is_gone(poems):
 
 
 def test_with_hold_out_true_all_rows_are_held_out(poems):
-    training, held_out = list_items(SOURCE | {"hold_out": True}, [poems])
+    training, held_out = listed(SOURCE | {"hold_out": True}, [poems])
     assert training == []
     assert [item.rows for item in held_out] == [(0, 16), (16, 32), (32, 40)]
 
@@ -344,27 +353,40 @@ def test_wrong_columns_are_refused_naming_those_that_are_there(tmp_path):
     with refused(f"{path}#0000000 {fault}; {MEND}"):
         read(path)
     assert dropped(path) == [(f"{path}#0000000", "bad column", fault, None)]
-    with refused(f"{path} row 0: column 'number' is missing or no text; columns are content, number"):
+    with refused(f"{path} has no text in column 'number'; columns are content, number; correct group_by"):
         read(path, text_column="content", group_by="number")
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'{"text": "a"}\n{"text": \n', "line 2 is not JSON: Expecting value: line 2 column 1 (char 10)"),
-        (b'{"text": "a"}\n\n', "line 2 is not JSON: Expecting value: line 2 column 1 (char 1)"),
-        (b'["a"]\n', "line 1 is JSON, but not an object"),
-        (
-            b'{"text": "a"}\n{"text": "\xe9"}\n',
-            "is not utf-8 text (after line 0); set the encoding of its source, or remove the file",
-        ),
+        (b'{"text": "a"}\n{"text": \n', "#0000001 is not JSON: Expecting value: line 2 column 1 (char 10)"),
+        (b'{"text": "a"}\n\n', "#0000001 is not JSON: Expecting value: line 2 column 1 (char 1)"),
+        (b'["a"]\n', "#0000000 is JSON, but not an object"),
+        (b'{"text": "a"}\n{"text": "\xe9"}\n', "#0000001 is not utf-8 text (at byte 10)"),
     ],
 )
 def test_lines_that_are_no_json_objects_are_refused(tmp_path, content, message):
     path = tmp_path / "a.jsonl"
     path.write_bytes(content)
-    with refused(f"{path} {message}"):
+    with refused(f"{path}{message}; {MEND}"):
         read(path)
+    assert len(dropped(path)) == 1
+
+
+def test_rows_keep_the_ids_of_their_column(tmp_path):
+    rows = [{"content": "one", "data_id": "A_1"}, {"content": "two", "data_id": 7}, {"content": "three"}]
+    path = write_rows(tmp_path / "a.jsonl", rows)
+    found = read(path, text_column="content", id_column="data_id")
+    assert [document.document_id for document in found] == ["A_1", "7", f"{path}#0000002"]
+    assert [document.title for document in found] == ["A_1", "7", f"{path}#0000002"]
+
+
+def test_a_row_without_its_group_is_left_out(tmp_path):
+    rows = [{"book": "Acts", "text": "one"}, {"text": "stray"}, {"book": "Ruth", "text": "two"}]
+    path = write_rows(tmp_path / "a.jsonl", rows)
+    fault = "has no text in column 'book'; columns are text"
+    assert dropped(path, group_by="book") == [(f"{path}#0000001", "bad column", fault, 5)]
 
 
 def test_json_lines_may_hold_any_unicode_line_end_and_a_byte_order_mark(tmp_path):

@@ -89,6 +89,8 @@ def put(path, value):
         ("corpora/short/shards", 3, "plan_shards"),
         ("corpora/short/sources/0/category", "verse", "plan_shards"),
         ("corpora/short/sources/0/hold_out", ["prose_0"], "plan_shards"),
+        ("corpora/short/drop_duplicates", False, "plan_shards"),
+        ("corpora/short/sources/1/sample", {"documents": 3}, "plan_shards"),
         ("corpora/short/on_bad_document", "skip", "read_documents"),
         ("corpora/other", dict(TINY["corpora"]["short"]), ""),
         ("windowings/short-128/policy", "both_ends", "assign_windows held_out"),

@@ -69,6 +69,7 @@ def every_key():
             "corpora/other": {
                 "shards": 1,
                 "on_bad_document": "skip",
+                "drop_duplicates": False,
                 "sources": [
                     {
                         "kind": "pypi",
@@ -94,6 +95,21 @@ def every_key():
                         "text_column": "body",
                         "title_column": "name",
                         "group_by": "book",
+                    },
+                    {
+                        "kind": "files",
+                        "paths": ["x"],
+                        "category": "c",
+                        "license": "l",
+                        "id_column": "data_id",
+                        "sample": {"documents": 3},
+                    },
+                    {
+                        "kind": "files",
+                        "paths": ["y"],
+                        "category": "c",
+                        "license": "l",
+                        "sample": {"characters": 3},
                     },
                 ],
             },

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longspan.documents import Item, list_items, read_documents
+from longspan.documents import read_documents
+from longspan.items import Item, list_items
 from longspan.shard_plans import assign_items, read_plan, write_plan
 from refusals import refused
 
@@ -24,6 +25,7 @@ def item(path, size_bytes=100, category="prose", **values):
         boilerplate="none",
         text_column="text",
         title_column=None,
+        id_column=None,
         category=category,
         license="CC0-1.0",
         **({"rows": None, "without": ()} | values),
@@ -127,7 +129,7 @@ def test_a_group_keeps_its_shard_when_a_group_before_it_grows(tmp_path):
         (tmp_path / "a.jsonl").write_text("".join(lines))
         source = {"category": "c", "license": "l", "encoding": "utf-8", "boilerplate": "none"}
         source |= {"text_column": "text", "group_by": "book", "hold_out": []}
-        return list_items(source, [tmp_path / "a.jsonl"])[0]
+        return [listing.item for listing in list_items(source, [tmp_path / "a.jsonl"])[0]]
 
     previous = assign_items(items(3), shards(2))
     plan = assign_items(items(5), shards(2), previous)

@@ -11,22 +11,21 @@ TOKEN_IDS = pa.list_(pa.int32())
 NLL = pa.list_(pa.float16())
 LOSS_WEIGHTS = pa.list_(pa.float32())
 
-# Why a document is not read: what a source's bad rows and files are, and what the clean-up finds.
-DROP_REASONS = (
+# Why a document is left out: it cannot be read as text, which is an error unless a corpus skips such ones ...
+BAD_DOCUMENT = (
+    "bad file",
     "bad encoding",
     "bad JSON",
     "bad column",
-    "line too long",
+    "too long",
     "NUL bytes",
     "lone surrogates",
     "empty",
     "duplicate id",
-    "too short",
-    "duplicate",
-    "overlap",
-    "unprintable",
-    "repeated lines",
 )
+# ... or it is cleaned up.
+CLEAN_UP = ("duplicate", "overlap", "too short", "unprintable", "repeated lines")
+DROP_REASONS = BAD_DOCUMENT + CLEAN_UP
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from longspan.artifacts import atomic_path
-from longspan.documents import Item
+from longspan.items import Item
 
 
 def assign_items(

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from longspan.seeds import derive_seed
+from longspan_workflow.raw_paths import raw_paths
 from longspan_workflow.settings import losses_of, scored_pairs, selecting_pairs, windowing_of_export
 from longspan_workflow.shards import HELD_OUT, shard_names
 
@@ -154,17 +155,30 @@ class Layout:
         """Sources of a corpus, each with the files it reads."""
         sources = []
         for source in self.settings["corpora"][corpus]["sources"]:
-            reading = ("format", "encoding", "boilerplate", "text_column", "title_column", "group_by")
-            kept = ("category", "license", "hold_out", "files", *reading)
+            columns = ("text_column", "title_column", "id_column", "group_by")
+            kept = (
+                "category",
+                "license",
+                "hold_out",
+                "files",
+                "sample",
+                "format",
+                "encoding",
+                "boilerplate",
+                *columns,
+            )
             block = {key: source[key] for key in kept if key in source}
             sources.append(block | {"paths": self._raw_paths(source)})
-        return {"sources": sources, "shards": self.settings["corpora"][corpus]["shards"]}
+        block = self.settings["corpora"][corpus]
+        plan = {"sources": sources, "shards": block["shards"], "drop_duplicates": block["drop_duplicates"]}
+        if any("sample" in source for source in sources):
+            plan["seed"] = derive_seed(self.settings["seed"], "plan_shards", corpus)
+        return plan
 
     def raw_files(self, corpus: str) -> list[str]:
         """Archives and local files of a corpus; a pattern without a match stays, and is missing then."""
         sources = self.settings["corpora"][corpus]["sources"]
-        patterns = [pattern for source in sources for pattern in self._raw_paths(source)]
-        return [path for pattern in patterns for path in sorted(glob.glob(pattern)) or [pattern]]
+        return raw_paths(pattern for source in sources for pattern in self._raw_paths(source))
 
     def _raw_paths(self, source: dict) -> list[str]:
         if source["kind"] == "files":

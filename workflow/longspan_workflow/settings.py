@@ -23,7 +23,7 @@ SOURCE_KEYS = {
     "files": ({"paths"}, set()),
     "hub": ({"dataset"}, {"config", "split", "revision"}),
 }
-ROW_KEYS = {"title_column", "group_by"}
+ROW_KEYS = {"title_column", "id_column", "group_by"}
 # Kind of the scorer that a method of selection chooses by.
 SCORER_OF_METHOD = {"longattn": "attention", "nll_gain": "short_nll"}
 POLICY_KEYS = {"both_ends": {"max_overlap_tokens"}, "stride": {"stride_tokens", "discard_first"}}
@@ -229,6 +229,14 @@ def _check_sources(settings: dict) -> None:
             for key in sorted(ROW_KEYS & source.keys()):
                 if source.get("format") == "txt":
                     raise SettingsError(f"{where}.{key}: not a key of format txt")
+            if {"id_column", "group_by"} <= source.keys():
+                raise SettingsError(
+                    f"{where}.id_column: a document of several rows (group_by) has no id of its own"
+                )
+            if "sample" in source and source["hold_out"] is True:
+                raise SettingsError(
+                    f"{where}.sample: all of the source is held out; nothing is drawn from it"
+                )
     _check_archives(settings)
 
 

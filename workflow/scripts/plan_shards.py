@@ -6,14 +6,16 @@
 The index holds the digest of each shard's plan, so that a shard runs again when its own plan changed.
 """
 
-import glob
 import json
 from pathlib import Path
 
 from longspan.artifacts import atomic_path, digest_file
 from longspan.command_line import parser_for, run_script
-from longspan.documents import list_items
+from longspan.items import list_items
+from longspan.repeated_documents import mark_repeats
 from longspan.shard_plans import assign_items, read_plan, write_plan
+from longspan.source_samples import sample_listings
+from longspan_workflow.raw_paths import raw_paths
 from longspan_workflow.shards import HELD_OUT, shard_names
 
 
@@ -24,20 +26,28 @@ def main(argv=None):
     parser.add_argument("--index", type=Path, required=True, help="digests of the plans to write")
     arguments = parser.parse_args(argv)
 
+    settings = arguments.settings
+    paths = {path.stem: path for path in arguments.plan_folder.glob("*.json")}
+    previous = {shard: read_plan(path) for shard, path in paths.items() if shard != HELD_OUT}
+    planned = [item for items in previous.values() for item in items]
+
     training, held_out = [], []
-    for source in arguments.settings["sources"]:
-        files = [
-            Path(path) for pattern in source["paths"] for path in sorted(glob.glob(pattern)) or [pattern]
-        ]
-        kept, held = list_items(source, files)
+    for source in settings["sources"]:
+        kept, held = list_items(source, map(Path, raw_paths(source["paths"])))
+        if "sample" in source:
+            kept = sample_listings(kept, planned, settings["seed"], **source["sample"])
         training += kept
         held_out += held
 
-    paths = {path.stem: path for path in arguments.plan_folder.glob("*.json")}
-    previous = {shard: read_plan(path) for shard, path in paths.items() if shard != HELD_OUT}
-    plan = assign_items(training, shard_names(arguments.settings["shards"]), previous)
+    held_out.sort(key=lambda listing: listing.item.place)
+    plan = assign_items([listing.item for listing in training], shard_names(settings["shards"]), previous)
+    listing_of = {listing.item.key: listing for listing in training}
+    ordered = [listing_of[item.key] for items in plan.values() for item in items]
+    held_items, items = mark_repeats(held_out, ordered, planned, drop_duplicates=settings["drop_duplicates"])
+    by_key = {item.key: item for item in items}
+    plan = {shard: [by_key[item.key] for item in items] for shard, items in plan.items()}
     digests = {}
-    for shard, items in {**plan, HELD_OUT: sorted(held_out, key=lambda item: item.place)}.items():
+    for shard, items in {**plan, HELD_OUT: held_items}.items():
         path = arguments.plan_folder / f"{shard}.json"
         write_plan(path, items)
         digests[shard] = digest_file(path)
