@@ -83,7 +83,7 @@ def put(path, value):
         ("models/tiny/source/path", "models", "download_model"),
         ("models/tiny/dtype", "float16", "score_short score_attention evaluate"),
         ("models/tiny/attention", "eager", "score_short train evaluate"),
-        ("models/tiny/compile_layers", True, "score_short evaluate"),
+        ("models/tiny/compile_layers", True, "score_short score_attention evaluate"),
         ("models/tiny/rope_theta", 1e6, "score_short score_attention train evaluate"),
         ("models/other", dict(TINY["models"]["tiny"]), ""),
         ("corpora/short/shards", 3, "plan_shards"),

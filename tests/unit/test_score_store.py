@@ -430,10 +430,11 @@ def test_missing_windows_are_scored_and_progress_is_shown(path, capsys):
     scored = []
 
     def load_scorer():
-        def score(data_id, input_ids):
-            scored.append((data_id, input_ids.tolist()))
-            values = np.full(7, input_ids[0] / 8, np.float16)
-            return {"short_nll": values, "long_nll": values}
+        def score(unscored):
+            for data_id, input_ids in unscored:
+                scored.append((data_id, input_ids.tolist()))
+                values = np.full(7, input_ids[0] / 8, np.float16)
+                yield {"short_nll": values, "long_nll": values}
 
         return score
 
@@ -452,6 +453,22 @@ def test_missing_windows_are_scored_and_progress_is_shown(path, capsys):
 
     with writer_of(path) as writer:
         writer.add_missing(IDS[:3], never)
+
+
+def test_what_was_scored_before_an_error_is_kept(path):
+    def load_scorer():
+        def score(unscored):
+            for number, _ in enumerate(unscored):
+                if number == 2:
+                    raise ValueError("not finite")
+                yield {"short_nll": np.zeros(7, np.float16), "long_nll": np.zeros(7, np.float16)}
+
+        return score
+
+    with pytest.raises(ValueError, match="not finite"), writer_of(path) as writer:
+        writer.add_missing(IDS[:3], load_scorer)
+    with writer_of(path) as writer:
+        assert [data_id in writer for data_id in IDS[:3]] == [True, True, False]
 
 
 def test_the_partial_files_header_is_readable_and_says_who_holds_it(path):

@@ -8,8 +8,9 @@ import json
 import os
 import struct
 import sys
+import time
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,8 @@ _HEADER_BYTES = 4096
 _RECORD = struct.Struct("<II")
 _KEY = ("data_id", "tokens_digest")
 ROWS_PER_GROUP = 8
+# What a kill may cost beside the window in work. LongAttn scores one in 10 ms, as long as a sync may take.
+SECONDS_PER_WRITE = 0.25
 
 
 class ScoreWriter:
@@ -103,14 +106,20 @@ class ScoreWriter:
         self._changed = True
 
     def add_missing(
-        self, wanted: Iterable[str], load_scorer: Callable[[], Callable[[str, np.ndarray], dict]]
+        self,
+        wanted: Iterable[str],
+        load_scorer: Callable[[], Callable[[Iterator[tuple[str, np.ndarray]]], Iterator[dict]]],
     ) -> None:
-        """Score the wanted windows that have no score yet, one after the other, with progress on stderr.
+        """Score the wanted windows that have no score yet, with progress on stderr.
+
+        Rows that come within `SECONDS_PER_WRITE` are written together, so that quick windows do not wait for
+        the disk.
 
         Args:
             wanted: ids; those of other shards are passed over.
-            load_scorer: gives a function from an id and token ids [T] to the row's other columns; called
-                only if something is missing, so that a finished store costs no model.
+            load_scorer: gives a function from pairs of an id and token ids [T] to the other columns of their
+                rows, in the same order; called only if something is missing, so that a finished store costs
+                no model.
         """
         windows = self._windows
         missing = [
@@ -121,12 +130,22 @@ class ScoreWriter:
         score = load_scorer()
         tokens = windows.window_tokens
         label = f"{self.path.parent.name} {self.path.stem}"
+        rows: list[dict] = []
+        written = time.monotonic()
         with tqdm(
             desc=label, total=len(missing) * tokens, unit="tok", unit_scale=True, mininterval=2
         ) as progress:
-            for data_id in missing:
-                self.append([{"data_id": data_id, **score(data_id, windows.input_ids(data_id))}])
-                progress.update(tokens)
+            try:
+                scored = score((data_id, windows.input_ids(data_id)) for data_id in missing)
+                for data_id, columns in zip(missing, scored, strict=True):
+                    rows.append({"data_id": data_id, **columns})
+                    if time.monotonic() - written >= SECONDS_PER_WRITE:
+                        self.append(rows)
+                        rows, written = [], time.monotonic()
+                    progress.update(tokens)
+            finally:
+                if rows:
+                    self.append(rows)
 
     def finish(self) -> int:
         """Write the final file in the windows' order; gives the number of windows that have scores.

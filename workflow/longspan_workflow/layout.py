@@ -248,7 +248,7 @@ class Layout:
         forward = self._forward_settings(scorer["model"], scorer["rope_theta"])
         if scorer["kind"] == "attention":
             # The statistics come from queries and keys, whatever implementation attends.
-            forward = {key: forward[key] for key in ("dtype", "rope_theta")}
+            forward = {key: forward[key] for key in ("dtype", "rope_theta", "compile_layers")}
         return own | forward
 
     def scorer_model(self, wildcards) -> str:

@@ -39,19 +39,18 @@ def main(argv=None):
     def load_scorer():
         import torch
 
-        from longspan.first_layer import load_first_layer, window_statistics
+        from longspan.first_layer import load_first_layer, statistics_of_batches
 
         if arguments.threads:
             torch.set_num_threads(arguments.threads)
-        device = pick_device()
-        forward = {key: settings[key] for key in ("dtype", "rope_theta")}
-        first_layer = load_first_layer(arguments.model.parent, **forward, device=device)
+        forward = {key: settings[key] for key in ("dtype", "rope_theta", "compile_layers")}
+        first_layer = load_first_layer(arguments.model.parent, **forward, device=pick_device())
 
-        def score(data_id, input_ids_T):
-            ids_1T = torch.from_numpy(input_ids_T)[None].to(device)
-            statistics = window_statistics(first_layer, ids_1T, window_ids=[data_id])
-            names = ("strength", "variance_block", "variance_matrix")
-            return {name: value_1.item() for name, value_1 in zip(names, statistics, strict=True)}
+        def score(unscored):
+            batches = (([data_id], torch.from_numpy(input_ids_T)[None]) for data_id, input_ids_T in unscored)
+            for statistics in statistics_of_batches(first_layer, batches):
+                names = ("strength", "variance_block", "variance_matrix")
+                yield {name: value_1.item() for name, value_1 in zip(names, statistics, strict=True)}
 
         return score
 

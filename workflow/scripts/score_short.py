@@ -48,21 +48,19 @@ def main(argv=None):
         forward = {key: settings[key] for key in ("dtype", "attention", "compile_layers", "rope_theta")}
         model = load_model(arguments.model.parent, **forward, device=pick_device()).eval()
 
-        def score(data_id, input_ids_T):
-            ids_1T = torch.from_numpy(input_ids_T)[None]
-            short_context = {
-                key: settings[key] for key in ("base_length", "base_stride", "windows_per_batch")
-            }
-            bos_token_id = windows.bos_token_id
-            columns = {
-                "short_nll": short_context_nll(model, ids_1T, bos_token_id=bos_token_id, **short_context)
-            }
-            if settings["store_long"]:
-                columns["long_nll"] = long_context_nll(model, ids_1T)
-            for name, nll_1N in columns.items():
-                if not nll_1N.isfinite().all():
-                    raise ValueError(f"{name} of window {data_id} is not finite; try dtype float32")
-            return {name: nll_1N[0].half().cpu().numpy() for name, nll_1N in columns.items()}
+        short_context = {key: settings[key] for key in ("base_length", "base_stride", "windows_per_batch")}
+        short_context["bos_token_id"] = windows.bos_token_id
+
+        def score(unscored):
+            for data_id, input_ids_T in unscored:
+                ids_1T = torch.from_numpy(input_ids_T)[None]
+                columns = {"short_nll": short_context_nll(model, ids_1T, **short_context)}
+                if settings["store_long"]:
+                    columns["long_nll"] = long_context_nll(model, ids_1T)
+                for name, nll_1N in columns.items():
+                    if not nll_1N.isfinite().all():
+                        raise ValueError(f"{name} of window {data_id} is not finite; try dtype float32")
+                yield {name: nll_1N[0].half().cpu().numpy() for name, nll_1N in columns.items()}
 
         return score
 
