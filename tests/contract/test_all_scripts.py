@@ -88,8 +88,9 @@ def output(chain, script):
 
 
 def files_under(folder="."):
-    """Contents of all files, those that only Trainer or a library touches left out."""
-    paths = (path for path in Path(folder).rglob("*") if path.is_file())
+    """Contents of all files, those of a training's speed left out."""
+    timed = ("speed.parquet", "events.out.tfevents")
+    paths = (path for path in Path(folder).rglob("*") if path.is_file() and not path.name.startswith(timed))
     return {str(path): path.read_bytes() for path in paths}
 
 
