@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test clean
+.PHONY: run test explain clean
 
 run: .venv/installed
 	@$(BIN)/snakemake --quiet host -- all
@@ -10,6 +10,9 @@ run: .venv/installed
 
 test: .venv/installed
 	@$(BIN)/python -m pytest
+
+explain: .venv/installed
+	@$(BIN)/longspan explain '$(id)'
 
 clean:
 	rm -rf results .snakemake

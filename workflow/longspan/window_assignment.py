@@ -2,13 +2,16 @@
 
 import bisect
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from longspan.artifacts import RowReader
 from longspan.sampling import sample_ids, uniform_by_id
 from longspan.windows import both_ends, strided
+
+TOKEN_COLUMNS = ("document_id", "input_ids", "char_deltas", "split_positions")
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,25 @@ class Windowing:
             return both_ends(num_tokens, self.text_tokens, max_overlap_tokens=self.max_overlap_tokens)
         stride = min(self.stride_tokens or self.text_tokens, self.text_tokens)
         return strided(num_tokens, self.text_tokens, stride, discard_first=self.discard_first)
+
+
+def windowing_of(settings: Mapping) -> Windowing:
+    """How windows were cut whose manifest has these settings."""
+    others = ("corpus", "sampling", "seed")
+    return Windowing(**{key: value for key, value in settings.items() if key not in others})
+
+
+def tokenized_documents(categories: Sequence[str], tokens: RowReader) -> Iterator[dict]:
+    """A shard's documents as `windows_of` takes them, one at a time in memory.
+
+    Args:
+        categories: category of each document.
+        tokens: the table of their tokens, with `TOKEN_COLUMNS`.
+    """
+    for row, category in enumerate(categories):
+        values = tokens[row]
+        document = {"document_id": values.pop("document_id").as_py(), "category": category}
+        yield document | {name: array.values.to_numpy() for name, array in values.items()}
 
 
 def bos_token_of(add_bos: bool | str, tokenizer: dict, model: str) -> int | None:

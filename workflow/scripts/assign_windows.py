@@ -8,7 +8,14 @@
 from longspan.artifacts import RowReader, read_table, require_same, write_table
 from longspan.command_line import parser_for, run_script
 from longspan.model_folders import read_manifest
-from longspan.window_assignment import Windowing, bos_token_of, sample_windows, windows_of
+from longspan.window_assignment import (
+    TOKEN_COLUMNS,
+    bos_token_of,
+    sample_windows,
+    tokenized_documents,
+    windowing_of,
+    windows_of,
+)
 from longspan_workflow.code_digests import code_digest
 
 
@@ -24,8 +31,7 @@ def main(argv=None):
     settings = dict(arguments.settings)
 
     documents, documents_manifest = read_table(arguments.documents, "documents", ["document_id", "category"])
-    arrays = ["input_ids", "char_deltas", "split_positions"]
-    tokens = RowReader(arguments.tokens, "tokens", ["document_id", *arrays])
+    tokens = RowReader(arguments.tokens, "tokens", list(TOKEN_COLUMNS))
     require_same(
         "documents file",
         documents_manifest.data_digest,
@@ -36,15 +42,8 @@ def main(argv=None):
     tokenizer = read_manifest(arguments.model)["tokenizer"]
     settings["bos_token_id"] = bos_token_of(settings.pop("add_bos"), tokenizer, arguments.model)
     sampling, seed = settings["sampling"], settings["seed"]
-    geometry = {key: value for key, value in settings.items() if key not in ("corpus", "sampling", "seed")}
-
-    def rows():
-        for row, category in enumerate(documents.column("category").to_pylist()):
-            values = tokens[row]
-            document = {"document_id": values["document_id"].as_py(), "category": category}
-            yield document | {name: values[name].values.to_numpy() for name in arrays}
-
-    all_windows = list(windows_of(rows(), Windowing(**geometry), arguments.id_prefix))
+    rows = tokenized_documents(documents.column("category").to_pylist(), tokens)
+    all_windows = list(windows_of(rows, windowing_of(settings), arguments.id_prefix))
     windows = sample_windows(all_windows, seed, **sampling)
     write_table(
         arguments.windows,
