@@ -1,18 +1,30 @@
 """score_short and score_attention: what they compute, add and keep."""
 
 import copy
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from longspan.artifacts import read_table
 from longspan.window_store import WindowStore
 from tiny_chain import TINY, Chain
+
+SIZES = {
+    "vocab_size": 400,
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "max_position_embeddings": 512,
+}
 
 
 def scores(chain, shard="00000", scorer="tiny-32", kind="nll_scores"):
@@ -136,6 +148,59 @@ def test_a_model_whose_logits_overflow_is_named(chain):
         "score_short: error: LlamaForCausalLM (model_type 'llama'): its logits are not finite in "
         "torch.float32; check its weights, or try dtype float32\n"
     )
+
+
+def test_attention_scores_that_overflow_are_named_by_window_and_head(chain):
+    def change(tensors):
+        # Four heads of 8: the second one's queries.
+        tensors["model.layers.0.self_attn.q_proj.weight"][8:16] = torch.inf
+
+    edit_weights(chain, change)
+    path = chain.path("scores", scorer="tiny-layer0")
+    path.unlink()
+    result = chain.run("score_attention")
+    assert result.code == 1
+    assert result.stderr.endswith(
+        f"score_attention: error: attention scores are not finite in window {windows(chain).data_ids[0]}, "
+        "head 1 (1 of 4 heads in this batch); the model runs in torch.float32: try bfloat16 or float32\n"
+    )
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "fault"),
+    [
+        (
+            lambda: transformers.MambaConfig(
+                vocab_size=400, hidden_size=16, state_size=4, num_hidden_layers=2
+            ),
+            "the first layer of MambaForCausalLM (mamba) has no queries and keys that transformers' "
+            "attention interface hands out: LongAttn needs a softmax attention layer there",
+        ),
+        (
+            lambda: transformers.MistralConfig(**SIZES, sliding_window=64),
+            "the first layer of MistralForCausalLM (mistral) has a sliding window of 64 tokens, shorter than "
+            "the window of 128: its far attention is not LongAttn's; take another scoring model",
+        ),
+    ],
+    ids=["no q and k", "sliding window"],
+)
+def test_a_first_layer_that_is_none_of_longattns_is_refused_by_name(chain, config, fault):
+    folder = Path("inputs/other")
+    AutoModelForCausalLM.from_config(config()).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(f"inputs/model/{name}", folder / name)
+    settings = copy.deepcopy(TINY)
+    settings["models"]["other"] = settings["models"]["tiny"] | {
+        "source": {"kind": "folder", "path": str(folder)}
+    }
+    settings["scorers"]["tiny-layer0"]["model"] = "other"
+    other = Chain(settings)
+    other.make("download_model", model="other")
+    chain.path("scores", scorer="tiny-layer0").unlink()
+    result = other.run("score_attention")
+    assert result.code == 1
+    assert result.stderr.splitlines()[-1].rpartition("\r")[2] == f"score_attention: error: {fault}"
 
 
 def test_attention_statistics_are_those_of_eager_attention(chain):

@@ -25,6 +25,7 @@ from longspan.first_layer import (
     statistics_of_batches,
     window_statistics,
 )
+from longspan.models import load_model
 
 torch.set_num_threads(1)
 NUM_TOKENS = 37
@@ -207,6 +208,20 @@ def test_an_attention_behind_the_first_layer_does_not_count():
 def test_a_window_longer_than_the_position_table_is_refused():
     with pytest.raises(ValueError, match=r"65 tokens is longer than the position table .* = 64"):
         FirstLayer(tiny_model(CONFIGS["llama"])).queries_keys(torch.zeros(1, 65, dtype=torch.long))
+
+
+def test_with_another_rope_theta_a_window_may_be_longer_than_the_position_table(tmp_path):
+    config = LlamaConfig(**GROUPED | {"max_position_embeddings": 16})
+    tiny_model(config).save_pretrained(tmp_path)
+    with pytest.raises(
+        ValueError, match=f"a window of {NUM_TOKENS} tokens is longer than the position table"
+    ):
+        load_first_layer(tmp_path, dtype="float32").queries_keys(INPUT_IDS)
+    layer = load_first_layer(tmp_path, dtype="float32", rope_theta=1e6).queries_keys(INPUT_IDS)
+    whole = load_model(tmp_path, dtype="float32", attention="eager", rope_theta=1e6, device="cpu").eval()
+    expected = far_sums_of_matrix(eager_attention(whole))
+    sums = far_attention_sums(layer.q, layer.k, scale=layer.scale)
+    torch.testing.assert_close(sums[0].double(), expected[0], rtol=1e-5, atol=0)
 
 
 def test_window_statistics_average_over_heads():

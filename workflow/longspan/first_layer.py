@@ -111,7 +111,11 @@ class FirstLayer:
             return captured.queries_keys
         finally:
             config._attn_implementation = before
-        raise ValueError(
+        raise self.without_attention()
+
+    def without_attention(self) -> ValueError:
+        """The error of a model whose first layer does not attend as transformers' other models do."""
+        return ValueError(
             f"the first layer of {self._name} has no queries and keys that transformers' attention "
             "interface hands out: LongAttn needs a softmax attention layer there"
         )
@@ -167,7 +171,8 @@ def load_first_layer(
         model_dir: a Hugging Face folder: config.json and safetensors, single or sharded with an index.
         dtype: dtype of parameters and computation, ``torch.bfloat16`` or its name.
         device: where to run.
-        rope_theta: base of the rotary embedding instead of the checkpoint's (θ).
+        rope_theta: base of the rotary embedding instead of the checkpoint's (θ); with it, windows may be
+            longer than the positions that the model was made for.
         compile_layers: fuse norm and rotation by torch.compile, which moves results by rounding.
 
     Raises:
@@ -189,7 +194,16 @@ def load_first_layer(
         if any(True for _ in module.parameters(recurse=False)):
             _read_on_entry(module, module_name.removeprefix(prefix), checkpoint, dtype, torch.device(device))
     first_layer = FirstLayer(model)
-    first_layer.queries_keys(torch.zeros(1, 1, dtype=torch.long, device=device))
+    if rope_theta is not None:
+        # As everywhere: who sets θ reaches beyond the positions that the model was made for.
+        first_layer.max_positions = None
+    try:
+        first_layer.queries_keys(torch.zeros(1, 1, dtype=torch.long, device=device))
+    except (RuntimeError, NotImplementedError) as error:
+        # A state space layer, say, goes on to parameters of modules that it never enters.
+        if "meta" not in str(error):
+            raise
+        raise first_layer.without_attention() from error
     if compile_layers:
         # Only now: the hooks that read the tensors have run, and are gone.
         decoder_layers.compile_layers(model)
@@ -307,7 +321,8 @@ def _one_layer_config(config, rope_theta: float | None):
     config = copy.deepcopy(config)
     text_config = config.get_text_config()
     text_config.num_hidden_layers = 1
-    if getattr(text_config, "layer_types", None):
+    # A property, as of models without attention, follows the number of layers.
+    if vars(text_config).get("layer_types"):
         text_config.layer_types = text_config.layer_types[:1]
     if rope_theta is not None:
         set_rope_theta(config, rope_theta)
