@@ -203,6 +203,12 @@ _ARGUMENTS: dict[str, Callable[[Layout, SimpleNamespace], list]] = {
         *("--settings", as_json(layout.reading_settings(names)), "--plan", layout.plan.format(**vars(names))),
         *("--documents", layout.documents.format(**vars(names))),
         *("--dropped", layout.dropped.format(**vars(names))),
+        *(["--references", *references] if (references := layout.reading_references(names)) else []),
+    ],
+    "index_references": lambda layout, names: [
+        *("--settings", as_json(layout.reference_settings(names))),
+        *("--documents", layout.documents.format(**{**vars(names), "shard": "held_out"})),
+        *("--ngrams", layout.reference_ngrams.format(**vars(names))),
     ],
     "tokenize_documents": lambda layout, names: [
         *("--documents", layout.documents.format(**vars(names))),

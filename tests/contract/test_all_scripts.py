@@ -74,7 +74,9 @@ CASES = [
     for case in cases
 ]
 # The tiny chain neither fetches texts nor publishes: test_downloads.py and test_publish.py have servers.
-SCRIPT_NAMES = sorted({path.stem for path in SCRIPTS.glob("*.py")} - {"download_texts", "publish_export"})
+SCRIPT_NAMES = sorted(
+    {path.stem for path in SCRIPTS.glob("*.py")} - {"download_texts", "index_references", "publish_export"}
+)
 
 
 def output(chain, script):

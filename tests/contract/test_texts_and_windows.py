@@ -203,6 +203,33 @@ def test_bad_texts_are_left_out_counted_and_named_where_the_policy_says_so(chain
     assert read_table(chain.path("dropped"), "dropped")[0].num_rows == 0
 
 
+def test_documents_that_share_text_with_held_out_works_or_files_are_left_out(chain):
+    words = Path("inputs/prose/prose_0.txt").read_text().split()
+    Path("inputs/prose/prose_3.txt").write_text("Some words of its own before. " + " ".join(words[50:200]))
+    Path("inputs/test_set.jsonl").write_text(
+        json.dumps({"question": Path("inputs/prose/prose_4.txt").read_text()}) + "\n"
+    )
+    settings = copy.deepcopy(TINY)
+    settings["corpora"]["short"]["clean_up"] = {
+        "overlap": {"files": ["inputs/test_set.jsonl"], "text_column": "question"}
+    }
+    cleaning = Chain(settings)
+    cleaning.make("plan_shards")
+    cleaning.make("read_documents", shard="held_out")
+    said = cleaning.make("index_references")
+    assert said.startswith("results/corpora/short/reference_ngrams.parquet: ")
+    assert said.endswith(" n-grams of 3 texts\n")
+    rows = []
+    for shard in ("00000", "00001"):
+        cleaning.make("read_documents", shard=shard)
+        rows += read_table(chain.path("dropped", shard=shard), "dropped")[0].to_pylist()
+    assert {row["document_id"]: row["reason"] for row in rows} == {
+        "inputs/prose/prose_3.txt": "overlap",
+        "inputs/prose/prose_4.txt": "overlap",
+    }
+    assert all("of its 13-grams with held-out text" in row["detail"] for row in rows)
+
+
 def test_a_lost_table_of_dropped_documents_is_made_again(chain):
     chain.path("dropped").unlink()
     chain.make("read_documents")

@@ -70,6 +70,17 @@ def every_key():
                 "shards": 1,
                 "on_bad_document": "skip",
                 "drop_duplicates": False,
+                "clean_up": {
+                    "min_characters": 1,
+                    "min_printable_share": 0.5,
+                    "max_repeated_line_share": 0.5,
+                    "overlap": {
+                        "ngram_words": 5,
+                        "max_overlap_share": 0.1,
+                        "files": ["x"],
+                        "text_column": "t",
+                    },
+                },
                 "sources": [
                     {
                         "kind": "pypi",

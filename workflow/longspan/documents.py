@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from longspan.clean_up import CleanUp
 from longspan.contracts import BAD_DOCUMENT
 from longspan.items import (
     Item,
@@ -12,10 +13,13 @@ from longspan.items import (
     content_digest,
     finished_text,
     joined_text,
+    list_items,
     row_digest,
     text_in,
 )
 from longspan.raw_files import Fault, read_bytes, read_rows, read_text
+
+KEEP_ALL = CleanUp()
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,15 @@ class Dropped:
     characters: int | None
 
 
-def read_documents(items: Iterable[Item], *, on_bad_document: str = "error") -> Iterator[Document | Dropped]:
+def read_documents(
+    items: Iterable[Item], *, on_bad_document: str = "error", clean_up: CleanUp = KEEP_ALL
+) -> Iterator[Document | Dropped]:
     """The documents of the items, in order, and those that are left out.
 
     Args:
         items: what a plan assigns to a shard.
         on_bad_document: "error" refuses the first document that is no text, "skip" gives it as dropped.
+        clean_up: what a text must be to be kept.
 
     Raises:
         ValueError: a raw file changed since it was planned, or a document is no text.
@@ -61,7 +68,7 @@ def read_documents(items: Iterable[Item], *, on_bad_document: str = "error") -> 
             )
             characters = None if isinstance(text, Fault) else len(text)
             text = finished_text(text, item.boilerplate)
-            fault = known or (text if isinstance(text, Fault) else None)
+            fault = known or (text if isinstance(text, Fault) else clean_up.fault_of(text))
             if fault is None:
                 yield Document(document_id, source, item.category, item.license, title, text)
                 continue
@@ -71,6 +78,13 @@ def read_documents(items: Iterable[Item], *, on_bad_document: str = "error") -> 
                     "or set on_bad_document: skip"
                 )
             yield Dropped(document_id, source, item.category, title, fault.reason, fault.detail, characters)
+
+
+def read_texts(path: str, text_column: str) -> list[str]:
+    """All texts of a file in UTF-8; errors as `list_items` and `read_documents`."""
+    source = {"encoding": "utf-8", "boilerplate": "none", "text_column": text_column, "hold_out": False}
+    listings, _ = list_items(source | {"category": "", "license": ""}, [Path(path)])
+    return [document.text for document in read_documents(listing.item for listing in listings)]
 
 
 def _texts_of(items: list[Item]) -> Iterator[tuple[Item, int | None, str, str, str | Fault]]:

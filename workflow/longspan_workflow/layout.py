@@ -50,6 +50,7 @@ class Layout:
         self.plan = f"{results}/corpora/{{corpus}}/plan/{{shard}}.json"
         self.documents = f"{results}/corpora/{{corpus}}/documents/{{shard}}.parquet"
         self.dropped = f"{results}/corpora/{{corpus}}/dropped/{{shard}}.parquet"
+        self.reference_ngrams = f"{results}/corpora/{{corpus}}/reference_ngrams.parquet"
         self.tokens = f"{results}/tokens/{{corpus}}/{{tokenizer}}/{{shard}}.parquet"
         self.windows = f"{results}/windows/{{windowing}}/{{shard}}.parquet"
         self.scores = f"{results}/scores/{{windowing}}/{{scorer}}/{{shard}}.parquet"
@@ -190,8 +191,31 @@ class Layout:
         return _plan_digests(self.plan_index.format(corpus=wildcards.corpus)).get(wildcards.shard, "")
 
     def reading_settings(self, wildcards) -> dict:
-        """What is done with documents that are no text."""
-        return {"on_bad_document": self.settings["corpora"][wildcards.corpus]["on_bad_document"]}
+        """What is done with bad documents, and what else is left out; held-out works all stay."""
+        block = self.settings["corpora"][wildcards.corpus]
+        clean_up = {key: value for key, value in block["clean_up"].items() if key != "overlap"}
+        if overlap := block["clean_up"].get("overlap"):
+            clean_up |= {key: overlap[key] for key in ("ngram_words", "max_overlap_share")}
+        return {
+            "on_bad_document": block["on_bad_document"],
+            "clean_up": {} if wildcards.shard == HELD_OUT else clean_up,
+        }
+
+    def reading_references(self, wildcards) -> list[str]:
+        """N-grams that a shard's documents are compared with, if they are."""
+        overlap = self.settings["corpora"][wildcards.corpus]["clean_up"].get("overlap")
+        if not overlap or wildcards.shard == HELD_OUT:
+            return []
+        return [self.reference_ngrams.format(corpus=wildcards.corpus)]
+
+    def reference_settings(self, wildcards) -> dict:
+        """Which texts beside the held-out works give n-grams, and of how many words."""
+        overlap = self.settings["corpora"][wildcards.corpus]["clean_up"]["overlap"]
+        return {key: overlap[key] for key in ("ngram_words", "files", "text_column")}
+
+    def reference_files(self, wildcards) -> list[str]:
+        """Files whose text no document may share."""
+        return raw_paths(self.reference_settings(wildcards)["files"])
 
     def windowing_settings(self, wildcards) -> dict:
         """How a shard's windows are cut and sampled; held-out works are not sampled."""

@@ -61,8 +61,34 @@ def planned(wildcards):
     return checkpoints.plan_shards.get(corpus=wildcards.corpus).output[0]
 
 
+rule index_references:
+    input:
+        documents=layout.documents.replace("{shard}", "held_out"),
+        files=layout.reference_files,
+    output:
+        layout.reference_ngrams,
+    log:
+        layout.log("index_references", "corpus"),
+    benchmark:
+        layout.benchmark("index_references", "corpus")
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=60,
+    params:
+        settings=as_json(layout.reference_settings),
+        code=code_digest("index_references"),
+    shell:
+        """
+        python "$SCRIPTS"/index_references.py --settings {params.settings:q} \
+            --documents {input.documents:q} --ngrams {output:q} 2>&1 | tee {log:q}
+        """
+
+
 rule read_documents:
     input:
+        references=layout.reading_references,
         # A new plan alone makes no shard run; a shard's own part of it does, by its digest.
         index=ancient(planned),
     output:
@@ -81,11 +107,14 @@ rule read_documents:
         settings=as_json(layout.reading_settings),
         plan=layout.plan,
         plan_digest=layout.plan_digest,
+        references=lambda wildcards, input: (
+            ["--references", *input.references] if input.references else []
+        ),
         code=code_digest("read_documents"),
     shell:
         """
         python "$SCRIPTS"/read_documents.py --settings {params.settings:q} --plan {params.plan:q} \
-            --documents {output.documents:q} --dropped {output.dropped:q} 2>&1 | tee {log:q}
+            {params.references:q} --documents {output.documents:q} --dropped {output.dropped:q} 2>&1 | tee {log:q}
         """
 
 

@@ -1,15 +1,16 @@
 """Read the documents of a shard's plan: decode, strip boilerplate; say what is left out and why.
 
-    python workflow/scripts/read_documents.py --settings '{"on_bad_document": "skip"}' \
+    python workflow/scripts/read_documents.py --settings '{"on_bad_document": "skip", "clean_up": {}}' \
         --plan results/corpora/books/plan/00000.json \
         --documents results/corpora/books/documents/00000.parquet \
         --dropped results/corpora/books/dropped/00000.parquet
 """
 
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
-from longspan.artifacts import TableWriter, digest_file
+from longspan.artifacts import TableWriter, digest_file, read_table
+from longspan.clean_up import CleanUp
 from longspan.command_line import parser_for, run_script
 from longspan.documents import Document, read_documents
 from longspan.shard_plans import read_plan
@@ -22,12 +23,19 @@ def main(argv=None):
     parser.add_argument("--plan", required=True, help="the shard's plan")
     parser.add_argument("--documents", required=True, help="table of documents to write")
     parser.add_argument("--dropped", required=True, help="table of left out documents to write")
+    parser.add_argument("--references", help="table of n-grams that no document may share")
     arguments = parser.parse_args(argv)
 
     items = read_plan(arguments.plan)
+    inputs = {"plan": digest_file(arguments.plan)}
+    clean_up = CleanUp(**arguments.settings["clean_up"])
+    if arguments.references:
+        table, references = read_table(arguments.references, "reference_ngrams")
+        inputs["references"] = references.data_digest
+        clean_up = replace(clean_up, references=table.column(0).to_numpy())
     manifest = {
         "settings": arguments.settings,
-        "inputs": {"plan": digest_file(arguments.plan)},
+        "inputs": inputs,
         "code_digest": code_digest("read_documents"),
     }
     reasons = Counter()
@@ -37,7 +45,8 @@ def main(argv=None):
     ):
         if kept.keep_current(dropped):
             return
-        for document in read_documents(items, **arguments.settings):
+        policy = arguments.settings["on_bad_document"]
+        for document in read_documents(items, on_bad_document=policy, clean_up=clean_up):
             if isinstance(document, Document):
                 kept.append(asdict(document), len(document.text))
             else:

@@ -1,0 +1,46 @@
+"""Index the n-grams of words of the held-out works and of further files, for documents to be compared with.
+
+    python workflow/scripts/index_references.py \
+        --settings '{"ngram_words": 13, "files": [], "text_column": "text"}' \
+        --documents results/corpora/books/documents/held_out.parquet \
+        --ngrams results/corpora/books/reference_ngrams.parquet
+"""
+
+import pyarrow as pa
+
+from longspan.artifacts import digest_file, read_table, write_table
+from longspan.clean_up import reference_ngrams
+from longspan.command_line import parser_for, run_script
+from longspan.documents import read_texts
+from longspan_workflow.code_digests import code_digest
+from longspan_workflow.raw_paths import raw_paths
+
+
+def main(argv=None):
+    """Write the n-grams of all texts, each once."""
+    parser = parser_for(__doc__)
+    parser.add_argument("--documents", required=True, help="table of the held-out documents")
+    parser.add_argument("--ngrams", required=True, help="table of n-grams to write")
+    arguments = parser.parse_args(argv)
+    settings = arguments.settings
+
+    held_out, manifest = read_table(arguments.documents, "documents", ["text"])
+    texts = held_out.column(0).to_pylist()
+    inputs = {"documents": manifest.data_digest}
+    for path in raw_paths(settings["files"]):
+        texts += read_texts(path, settings["text_column"])
+        inputs[path] = digest_file(path)
+    ngrams = reference_ngrams(texts, settings["ngram_words"])
+    write_table(
+        arguments.ngrams,
+        "reference_ngrams",
+        pa.table({"ngram": ngrams}),
+        settings=settings,
+        inputs=inputs,
+        code_digest=code_digest("index_references"),
+    )
+    print(f"{arguments.ngrams}: {len(ngrams):,} n-grams of {len(texts)} texts")
+
+
+if __name__ == "__main__":
+    run_script(main)
