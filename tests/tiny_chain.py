@@ -94,6 +94,7 @@ class Chain:
         self.make("evaluate", trained="base")
         self.make("evaluate")
         self.make("summarize_results")
+        self.make("count_funnel")
         self.make("draw_figures")
         self.make("record_settings")
 
@@ -254,6 +255,9 @@ _ARGUMENTS: dict[str, Callable[[Layout, SimpleNamespace], list]] = {
     "summarize_results": lambda layout, names: [
         *("--settings", as_json(layout.summary_settings())),
         *("--text", layout.summary, "--table", layout.summary_table),
+    ],
+    "count_funnel": lambda layout, names: [
+        *("--settings", as_json(layout.funnel_settings()), "--funnel", layout.funnel)
     ],
     "draw_figures": lambda layout, names: [
         *(

@@ -72,6 +72,7 @@ def test_a_table_and_its_manifest_come_back(table):
         "inputs": {"tokens": "a1"},
         "stage_version": 1,
         "tokenizer": "t1",
+        "counts": {},
         "data_digest": manifest.data_digest,
         "code_digest": "",
         "schema_version": 1,

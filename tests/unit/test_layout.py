@@ -153,6 +153,7 @@ def test_paths_are_those_of_the_contract():
         "settings_record": "results/settings.yaml",
         "summary": "results/summary.txt",
         "summary_table": "results/summary.tsv",
+        "funnel": "results/funnel.tsv",
         "figures": "results/figures/f.svg",
         "report": "results/report.html",
     }

@@ -34,7 +34,8 @@ class Manifest:
     """What made a table: settings, inputs and versions, without times or paths.
 
     ``inputs`` maps what went in to the digest of its data, so that an input made anew with the same
-    content is the same input. ``code_digest`` is kept for the record only.
+    content is the same input. ``counts`` says what its making counted beside its rows, for the funnel.
+    ``code_digest`` is kept for the record only.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class Manifest:
     inputs: dict[str, str] = field(default_factory=dict)
     stage_version: int = 1
     tokenizer: str | None = None
+    counts: dict[str, int] = field(default_factory=dict)
     data_digest: str = ""
     code_digest: str = ""
     schema_version: int = SCHEMA_VERSION
@@ -104,6 +106,7 @@ class TableWriter:
         inputs: dict[str, str] | None = None,
         stage_version: int = 1,
         tokenizer: str | None = None,
+        counts: dict[str, int] | None = None,
         code_digest: str = "",
         without: frozenset[str] = frozenset(),
     ):
@@ -122,6 +125,7 @@ class TableWriter:
             "inputs": inputs or {},
             "stage_version": stage_version,
             "tokenizer": tokenizer,
+            "counts": counts or {},
             "code_digest": code_digest,
         }
 
@@ -229,7 +233,8 @@ def open_table(path: Path | str, kind: str) -> tuple[pq.ParquetFile, Manifest]:
         raise SchemaVersionError(
             f"{path} has schema version {version}, this longspan reads {SCHEMA_VERSION}; {again}"
         )
-    manifest = Manifest(**{name: values[name] for name in (field.name for field in fields(Manifest))})
+    names = (field.name for field in fields(Manifest))
+    manifest = Manifest(**{name: values[name] for name in names if name in values})
     if manifest.kind != kind:
         raise ValueError(f"{path} holds {manifest.kind}, expected {kind}; {again}")
     if manifest.rows != file.metadata.num_rows:

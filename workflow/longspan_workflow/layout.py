@@ -62,6 +62,7 @@ class Layout:
         self.settings_record = f"{results}/settings.yaml"
         self.summary = f"{results}/summary.txt"
         self.summary_table = f"{results}/summary.tsv"
+        self.funnel = f"{results}/funnel.tsv"
         self.figures = f"{results}/figures/{{figure}}.svg"
         self.report = f"{results}/report.html"
 
@@ -465,6 +466,38 @@ class Layout:
             *settings["trainings"].values(),
             *self.evaluations(),
         ]
+
+    def funnel_settings(self) -> dict:
+        """Tables that the funnel counts, by name; shards as folders and their number."""
+        summary = self.summary_settings()
+        dropped = {name: self._folder(self.dropped, name, corpus=name) for name in summary["corpora"]}
+        return {
+            "corpora": {
+                name: {
+                    "documents": block["folder"],
+                    "dropped": dropped[name]["folder"],
+                    "shards": block["shards"],
+                }
+                for name, block in summary["corpora"].items()
+            },
+            "windowings": summary["windowings"],
+            "selections": {
+                name: [self.settings["selections"][name]["windowing"], path]
+                for name, path in summary["selections"].items()
+            },
+        }
+
+    def funnel_inputs(self) -> list[str]:
+        """Everything that the funnel depends on."""
+        settings = self.funnel_settings()
+        corpora = [
+            template.format(corpus=name, shard=shard)
+            for name, block in settings["corpora"].items()
+            for template in (self.documents, self.dropped)
+            for shard in [*shard_names(block["shards"]), HELD_OUT]
+        ]
+        windows = [path for name in settings["windowings"] for path in self.all_windows(name)]
+        return [*corpora, *windows, *(path for _, path in settings["selections"].values())]
 
     def figure_settings(self) -> dict:
         """Tables that the figures show, by name."""

@@ -2,7 +2,7 @@
 Summary, figures and the HTML report.
 
 REQUIRED INPUTS: everything above
-OUTPUTS: results/settings.yaml, results/summary.txt, results/summary.tsv
+OUTPUTS: results/settings.yaml, results/summary.txt, results/summary.tsv, results/funnel.tsv
     results/figures/*.svg, results/report.html
 """
 
@@ -59,6 +59,30 @@ rule summarize_results:
         """
 
 
+rule count_funnel:
+    input:
+        layout.funnel_inputs(),
+    output:
+        report(layout.funnel, category="Summary", caption="../report/funnel.rst"),
+    log:
+        layout.log("count_funnel"),
+    benchmark:
+        layout.benchmark("count_funnel")
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=60,
+    params:
+        settings=as_json(layout.funnel_settings()),
+        code=code_digest("count_funnel"),
+    shell:
+        """
+        python "$SCRIPTS"/count_funnel.py --settings {params.settings:q} --funnel {output:q} \
+            2>&1 | tee {log:q}
+        """
+
+
 rule draw_figures:
     input:
         layout.figure_inputs(),
@@ -91,6 +115,7 @@ rule report:
     input:
         settings=layout.settings_record,
         table=layout.summary_table,
+        funnel=layout.funnel,
         figures=list(layout.figure_paths().values()),
     output:
         layout.report,
@@ -104,5 +129,5 @@ rule report:
         # The report is Snakemake's own. It reads what the jobs recorded, under the lock that this run holds.
         """
         python -m snakemake --snakefile {params.snakefile:q} --configfile {input.settings:q} \
-            --nolock --report {output:q} {input.table:q} {input.figures:q} 2>&1 | tee {log:q}
+            --nolock --report {output:q} {input.table:q} {input.funnel:q} {input.figures:q} 2>&1 | tee {log:q}
         """

@@ -7,6 +7,7 @@
 
 from longspan.artifacts import RowReader, read_table, require_same, write_table
 from longspan.command_line import parser_for, run_script
+from longspan.funnel import count_cut
 from longspan.model_folders import read_manifest
 from longspan.window_assignment import (
     TOKEN_COLUMNS,
@@ -42,9 +43,16 @@ def main(argv=None):
     tokenizer = read_manifest(arguments.model)["tokenizer"]
     settings["bos_token_id"] = bos_token_of(settings.pop("add_bos"), tokenizer, arguments.model)
     sampling, seed = settings["sampling"], settings["seed"]
-    rows = tokenized_documents(documents.column("category").to_pylist(), tokens)
-    all_windows = list(windows_of(rows, windowing_of(settings), arguments.id_prefix))
+    num_tokens = {}
+
+    def rows():
+        for document in tokenized_documents(documents.column("category").to_pylist(), tokens):
+            num_tokens[document["document_id"]] = len(document["input_ids"])
+            yield document
+
+    all_windows = list(windows_of(rows(), windowing_of(settings), arguments.id_prefix))
     windows = sample_windows(all_windows, seed, **sampling)
+    counts = count_cut(num_tokens, all_windows)
     write_table(
         arguments.windows,
         "windows",
@@ -52,12 +60,13 @@ def main(argv=None):
         settings=settings,
         inputs={"tokens": tokens.manifest.data_digest, "documents": documents_manifest.data_digest},
         tokenizer=tokens.manifest.tokenizer,
+        counts=counts,
         code_digest=code_digest("assign_windows"),
     )
-    without = len(documents) - len({window["document_id"] for window in all_windows})
+    short, window_tokens = counts["short_documents"], settings["window_tokens"]
     print(
-        f"{arguments.windows}: {len(windows)} of {len(all_windows)} windows; {without} of {len(documents)} "
-        f"documents are shorter than a window of {settings['window_tokens']} tokens and give none"
+        f"{arguments.windows}: {len(windows)} of {len(all_windows)} windows; {short} of {len(documents)} "
+        f"documents are shorter than a window of {window_tokens} tokens and give none"
     )
 
 

@@ -1,0 +1,85 @@
+"""The funnel: documents, windows and tokens at each step from the sources to what is kept, with reasons."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from longspan.artifacts import open_table, read_table
+
+COLUMNS = ("step", "name", "documents", "windows", "tokens")
+
+
+def count_cut(num_tokens: Mapping[str, int], cut: Sequence[Mapping]) -> dict[str, int]:
+    """What cutting made of a shard's documents, for the manifest of its windows.
+
+    Args:
+        num_tokens: text tokens of each document.
+        cut: windows of the documents, before any sampling.
+    """
+    with_windows = {window["document_id"] for window in cut}
+    short = [tokens for document_id, tokens in num_tokens.items() if document_id not in with_windows]
+    return {
+        "documents": len(num_tokens),
+        "tokens": sum(num_tokens.values()),
+        "short_documents": len(short),
+        "short_tokens": sum(short),
+        "windows_cut": len(cut),
+    }
+
+
+def funnel_rows(
+    corpora: Mapping[str, Mapping[str, Sequence[Path]]],
+    windowings: Mapping[str, Sequence[Path]],
+    selections: Mapping[str, tuple[str, Path]],
+) -> list[tuple[str, ...]]:
+    """Rows of (step, name, documents, windows, tokens); empty where a step does not count such.
+
+    Args:
+        corpora: tables of `documents`, `dropped` and `held_out` documents by corpus.
+        windowings: tables of windows by windowing.
+        selections: windowing and table of each selection.
+    """
+    rows = []
+    for name, tables in corpora.items():
+        reasons: Counter = Counter()
+        for path in tables["dropped"]:
+            reasons.update(read_table(path, "dropped", ["reason"])[0].column(0).to_pylist())
+        documents, held_out = (
+            sum(open_table(path, "documents")[1].rows for path in tables[kind])
+            for kind in ("documents", "held_out")
+        )
+        rows.append(_row("documents of the sources", name, documents + held_out + reasons.total()))
+        rows += [_row(f"left out: {reason}", name, count) for reason, count in sorted(reasons.items())]
+        rows.append(_row("held out for evaluation", name, held_out))
+        rows.append(_row("documents", name, documents))
+    window_tokens, document_of = {}, {}
+    for name, paths in windowings.items():
+        counts: Counter = Counter()
+        drawn: dict[str, str] = {}
+        for path in paths:
+            table, manifest = read_table(path, "windows", ["data_id", "document_id"])
+            counts.update(manifest.counts)
+            drawn |= dict(zip(*(column.to_pylist() for column in table.columns), strict=True))
+            window_tokens[name] = manifest.settings["window_tokens"]
+        size = window_tokens[name]
+        cut = counts["windows_cut"]
+        rows.append(_row("tokenized", name, counts["documents"], None, counts["tokens"]))
+        short = counts["short_documents"]
+        rows.append(_row("too short for a window", name, short, None, counts["short_tokens"]))
+        rows.append(_row("cut into windows", name, counts["documents"] - short, cut, cut * size))
+        rows.append(_row("not drawn by sampling", name, None, cut - len(drawn), (cut - len(drawn)) * size))
+        rows.append(_row("windows", name, len(set(drawn.values())), len(drawn), len(drawn) * size))
+        document_of |= {(name, data_id): document_id for data_id, document_id in drawn.items()}
+    for name, (windowing, path) in selections.items():
+        table = read_table(path, "selection", ["data_id", "kept"])[0]
+        kept = table.filter(table.column("kept")).column("data_id").to_pylist()
+        size, dropped = window_tokens[windowing], len(table) - len(kept)
+        documents = {document_of[windowing, data_id] for data_id in kept}
+        rows.append(_row("not kept", name, None, dropped, dropped * size))
+        rows.append(_row("kept", name, len(documents), len(kept), len(kept) * size))
+    return rows
+
+
+def _row(step: str, name: str, *counts: int | None) -> tuple[str, ...]:
+    counts = (*counts, None, None)[:3]
+    return (step, name, *("" if count is None else f"{count:,}" for count in counts))
