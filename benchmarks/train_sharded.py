@@ -148,12 +148,13 @@ def measure_speed(arguments, folder):
     quarter = arguments.tokens // 4
     own = SelfScoring(base_length=quarter, base_stride=3 * quarter // 4, windows_per_batch=4)
     layers = SHAPES[arguments.shape]["num_hidden_layers"]
-    table = []
+    device = torch.cuda.get_device_name() if DEVICE == "cuda" else "CPU"
+    report(f"{arguments.shape}, {arguments.tokens} tokens, {process_count()} x {device}")
+    report(f"torch {torch.__version__}, transformers {transformers.__version__}")
     for name, scoring in (("frozen", None), ("self-scored", own)):
         config, log = train_once(
             arguments, folder / name, layers=layers, updates=arguments.updates, scoring=scoring
         )
-        steady = log.speed[2:]
         estimate = training_memory_bytes(
             config,
             arguments.tokens,
@@ -162,19 +163,17 @@ def measure_speed(arguments, folder):
             cpu_offload=arguments.cpu_offload,
             keep_attention=not arguments.recompute_attention,
         )
+        steady = log.speed[2:]
         seconds, mfu = (statistics.median(row[key] or 0.0 for row in steady) for key in ("seconds", "mfu"))
         memory = max(row["memory_bytes"] for row in log.speed)
-        table.append((name, seconds, arguments.tokens * process_count() / seconds, mfu, memory, estimate))
-        report("losses", [round(row["loss_weighted"], 4) for row in log.metrics])
-        report("seconds", [round(row["seconds"], 3) for row in log.speed])
-    device = torch.cuda.get_device_name() if DEVICE == "cuda" else "CPU"
-    report(f"\n{arguments.shape}, {arguments.tokens} tokens, {process_count()} x {device}")
-    report(f"torch {torch.__version__}, transformers {transformers.__version__}")
-    report(f"{'':12} {'s/update':>9} {'tokens/s':>9} {'MFU':>6} {'peak GB':>8} {'estimate':>9} {'off':>6}")
-    for name, seconds, speed, mfu, memory, estimate in table:
+        report("losses ", *(f"{row['loss_weighted']:.4f}" for row in log.metrics))
+        report("seconds", *(f"{row['seconds']:.3f}" for row in log.speed))
         report(
-            f"{name:12} {seconds:9.3f} {speed:9.0f} {mfu:6.1%} {memory / 1e9:8.1f} {estimate / 1e9:9.1f} "
-            f"{estimate / memory - 1:6.1%}"
+            f"{'':12} {'s/update':>9} {'tokens/s':>9} {'MFU':>6} {'peak GB':>8} {'estimate':>9} {'off':>6}"
+        )
+        report(
+            f"{name:12} {seconds:9.3f} {arguments.tokens * process_count() / seconds:9.0f} {mfu:6.1%} "
+            f"{memory / 1e9:8.1f} {estimate / 1e9:9.1f} {estimate / memory - 1:6.1%}"
         )
 
 

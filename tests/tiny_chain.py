@@ -18,6 +18,7 @@ from longspan_workflow.code_digests import SCRIPTS
 from longspan_workflow.exports import Exports
 from longspan_workflow.layout import Layout, as_json
 from longspan_workflow.settings import load_settings
+from longspan_workflow.training_cards import training_card
 
 ROOT = Path(__file__).parents[1]
 TINY = yaml.safe_load((ROOT / "configs" / "tiny.yaml").read_text())
@@ -153,6 +154,7 @@ def _train(layout: Layout, names: SimpleNamespace) -> list:
         *("--shards", layout.shard_count(windowing)),
         *(["--selection", *selection] if selection else []),
         *(["--index", *index] if index else []),
+        *("--card", as_json(training_card(layout.settings, names))),
         *("--run-folder", layout.run.format(**vars(names)), "--threads", 1),
     ]
 

@@ -12,6 +12,7 @@ import time
 import pyarrow as pa
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from longspan.artifacts import open_table, read_table, write_table
@@ -363,3 +364,18 @@ def test_the_result_loads_on_its_own_and_says_what_made_it(chain):
     assert manifest["license"] == "Apache-2.0"
     assert record.pop("execution")["processes"] == 1
     assert manifest["source"] == {"kind": "run", **record}
+
+
+def test_the_model_card_says_what_made_it(chain):
+    card = (chain.path("run") / "model" / "README.md").read_text()
+    front = yaml.safe_load(card.split("---\n")[1])
+    assert front["license_name"] == "Apache-2.0"
+    assert "tiny (inputs/model, licence Apache-2.0), trained further" in card
+    assert "4 updates of 1 windows of 128 tokens, 512 tokens in all, drawn from " in card
+    assert "| inputs/prose/*.txt | prose | CC0-1.0 |" in card
+    assert "| inputs/rows.jsonl | rows | CC0-1.0 |" in card
+    assert "@inproceedings{helm2025token," in card
+    assert "@article{wu2025longattn," in card
+    record = json.loads((chain.path("run") / "settings.json").read_text())
+    shown = yaml.safe_load(card.split("```yaml\n")[1].split("```")[0])
+    assert shown == {key: record[key] for key in ("settings", "stage_version", "inputs")}

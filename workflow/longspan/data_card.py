@@ -118,17 +118,17 @@ def data_card(
         f"{documents.total():,} documents, made by longspan {__version__}.",
         f"```python\nfrom datasets import load_dataset\n{load}\n```",
         "## Columns",
-        _table(("column", "meaning"), [(f"`{name}`", COLUMNS[name]) for name in first["columns"]]),
+        table(("column", "meaning"), [(f"`{name}`", COLUMNS[name]) for name in first["columns"]]),
         f"`input_ids` are {window_tokens:,} tokens{beginning}.",
         "## Sources",
-        _table(
+        table(
             ("source", "category", "licence"),
             [_cells(source, "source", "category", "license") for source in sources],
         ),
         "## Counts",
-        _table(("category", "licence", "documents", "windows", "tokens"), counts),
+        table(("category", "licence", "documents", "windows", "tokens"), counts),
         "## Models",
-        _table(
+        table(
             ("role", "name", "source", "licence"),
             [_cells(model, "role", "name", "source", "license") for model in models],
         ),
@@ -150,7 +150,8 @@ def _cells(values: Mapping[str, str], *names: str) -> list[str]:
     return [values[name] for name in names]
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Make a table of Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
 

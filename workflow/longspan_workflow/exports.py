@@ -122,7 +122,7 @@ class Exports:
             or self.folder.format(export=wildcards.export),
             "data_files": f"data/*.{self.ending(wildcards)}",
             "sources": [
-                {"source": _origin(source), "category": source["category"], "license": source["license"]}
+                {"source": origin_of(source), "category": source["category"], "license": source["license"]}
                 for source in corpus["sources"]
             ],
             "models": self._models(used),
@@ -139,7 +139,7 @@ class Exports:
             {
                 "role": ", ".join(names),
                 "name": model,
-                "source": _origin(used["models"][model]["source"]),
+                "source": origin_of(used["models"][model]["source"]),
                 "license": used["models"][model]["license"],
             }
             for model, names in roles.items()
@@ -169,7 +169,7 @@ class Exports:
         }
 
 
-def _origin(source: dict) -> str:
+def origin_of(source: dict) -> str:
     """Where texts or a model come from, in a few words."""
     if source["kind"] == "pypi":
         return f"PyPI {source['requirement']}: {', '.join(source.get('files') or [source['gguf']])}"

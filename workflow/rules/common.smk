@@ -13,6 +13,7 @@ from longspan_workflow.environment import prepare_environment
 from longspan_workflow.exports import Exports
 from longspan_workflow.launchers import training_launcher
 from longspan_workflow.layout import Layout, as_json
+from longspan_workflow.training_cards import training_card
 from longspan_workflow.settings import SettingsError, load_settings
 
 try:

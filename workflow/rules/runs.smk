@@ -40,6 +40,7 @@ rule train:
     params:
         settings=as_json(layout.run_settings),
         execution=as_json(layout.run_execution),
+        card=as_json(lambda wildcards: training_card(layout.settings, wildcards)),
         launcher=lambda wildcards: training_launcher(
             layout.run_devices(wildcards), layout.run_nodes(wildcards)
         ),
@@ -63,7 +64,7 @@ rule train:
         {params.launcher} "$SCRIPTS"/train.py --settings {params.settings:q} \
             --execution {params.execution:q} --model {input.model:q} --tokens {params.tokens:q} \
             --windows {params.windows:q} --shards {params.shards} {params.selection:q} {params.index:q} \
-            --run-folder {params.folder:q} --threads {threads} 2>&1 | (
+            --run-folder {params.folder:q} --card {params.card:q} --threads {threads} 2>&1 | (
             trap '' TERM
             tee {log:q}
         )

@@ -19,6 +19,7 @@ from pathlib import Path
 from longspan.artifacts import write_table
 from longspan.command_line import json_object, parser_for, run_script
 from longspan.locks import exclusive_lock
+from longspan.model_card import model_card
 from longspan.model_folders import copy_tokenizer, empty_folder, finish_model, read_manifest
 from longspan.processes import decided_by_first, is_first_process, join_processes, processes_here
 from longspan.run_folders import RunFolder
@@ -43,6 +44,7 @@ def main(argv=None):
     parser.add_argument("--selection", help="train on the windows that it keeps; otherwise on all")
     parser.add_argument("--index", type=Path, help="index beside the frozen scores, if the loss uses them")
     parser.add_argument("--run-folder", type=Path, required=True, help="folder to write")
+    parser.add_argument("--card", type=json_object, help="origin of model and texts for the model's card")
     parser.add_argument("--threads", type=int, help="CPU threads, of all processes of a node")
     arguments = parser.parse_args(argv)
     settings = arguments.settings
@@ -74,6 +76,9 @@ def main(argv=None):
         if not is_first_process():
             return
         copy_tokenizer(arguments.model.parent, folder.model)
+        if arguments.card:
+            facts = {"windows": len(dataset), "window_tokens": windows.window_tokens, "identity": identity}
+            (folder.model / "README.md").write_text(model_card(**arguments.card, **facts))
         finish_model(folder.model, source={"kind": "run", **identity}, license=base["license"])
         origin = {
             "settings": settings,
