@@ -60,6 +60,20 @@ def test_the_kept_windows_load_in_the_two_lines_of_the_readme(workflow):
     )
 
 
+def test_what_may_be_deleted_after_a_run_makes_nothing_run_again(workflow):
+    """docs/disk.md says so."""
+    results, aside = workflow.folder / "results", workflow.folder / "aside"
+    names = ["corpora/short/documents", "corpora/short/dropped", "tokens", "scores", "exports/kept/data"]
+    names.append("runs/main/dense/seed0/model")
+    for name in names:
+        (aside / name).parent.mkdir(parents=True, exist_ok=True)
+        (results / name).rename(aside / name)
+    jobs = workflow.jobs("all")
+    for name in names:
+        (aside / name).rename(results / name)
+    assert jobs == {}
+
+
 def test_the_report_is_one_file_with_the_figures_in_it(workflow):
     report = (workflow.folder / "results/report.html").read_text()
     assert "perplexity" in report.lower()

@@ -23,7 +23,7 @@ class CleanUp:
     Attributes:
         min_characters: fewest characters.
         min_printable_share: smallest share of characters that print or are white space, in [0, 1].
-        max_repeated_line_share: largest share of the characters of lines in lines that stood before, in [0, 1].
+        max_repeated_line_share: largest share of characters of lines in lines that stood before, in [0, 1].
         references: sorted uint64 hashes of n-grams of words, from `word_ngrams`, or None.
         ngram_words: words of an n-gram.
         max_overlap_share: largest share of the n-grams that are among the references, in [0, 1].
