@@ -17,24 +17,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from llama_shapes import LLAMA_8B, llama_config
 from safetensors.torch import save_file
-from transformers import LlamaConfig
 
 from longspan.checkpoint_index import SINGLE_NAME
 from longspan.first_layer import load_first_layer, statistics_of_batches, window_statistics
 from longspan.windows import strided
 
-# Llama-3.1-8B's shape
-CONFIG = LlamaConfig(
-    vocab_size=128256,
-    hidden_size=4096,
-    intermediate_size=14336,
-    num_hidden_layers=32,
-    num_attention_heads=32,
-    num_key_value_heads=8,
-    max_position_embeddings=131072,
-    rope_theta=500000.0,
-)
+CONFIG = llama_config(LLAMA_8B, 131072)
 
 
 def write_first_layer(folder):

@@ -12,7 +12,7 @@ import statistics
 import time
 
 import torch
-import transformers
+from llama_shapes import LLAMA_8B, random_llama
 
 from longspan.attention_kernels import fastest_attention
 from longspan.decoder_layers import compile_layers
@@ -20,22 +20,6 @@ from longspan.scoring_windows import scoring_windows
 from longspan.short_scores import short_context_nll
 
 TOKENS, BASE_LENGTH, BASE_STRIDE = 32768, 8192, 6144
-
-
-def llama_8b() -> torch.nn.Module:
-    config = transformers.LlamaConfig(
-        vocab_size=128256,
-        hidden_size=4096,
-        intermediate_size=14336,
-        num_hidden_layers=32,
-        num_attention_heads=32,
-        num_key_value_heads=8,
-        max_position_embeddings=TOKENS,
-        rope_parameters={"rope_type": "default", "rope_theta": 500000.0},
-    )
-    torch.manual_seed(0)
-    with torch.device("cuda"):
-        return transformers.AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).eval()
 
 
 @torch.no_grad()
@@ -136,7 +120,7 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true")
     arguments = parser.parse_args()
 
-    model = llama_8b()
+    model = random_llama(LLAMA_8B, TOKENS).eval()
     batches = [torch.randint(128256, (1, TOKENS), device="cuda") for _ in range(3)]
     table = []
     if arguments.floor:

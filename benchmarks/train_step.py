@@ -14,7 +14,7 @@ import time
 from dataclasses import asdict
 
 import torch
-import transformers
+from llama_shapes import LLAMA_1B, random_llama
 
 from longspan.attention_kernels import fastest_attention
 from longspan.decoder_layers import compile_layers
@@ -25,26 +25,6 @@ from longspan.weights import token_weights
 
 TOKENS = 32768
 DENSE = weighting_from_settings({"variant": "dense"})
-
-
-def llama_1b() -> torch.nn.Module:
-    config = transformers.LlamaConfig(
-        vocab_size=128256,
-        hidden_size=2048,
-        intermediate_size=8192,
-        num_hidden_layers=16,
-        num_attention_heads=32,
-        num_key_value_heads=8,
-        head_dim=64,
-        max_position_embeddings=TOKENS,
-        tie_word_embeddings=True,
-        rope_parameters={"rope_type": "default", "rope_theta": 500000.0},
-    )
-    torch.manual_seed(0)
-    with torch.device("cuda"):
-        model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
-    model.gradient_checkpointing_enable({"use_reentrant": False})
-    return model.train()
 
 
 def measure(loss_of, model, batches, repeats):
@@ -71,7 +51,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
 
-    model = llama_1b()
+    model = random_llama(LLAMA_1B, TOKENS).train()
+    model.gradient_checkpointing_enable({"use_reentrant": False})
     batches = [
         {
             "input_ids": torch.randint(128256, (1, TOKENS), device="cuda"),

@@ -51,3 +51,18 @@ def tiny_model(architecture: str, dtype: torch.dtype = torch.float32) -> torch.n
 def random_ids(sequences: int, tokens: int, seed: int = 0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(VOCABULARY, (sequences, tokens), generator=generator)
+
+
+def formula_llama() -> torch.nn.Module:
+    """A Llama whose weights come from a formula: no generator, so no version of one, is in its numbers."""
+    rope = {"rope_type": "default", "rope_theta": 10000.0}
+    sizes = {key: _COMMON[key] for key in _COMMON.keys() - {"bos_token_id", "eos_token_id", "pad_token_id"}}
+    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes, rope_parameters=rope))
+    with torch.no_grad():
+        for k, parameter in enumerate(model.parameters()):
+            steps = torch.arange(parameter.numel(), dtype=torch.float64).view(parameter.shape)
+            if parameter.ndim > 1:
+                parameter.copy_(0.4 * torch.sin(1.7 * steps * (1 + k) + k))
+            else:
+                parameter.fill_(1.0)
+    return model.eval()

@@ -1,4 +1,7 @@
-"""A stored loss curve of the tiny model. Write it anew: ``python tests/golden/test_training.py``."""
+"""A stored loss curve of the tiny model. Write it anew:
+
+PYTHONPATH=workflow:tests python tests/golden/test_training.py
+"""
 
 import json
 import tempfile
@@ -6,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import transformers
 
 from longspan.training import STAGE_VERSION, train
 from longspan.training_rows import TrainingRows
 from longspan.weighted_loss import WeightedLM
 from longspan.weighting import weighting_from_settings
+from tiny_models import formula_llama
 
 STORED = Path(__file__).with_name("training.json")
 COLUMNS = (
@@ -44,24 +47,7 @@ class Windows:
 def curve(folder):
     """Ten updates of two windows each under Dense."""
     torch.set_num_threads(1)
-    config = transformers.LlamaConfig(
-        vocab_size=61,
-        hidden_size=16,
-        intermediate_size=24,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=64,
-        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
-    )
-    model = transformers.LlamaForCausalLM(config)
-    with torch.no_grad():
-        for k, parameter in enumerate(model.parameters()):
-            steps = torch.arange(parameter.numel(), dtype=torch.float64).view(parameter.shape)
-            if parameter.ndim > 1:
-                parameter.copy_(0.4 * torch.sin(1.7 * steps * (1 + k) + k))
-            else:
-                parameter.fill_(1.0)
+    model = formula_llama()
     arguments = {
         "max_steps": 10,
         "per_device_train_batch_size": 1,

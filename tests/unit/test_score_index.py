@@ -1,10 +1,19 @@
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from longspan.artifacts import open_table, read_table, write_table
 from longspan.score_index import IndexedScores, build_index
+from longspan.score_store import ROWS_PER_GROUP
 from refusals import refused
-from stored_tables import score_row, window_store, write_scores, write_stores, write_tokens, write_windows
+from stored_tables import (
+    score_row,
+    window_store,
+    write_scores,
+    write_stores,
+    write_tokens,
+    write_windows,
+)
 
 
 @pytest.fixture
@@ -253,3 +262,29 @@ def test_a_shard_that_was_not_indexed_is_refused(stores, tmp_path):
     digest = digests_of(scores, "nll_scores")["00001"]
     with refused(made_with_another(index, "scores of shard 00001", "", digest)):
         IndexedScores(index, scores, {"00000": now["00000"]})
+
+
+def test_collection_reads_no_scores_and_a_window_costs_its_row_group_alone(tmp_path):
+    """Why memory stays flat with many windows: what is damaged is not missed until it is read."""
+    count = 3 * ROWS_PER_GROUP
+    write_tokens(tmp_path / "tokens/00000.parquet", {"alpha": count + 8})
+    windows = {"00000": tmp_path / "windows/00000.parquet"}
+    spans = [("alpha", start) for start in range(count)]
+    ids = write_windows(windows["00000"], tmp_path / "tokens/00000.parquet", spans)
+    scores = {"00000": tmp_path / "scores/00000.parquet"}
+    write_scores(scores["00000"], window_store(tmp_path, "00000"))
+    content = bytearray(scores["00000"].read_bytes())
+    metadata = pq.ParquetFile(scores["00000"]).metadata
+    assert metadata.num_row_groups == 3
+    for number in range(metadata.num_columns):
+        column = metadata.row_group(1).column(number)
+        if "nll" in column.path_in_schema:
+            content[column.data_page_offset + column.total_compressed_size - 1] ^= 1
+    scores["00000"].write_bytes(content)
+
+    index = write_index(tmp_path / "index.parquet", *build_index(windows, scores))
+    found = IndexedScores(index, scores, digests_of(windows, "windows"))
+    for data_id in ids[:ROWS_PER_GROUP] + ids[-ROWS_PER_GROUP:]:
+        np.testing.assert_array_equal(found[data_id]["short_nll"], score_row(data_id)["short_nll"])
+    with pytest.raises(ValueError, match="is damaged"):
+        found[ids[ROWS_PER_GROUP]]

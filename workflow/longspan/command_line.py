@@ -16,6 +16,18 @@ def parser_for(description: str, *, settings: bool = True) -> argparse.ArgumentP
     return parser
 
 
+def scoring_parser(description: str) -> argparse.ArgumentParser:
+    """Parser of a script that scores a shard's windows with a model."""
+    parser = parser_for(description)
+    parser.add_argument("--model", type=Path, required=True, help="manifest of the scoring model")
+    parser.add_argument("--tokens", required=True, help="table of tokens")
+    parser.add_argument("--windows", required=True, help="table of windows")
+    parser.add_argument("--documents", help="table of documents, if the model has a tokenizer of its own")
+    parser.add_argument("--scores", type=Path, required=True, help="table of scores to write")
+    parser.add_argument("--threads", type=int, help="CPU threads")
+    return parser
+
+
 def json_object(text: str) -> dict:
     """Read a JSON object given on the command line."""
     try:

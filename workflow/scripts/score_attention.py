@@ -7,9 +7,7 @@
 A killed job goes on at the next window that has no score; windows that have one are left alone.
 """
 
-from pathlib import Path
-
-from longspan.command_line import parser_for, run_script
+from longspan.command_line import run_script, scoring_parser
 from longspan.models import pick_device
 from longspan.score_store import ScoreWriter
 from longspan.scorer_vocabulary import open_shard
@@ -18,14 +16,7 @@ from longspan_workflow.code_digests import code_digest, stage_version
 
 def main(argv=None):
     """Add the missing scores of a shard."""
-    parser = parser_for(__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="manifest of the scoring model")
-    parser.add_argument("--tokens", required=True, help="table of tokens")
-    parser.add_argument("--windows", required=True, help="table of windows")
-    parser.add_argument("--documents", help="table of documents, if the model has a tokenizer of its own")
-    parser.add_argument("--scores", type=Path, required=True, help="table of scores to write")
-    parser.add_argument("--threads", type=int, help="CPU threads")
-    arguments = parser.parse_args(argv)
+    arguments = scoring_parser(__doc__).parse_args(argv)
     settings = arguments.settings
 
     model_manifest, windows = open_shard(

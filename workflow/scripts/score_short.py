@@ -7,9 +7,7 @@
 A killed job goes on at the next window that has no score; windows that have one are left alone.
 """
 
-from pathlib import Path
-
-from longspan.command_line import parser_for, run_script
+from longspan.command_line import run_script, scoring_parser
 from longspan.models import load_model, pick_device
 from longspan.score_store import ScoreWriter
 from longspan.scorer_vocabulary import open_shard
@@ -19,14 +17,8 @@ from longspan_workflow.code_digests import code_digest, stage_version
 
 def main(argv=None):
     """Add the missing scores of a shard."""
-    parser = parser_for(__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="manifest of the scoring model")
-    parser.add_argument("--tokens", required=True, help="table of tokens")
-    parser.add_argument("--windows", required=True, help="table of windows")
+    parser = scoring_parser(__doc__)
     parser.add_argument("--selections", nargs="*", default=[], help="score only what one of these keeps")
-    parser.add_argument("--documents", help="table of documents, if the model has a tokenizer of its own")
-    parser.add_argument("--scores", type=Path, required=True, help="table of scores to write")
-    parser.add_argument("--threads", type=int, help="CPU threads")
     arguments = parser.parse_args(argv)
     settings = arguments.settings
 
