@@ -142,6 +142,17 @@ def _selections(layout: Layout, names: SimpleNamespace) -> list:
     return ["--selections", *selections] if selections else []
 
 
+def _guard(layout: Layout, names: SimpleNamespace) -> list:
+    held_out = layout.run_held_out(names)
+    if not held_out["held_out_tokens"]:
+        return []
+    return [
+        *("--guard", as_json(layout.run_guard(names))),
+        *("--held-out-tokens", *held_out["held_out_tokens"]),
+        *("--held-out-windows", *held_out["held_out_windows"]),
+    ]
+
+
 def _train(layout: Layout, names: SimpleNamespace) -> list:
     windowing = layout.run_windowing(names)
     index = layout.run_scores(names)["index"]
@@ -154,6 +165,7 @@ def _train(layout: Layout, names: SimpleNamespace) -> list:
         *("--shards", layout.shard_count(windowing)),
         *(["--selection", *selection] if selection else []),
         *(["--index", *index] if index else []),
+        *_guard(layout, names),
         *("--card", as_json(training_card(layout.settings, names))),
         *("--run-folder", layout.run.format(**vars(names)), "--threads", 1),
     ]

@@ -379,3 +379,39 @@ def test_the_model_card_says_what_made_it(chain):
     record = json.loads((chain.path("run") / "settings.json").read_text())
     shown = yaml.safe_load(card.split("```yaml\n")[1].split("```")[0])
     assert shown == {key: record[key] for key in ("settings", "stage_version", "inputs")}
+
+
+def test_held_out_windows_are_scored_in_its_course_by_context_and_change_nothing(folder):
+    run = Chain(config()).path("run")
+    Chain(config()).make("train")
+    before = weights(run)
+    (run / "settings.json").unlink()
+    chain = Chain(
+        config(
+            **{
+                "runs/main/train": {
+                    "learning_rate": 1e-3,
+                    **config()["runs"]["main"]["train"],
+                    "eval_steps": 3,
+                }
+            }
+        )
+    )
+    chain.make("train")
+    assert all(torch.equal(value, before[name]) for name, value in weights(run).items())
+    rows = read_table(run / "guard.parquet", "training_guard")[0].to_pylist()
+    parts = [(1, 32), (32, 64), (64, 128)]
+    assert [(row["step"], row["position_start"], row["position_stop"]) for row in rows] == [
+        (step, *part) for step in (0, 3, 6) for part in parts
+    ]
+    # The last scoring is the evaluation of the trained model, over the same windows.
+    chain.make("evaluate")
+    evaluated = read_table(chain.path("evaluation"), "evaluation")[0].to_pylist()
+    tokens = sum(row["position_stop"] - row["position_start"] for row in evaluated)
+    mean = sum(row["nll_sum"] for row in evaluated) / tokens
+    guarded = sum(row["nll_mean"] * (row["position_stop"] - row["position_start"]) for row in rows[-3:]) / 127
+    assert guarded == pytest.approx(mean, rel=1e-5)
+
+
+def test_tensorboard_gets_the_logs(chain):
+    assert list((chain.path("run") / "logs").glob("events.out.tfevents.*"))

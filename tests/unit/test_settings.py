@@ -206,6 +206,7 @@ def every_key():
                 "cpu_offload": True,
                 "context_parallel_size": 1,
                 "report_to": ["tensorboard"],
+                "eval_steps": 3,
                 "rope_theta": 1e6,
             },
             "evaluation": {"windows_per_document": 2, "position_bins": 4},

@@ -69,16 +69,21 @@ def two_processes(tmp_path_factory):
 
 
 @pytest.mark.parametrize("sharding", ["replicas", "shards"])
-@pytest.mark.parametrize("kind", ["", ", tied, recomputed", ", self-scored"])
+@pytest.mark.parametrize("kind", ["", ", tied, recomputed", ", self-scored", ", guarded"])
 def test_two_processes_learn_what_one_does(two_processes, tmp_path, sharding, kind):
     folder, logs = two_processes
     alone = trained(
         tmp_path,
         "llama_tied" if "tied" in kind else "llama",
         self_scoring="self-scored" in kind,
+        guarded="guarded" in kind,
         per_device_train_batch_size=2,
     )
     metrics_close(logs[sharding + kind], alone)
+    # Three windows over two processes: one is scored twice and counts once.
+    assert len(alone.guard) == (3 if "guarded" in kind else 0)
+    for one, two in zip(logs[sharding + kind].guard, alone.guard, strict=True):
+        assert one == pytest.approx(two, rel=1e-5)
     close(weights(folder / (sharding + kind)), weights(tmp_path))
 
 

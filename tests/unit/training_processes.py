@@ -13,7 +13,7 @@ import torch
 
 from longspan.processes import join_processes, process_count
 from longspan.self_scoring import SelfScoring
-from longspan.training import Execution, TrainingStopped, save_weights, train
+from longspan.training import Execution, Guard, TrainingStopped, save_weights, train
 from longspan.training_rows import TrainingRows
 from longspan.weighted_loss import WeightedLM
 from longspan.weighting import weighting_from_settings
@@ -64,7 +64,15 @@ class OwnWindows(Windows):
 
 
 def trained(
-    folder, architecture="llama", windows=None, *, self_scoring=False, execution=None, seed=1, **arguments
+    folder,
+    architecture="llama",
+    windows=None,
+    *,
+    self_scoring=False,
+    execution=None,
+    guarded=False,
+    seed=1,
+    **arguments,
 ):
     """Train in this process, one of those that torchrun started, and save the weights; the log."""
     torch.set_num_threads(1)
@@ -81,7 +89,8 @@ def trained(
         {"long": windows}, {"long": 1.0}, arguments["max_steps"] * arguments["windows_per_update"], seed
     )
     execution = Execution(processes=process_count(), **(execution or {}))
-    log = train(weighted, rows, folder, seed=seed, arguments=arguments, execution=execution)
+    guard = Guard([OwnWindows()[index] for index in range(3)], eval_steps=2) if guarded else None
+    log = train(weighted, rows, folder, seed=seed, arguments=arguments, execution=execution, guard=guard)
     save_weights(weighted, folder / "model")
     return log
 
@@ -115,6 +124,8 @@ CASES = {
         folder, "llama_tied", execution={"gradient_checkpointing": True, "sharding": "full"}
     ),
     "shards, self-scored": lambda folder: trained(folder, self_scoring=True, **SHARDED),
+    "replicas, guarded": lambda folder: trained(folder, guarded=True),
+    "shards, guarded": lambda folder: trained(folder, guarded=True, **SHARDED),
     "replicas, SIGTERM": lambda folder: signalled(folder, signal.SIGTERM),
     "shards, SIGUSR1": lambda folder: signalled(folder, signal.SIGUSR1, **SHARDED),
 }

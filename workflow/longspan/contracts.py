@@ -193,6 +193,18 @@ CONTRACTS = {
         ),
         rule="train",
     ),
+    # Held-out loss by length of context in the course of a training.
+    "training_guard": Contract(
+        pa.schema(
+            {
+                "step": pa.int64(),
+                "position_start": pa.int64(),
+                "position_stop": pa.int64(),
+                "nll_mean": pa.float64(),
+            }
+        ),
+        rule="train",
+    ),
     "evaluation": Contract(
         pa.schema(
             {

@@ -49,6 +49,27 @@ def sums_by_position(nll_N: np.ndarray, position_bins: int) -> list[dict]:
     ]
 
 
+def mean_by_context(nll_BN: np.ndarray) -> list[dict]:
+    """Mean NLL over sequences by the length of the context before a token, in bounds that double.
+
+    Args:
+        nll_BN: float [B, T-1], nats; entry t belongs to token t+1.
+
+    Returns:
+        For each part its token positions (`position_start`, `position_stop`) and its `nll_mean`, float64.
+    """
+    tokens = nll_BN.shape[1] + 1
+    doubling = [2**power for power in range(5, 64) if 2**power < tokens]
+    return [
+        {
+            "position_start": start,
+            "position_stop": stop,
+            "nll_mean": float(nll_BN[:, start - 1 : stop - 1].mean(dtype=np.float64)),
+        }
+        for start, stop in itertools.pairwise([1, *doubling, tokens])
+    ]
+
+
 def perplexity(rows: Iterable[Mapping]) -> float:
     """Perplexity over rows of the evaluation table: exp of the mean NLL a token."""
     rows = list(rows)

@@ -9,7 +9,7 @@ from longspan.model_folders import MANIFEST_NAME, empty_folder, read_manifest
 
 
 class RunFolder:
-    """model/, metrics.parquet, speed.parquet and, written last, settings.json, which says what made them.
+    """model/, tables of what was logged and, written last, settings.json, which says what made them.
 
     Args:
         path: the folder.
@@ -20,6 +20,7 @@ class RunFolder:
         self.model = path / "model"
         self.metrics = path / "metrics.parquet"
         self.speed = path / "speed.parquet"
+        self.guard = path / "guard.parquet"
         self.logs = path / "logs"
         self.checkpoints = path / "checkpoints"
         self.lock = path / "lock"

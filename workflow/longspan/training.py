@@ -1,6 +1,7 @@
 """Weighted training of a causal LM with Hugging Face's Trainer, on one process or several."""
 
 import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from transformers.integrations import TensorBoardCallback
 from longspan.attention_kernels import fastest_attention
 from longspan.checkpoints import drop_broken_checkpoints, last_whole_checkpoint, require_sharding
 from longspan.decoder_layers import checkpoint_layers, compile_layers, decoder_layers
+from longspan.evaluation import mean_by_context
 from longspan.model_flops import peak_flops, training_flops
 from longspan.processes import decided_by_first, is_first_process
 from longspan.stop_signals import StopSignals
@@ -26,6 +28,8 @@ __all__ = ["Execution", "TrainingLog", "TrainingStopped", "save_weights", "train
 
 # Raise by hand when a change moves the weights of a trained model (tests/golden).
 STAGE_VERSION = 2
+
+_GUARDED = re.compile(r"eval_nll_(\d+)_(\d+)")
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,24 @@ class Execution:
 
 @dataclass(frozen=True)
 class TrainingLog:
-    """What a training logged: rows of the tables training_metrics and training_speed."""
+    """What a training logged: rows of the tables training_metrics, training_speed and training_guard."""
 
     metrics: list[dict]
     speed: list[dict]
+    guard: list[dict]
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Held-out windows that are scored in the course of a training.
+
+    Attributes:
+        windows: map-style dataset of `sequence_ids` and `input_ids`, all of one length.
+        eval_steps: updates between two scorings; there is one before the first.
+    """
+
+    windows: Sequence[dict]
+    eval_steps: int
 
 
 def collate_windows(items: list[dict]) -> dict:
@@ -78,6 +96,7 @@ def train(
     seed: int,
     arguments: dict,
     execution: Execution | None = None,
+    guard: Guard | None = None,
 ) -> TrainingLog:
     """Train, going on from the last checkpoint in `checkpoints` if there is one.
 
@@ -89,6 +108,7 @@ def train(
         arguments: settings of Hugging Face's TrainingArguments, and windows_per_update in place of
             gradient_accumulation_steps.
         execution: how it runs; None is one process, plainly.
+        guard: held-out windows to score now and then, if any.
 
     Raises:
         ValueError: windows that processes cannot share out evenly, a checkpoint of another sharding, or a
@@ -102,7 +122,7 @@ def train(
         resumed = _last_checkpoint(checkpoints, execution.sharding == "full")
         flops_per_row = training_flops(model.model, len(rows[0]["input_ids"]), model.self_scoring)
         _prepare_layers(model, execution)
-        hugging_face = _training_arguments(model, checkpoints, seed, arguments, execution)
+        hugging_face = _training_arguments(model, checkpoints, seed, arguments, execution, guard)
         trainer = WeightedTrainer(
             stop=stop,
             flops_per_row=flops_per_row,
@@ -110,6 +130,8 @@ def train(
             model=model,
             args=hugging_face,
             train_dataset=rows,
+            eval_dataset=guard and guard.windows,
+            compute_metrics=_guard_metrics,
             data_collator=collate_windows,
             callbacks=_own_reports(execution),
         )
@@ -153,7 +175,12 @@ def _prepare_layers(model: WeightedLM, execution: Execution) -> None:
 
 
 def _training_arguments(
-    model: WeightedLM, checkpoints: Path, seed: int, arguments: dict, execution: Execution
+    model: WeightedLM,
+    checkpoints: Path,
+    seed: int,
+    arguments: dict,
+    execution: Execution,
+    guard: Guard | None,
 ) -> TrainingArguments:
     sharding = {}
     if execution.sharding == "full":
@@ -166,6 +193,9 @@ def _training_arguments(
             "cpu_offload": execution.cpu_offload,
         }
         sharding = {"fsdp": True, "fsdp_config": config}
+    evaluating = {}
+    if guard is not None:
+        evaluating = {"eval_strategy": "steps", "eval_steps": guard.eval_steps, "eval_on_start": True}
     hugging_face = TrainingArguments(
         output_dir=str(checkpoints),
         seed=seed,
@@ -180,6 +210,8 @@ def _training_arguments(
         ddp_find_unused_parameters=False,
         use_cpu=not torch.cuda.is_available(),
         report_to=[name for name in execution.report_to if name != "tensorboard"] or "none",
+        per_device_eval_batch_size=1,
+        **evaluating,
         **sharding,
         **arguments,
     )
@@ -202,6 +234,22 @@ def _own_reports(execution: Execution) -> list[TrainerCallback]:
     return [TensorBoardCallback(SummaryWriter(execution.logging_folder))]
 
 
+def _guard_metrics(prediction) -> dict[str, float]:
+    parts = mean_by_context(prediction.predictions)
+    return {f"nll_{part['position_start']}_{part['position_stop']}": part["nll_mean"] for part in parts}
+
+
+def _guard_rows(history: list[dict]) -> list[dict]:
+    # A resumed training scores again where it goes on.
+    found = {}
+    for row in history:
+        for name, value in row.items():
+            if part := _GUARDED.fullmatch(name):
+                found[row["step"], int(part[1]), int(part[2])] = value
+    columns = ("step", "position_start", "position_stop", "nll_mean")
+    return [dict(zip(columns, (*key, value), strict=True)) for key, value in found.items()]
+
+
 def _training_log(history: list[dict]) -> TrainingLog:
     rows = [row for row in history if "loss" in row]
     # The log is part of a checkpoint, what the trainer counted is not.
@@ -222,7 +270,8 @@ def _training_log(history: list[dict]) -> TrainingLog:
         for row, tokens in zip(rows, tokens_seen, strict=True)
     ]
     names = ("step", "seconds", "tokens_per_second", "mfu", "memory_bytes")
-    return TrainingLog(metrics, [{name: row.get(name) for name in names} for row in rows])
+    speed = [{name: row.get(name) for name in names} for row in rows]
+    return TrainingLog(metrics, speed, _guard_rows(history))
 
 
 def save_weights(model: WeightedLM, folder: Path) -> None:

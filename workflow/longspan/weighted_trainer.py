@@ -188,6 +188,14 @@ class WeightedTrainer(Trainer):
 
     # Held-out loss
 
+    def evaluate(self, *arguments, **keywords):
+        """Score the held-out windows, without a trace in what the training draws after it."""
+        state = _random_state()
+        try:
+            return super().evaluate(*arguments, **keywords)
+        finally:
+            _set_random_state(state)
+
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
         """Score one batch: its mean NLL, and the NLL [B, N] of its tokens."""
         inputs = self._prepare_inputs(inputs)

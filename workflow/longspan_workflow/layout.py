@@ -341,7 +341,13 @@ class Layout:
         run = self.settings["runs"][wildcards.run]
         loss = self.settings["losses"][wildcards.loss]
         block = run["train"]
-        elsewhere = {"rope_theta", "context_parallel_size", "gradient_accumulation_steps", *EXECUTION_KEYS}
+        elsewhere = {
+            "rope_theta",
+            "context_parallel_size",
+            "eval_steps",
+            "gradient_accumulation_steps",
+            *EXECUTION_KEYS,
+        }
         train = {key: value for key, value in block.items() if key not in elsewhere}
         # However many devices share an update, it is the same update.
         train["windows_per_update"] = (
@@ -364,6 +370,27 @@ class Layout:
         block = self.settings["runs"][wildcards.run]["train"]
         own = {key: block[key] for key in EXECUTION_KEYS if key not in ("devices", "nodes")}
         return own | {"processes": block["devices"] * block["nodes"]}
+
+    def run_guard(self, wildcards) -> dict | None:
+        """Held-out windows that a run scores in the course of its training, if any."""
+        run = self.settings["runs"][wildcards.run]
+        if run["train"]["eval_steps"] is None:
+            return None
+        return {
+            "eval_steps": run["train"]["eval_steps"],
+            "windows_per_document": self.settings["evaluation"]["windows_per_document"],
+            "seed": derive_seed(self.settings["seed"], "evaluate", run["windowing"]),
+        }
+
+    def run_held_out(self, wildcards) -> dict[str, list[str]]:
+        """Tables of those windows."""
+        if self.run_guard(wildcards) is None:
+            return {"held_out_tokens": [], "held_out_windows": []}
+        windowing = self.run_windowing(wildcards)
+        return {
+            "held_out_tokens": [self.tokens_of(windowing, HELD_OUT)],
+            "held_out_windows": [self.windows.format(windowing=windowing, shard=HELD_OUT)],
+        }
 
     def run_devices(self, wildcards) -> int:
         """Devices of each node that a run trains on."""

@@ -3,7 +3,8 @@ Trainings under a weighted loss, and held-out evaluations of base and trained mo
 
 REQUIRED INPUTS: results/models/{model}/, results/windows/{windowing}/{shard}.parquet
     results/selections/{selection}.parquet, results/scores/{windowing}/{scorer}/index.parquet
-OUTPUTS: results/runs/{run}/{loss}/seed{seed}/model/, metrics.parquet, speed.parquet, settings.json
+OUTPUTS: results/runs/{run}/{loss}/seed{seed}/model/, metrics.parquet, speed.parquet, guard.parquet,
+    settings.json
     results/evaluations/{run}/base.parquet
     results/evaluations/{run}/{loss}/seed{seed}.parquet
 """
@@ -12,6 +13,7 @@ OUTPUTS: results/runs/{run}/{loss}/seed{seed}/model/, metrics.parquet, speed.par
 rule train:
     input:
         unpack(layout.run_scores),
+        unpack(layout.run_held_out),
         model=layout.run_model,
         tokens=lambda wildcards: layout.all_tokens(layout.run_windowing(wildcards)),
         windows=lambda wildcards: layout.all_windows(layout.run_windowing(wildcards)),
@@ -21,6 +23,7 @@ rule train:
         model=update(f"{layout.run}/model/longspan.json"),
         metrics=update(f"{layout.run}/metrics.parquet"),
         speed=update(f"{layout.run}/speed.parquet"),
+        guard=update(f"{layout.run}/guard.parquet"),
         settings=update(f"{layout.run}/settings.json"),
     log:
         layout.log("train", "run", "loss", "seed"),
@@ -50,6 +53,15 @@ rule train:
             ["--selection", *input.selection] if input.selection else []
         ),
         index=lambda wildcards, input: ["--index", *input.index] if input.index else [],
+        guard=lambda wildcards, input: (
+            [
+                *("--guard", as_json(layout.run_guard(wildcards))),
+                *("--held-out-tokens", *input.held_out_tokens),
+                *("--held-out-windows", *input.held_out_windows),
+            ]
+            if input.held_out_tokens
+            else []
+        ),
         shards=lambda wildcards: layout.shard_count(layout.run_windowing(wildcards)),
         folder=lambda wildcards, output: str(Path(output.settings).parent),
         version=stage_version("training"),
@@ -64,7 +76,7 @@ rule train:
         {params.launcher} "$SCRIPTS"/train.py --settings {params.settings:q} \
             --execution {params.execution:q} --model {input.model:q} --tokens {params.tokens:q} \
             --windows {params.windows:q} --shards {params.shards} {params.selection:q} {params.index:q} \
-            --run-folder {params.folder:q} --card {params.card:q} --threads {threads} 2>&1 | (
+            {params.guard:q} --run-folder {params.folder:q} --card {params.card:q} --threads {threads} 2>&1 | (
             trap '' TERM
             tee {log:q}
         )

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from longspan.artifacts import write_table
 from longspan.command_line import json_object, parser_for, run_script
+from longspan.evaluation import choose_windows
 from longspan.locks import exclusive_lock
 from longspan.model_card import model_card
 from longspan.model_folders import copy_tokenizer, empty_folder, finish_model, read_manifest
@@ -44,6 +45,9 @@ def main(argv=None):
     parser.add_argument("--selection", help="train on the windows that it keeps; otherwise on all")
     parser.add_argument("--index", type=Path, help="index beside the frozen scores, if the loss uses them")
     parser.add_argument("--run-folder", type=Path, required=True, help="folder to write")
+    parser.add_argument("--guard", type=json_object, help="held-out windows to score in its course")
+    parser.add_argument("--held-out-tokens", type=Path, help="their table of tokens")
+    parser.add_argument("--held-out-windows", type=Path, help="their table of windows")
     parser.add_argument("--card", type=json_object, help="origin of model and texts for the model's card")
     parser.add_argument("--threads", type=int, help="CPU threads, of all processes of a node")
     arguments = parser.parse_args(argv)
@@ -88,6 +92,7 @@ def main(argv=None):
         }
         write_table(folder.metrics, "training_metrics", log.metrics, **origin)
         write_table(folder.speed, "training_speed", log.speed, **origin)
+        write_table(folder.guard, "training_guard", log.guard, **origin)
         folder.finish(arguments.execution)
 
 
@@ -144,12 +149,25 @@ def _train(arguments, windows, dataset, folder):
             seed=settings["seed"],
             arguments=settings["train"],
             execution=execution,
+            guard=_guard(arguments),
         )
     except TrainingStopped as stopped:
         if is_first_process():
             print(f"train: {stopped}", file=sys.stderr)
         sys.exit(STOPPED)
     return weighted, log
+
+
+def _guard(arguments):
+    from longspan.training import Guard
+
+    if not arguments.guard:
+        return None
+    windows = WindowStore({"held_out": (arguments.held_out_tokens, arguments.held_out_windows)})
+    chosen = choose_windows(
+        windows.document_ids, arguments.guard["windows_per_document"], arguments.guard["seed"]
+    )
+    return Guard(TrainingWindows(windows, chosen, None), arguments.guard["eval_steps"])
 
 
 def _save(weighted, folder):
