@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longspan.clean_up import (
@@ -33,6 +33,7 @@ TEXT = " ".join(WORDS)
 sentences = st.lists(st.sampled_from(["a", "b", "c"]), max_size=12)
 
 
+@settings(deadline=None)
 @given(text=st.text())
 def test_printable_characters_are_those_that_python_prints_and_white_space(text):
     found = sum((one.isprintable() or one.isspace()) and one != "\ufffd" for one in text)

@@ -140,6 +140,7 @@ def test_paths_are_those_of_the_contract():
         "plan_index": "results/corpora/short/plan.json",
         "plan": "results/corpora/short/plan/00001.json",
         "documents": "results/corpora/short/documents/00001.parquet",
+        "revisions": "downloads/revisions.json",
         "reference_ngrams": "results/corpora/short/reference_ngrams.parquet",
         "dropped": "results/corpora/short/dropped/00001.parquet",
         "tokens": "results/tokens/short/tiny/00001.parquet",

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 from longspan.checkpoint_index import INDEX_NAME, first_layer_files
+from longspan.hub_revisions import naming_hub_faults
 from longspan.model_folders import MANIFEST_NAME
 
 _HUB_PATTERNS = ["*.json", "*.safetensors", "*.jinja"]
@@ -65,10 +66,12 @@ def fetch_hub_model(repo: str, revision: str, folder: Path, *, first_layer_only:
     from huggingface_hub.utils import EntryNotFoundError
 
     patterns = _HUB_PATTERNS
-    if first_layer_only:
-        try:
-            index = json.loads(Path(hf_hub_download(repo, INDEX_NAME, revision=revision)).read_text())
-            patterns = ["*.json", "*.jinja", *first_layer_files(index)]
-        except EntryNotFoundError:
-            pass  # One weight file holds everything.
-    link_folder(snapshot_download(repo, revision=revision, allow_patterns=patterns), folder)
+    with naming_hub_faults("model", repo, revision):
+        if first_layer_only:
+            try:
+                index = json.loads(Path(hf_hub_download(repo, INDEX_NAME, revision=revision)).read_text())
+                patterns = ["*.json", "*.jinja", *first_layer_files(index)]
+            except EntryNotFoundError:
+                pass  # One weight file holds everything.
+        snapshot = snapshot_download(repo, revision=revision, allow_patterns=patterns)
+    link_folder(snapshot, folder)

@@ -46,6 +46,7 @@ class Layout:
         self.model = f"{results}/models/{{model}}/longspan.json"
         self.model_archives = f"{downloads}/models"
         self.text_archive = f"{downloads}/texts/{{archive}}"
+        self.revisions = f"{downloads}/revisions.json"
         self.plan_index = f"{results}/corpora/{{corpus}}/plan.json"
         self.plan = f"{results}/corpora/{{corpus}}/plan/{{shard}}.json"
         self.documents = f"{results}/corpora/{{corpus}}/documents/{{shard}}.parquet"
@@ -135,6 +136,39 @@ class Layout:
             "compile_layers": block["compile_layers"],
             "rope_theta": rope_theta or block["rope_theta"],
         }
+
+    # What is fetched
+
+    def hub_repositories(self) -> list[tuple[str, str, str]]:
+        """(kind, repository, revision) of everything that comes from the hub."""
+        models = [block["source"] for block in self.settings["models"].values()]
+        found = {
+            ("model", source["repo"], source["revision"]) for source in models if source["kind"] == "hub"
+        }
+        found |= {
+            ("dataset", source["dataset"], source.get("revision", "main"))
+            for source in self.text_archives().values()
+            if source["kind"] == "hub"
+        }
+        return sorted(found)
+
+    def model_revisions(self, wildcards) -> list[str]:
+        """The hub's commits, if a model comes from there."""
+        return [self.revisions] if self.settings["models"][wildcards.model]["source"]["kind"] == "hub" else []
+
+    def text_revisions(self, wildcards) -> list[str]:
+        """The hub's commits, if texts come from there."""
+        return [self.revisions] if self.text_archives()[wildcards.archive]["kind"] == "hub" else []
+
+    def downloads(self) -> list[str]:
+        """Everything that needs a network: texts, and models that are no local folder."""
+        models = [
+            self.model_of(name)
+            for name, block in self.settings["models"].items()
+            if block["source"]["kind"] != "folder"
+        ]
+        texts = [self.text_archive.format(archive=archive) for archive in self.text_archives()]
+        return [*models, *texts, *([self.revisions] if self.hub_repositories() else [])]
 
     # Corpora, tokens, windows
 

@@ -2,13 +2,45 @@
 Models in Hugging Face form.
 
 REQUIRED INPUTS: a model's source (settings), or the files of a local folder
-OUTPUTS: results/models/{model}/, with longspan.json as its manifest
+OUTPUTS: downloads/revisions.json
+    results/models/{model}/, with longspan.json as its manifest
 """
+
+
+# Everything that needs a network, and nothing else.
+rule download:
+    input:
+        layout.downloads(),
+
+
+rule pin_revisions:
+    output:
+        # A revision keeps the commit that it was at first.
+        update(layout.revisions),
+    log:
+        layout.log("pin_revisions"),
+    benchmark:
+        layout.benchmark("pin_revisions")
+    priority: 1
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=10,
+    params:
+        settings=as_json({"repositories": layout.hub_repositories()}),
+        code=code_digest("pin_revisions"),
+    shell:
+        """
+        python "$SCRIPTS"/pin_revisions.py --settings {params.settings:q} --revisions {output:q} \
+            2>&1 | tee {log:q}
+        """
 
 
 rule download_model:
     input:
         layout.model_files,
+        revisions=ancient(layout.model_revisions),
     output:
         layout.model,
     log:
@@ -24,9 +56,12 @@ rule download_model:
     params:
         settings=as_json(layout.model_settings),
         archives=layout.model_archives,
+        revisions=lambda wildcards, input: (
+            ["--revisions", *input.revisions] if input.revisions else []
+        ),
         code=code_digest("download_model"),
     shell:
         """
         python "$SCRIPTS"/download_model.py --settings {params.settings:q} \
-            --archives {params.archives:q} --manifest {output:q} 2>&1 | tee {log:q}
+            --archives {params.archives:q} {params.revisions:q} --manifest {output:q} 2>&1 | tee {log:q}
         """

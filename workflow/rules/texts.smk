@@ -10,6 +10,8 @@ OUTPUTS: downloads/texts/{archive}
 
 
 rule download_texts:
+    input:
+        revisions=ancient(layout.text_revisions),
     output:
         # A pinned archive that is there is checked and kept.
         update(layout.text_archive),
@@ -24,10 +26,13 @@ rule download_texts:
         runtime=60,
     params:
         settings=as_json(layout.archive_settings),
+        revisions=lambda wildcards, input: (
+            ["--revisions", *input.revisions] if input.revisions else []
+        ),
     shell:
         """
         python "$SCRIPTS"/download_texts.py --settings {params.settings:q} \
-            --archive {output:q} 2>&1 | tee {log:q}
+            {params.revisions:q} --archive {output:q} 2>&1 | tee {log:q}
         """
 
 

