@@ -377,11 +377,7 @@ def test_a_value_of_the_wrong_type_is_named_by_its_key(path, key, wrong):
             {"models/tiny/source": "inputs"},
             "models.tiny.source.kind: 'None' is unknown; valid are: pypi, hub, folder",
         ),
-        (
-            {"runs": {}},
-            "runs: {} should be non-empty (Trainings by name; each loss and each seed is one training.)",
-        ),
-        ({"runs": ...}, "settings: 'runs' is a required property"),
+        ({"windowings": ...}, "settings: 'windowings' is a required property"),
         (
             {"selections/half/keep": {"ratio": 0.5, "windows": 3}},
             "selections.half.keep: {'ratio': 0.5, 'windows': 3} has too many properties "
@@ -578,6 +574,7 @@ ARCHIVE = {
             "shorten them, or set rope_theta",
         ),
         # exports
+        ({"runs": ..., "exports": {}}, "settings: nothing to make; name something under runs or exports"),
         ({"exports/kept/selection": ...}, "exports.kept: needs either 'selection' or 'windowing'"),
         ({"exports/kept/windowing": "short-128"}, "exports.kept: needs either 'selection' or 'windowing'"),
         (

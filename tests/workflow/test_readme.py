@@ -1,10 +1,20 @@
 """What the README says is so."""
 
 import importlib.util
+import json
+import os
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
+import zstandard
+
+from tiny_inputs import make_model
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -53,6 +63,45 @@ def test_the_public_functions_are_there():
     for module, first, others in names:
         for name in [first, *re.findall(r"`(\w+)`", others)]:
             assert hasattr(importlib.import_module(module), name), f"{module}.{name}"
+
+
+def test_the_walk_leads_from_three_sources_to_a_dataset(tmp_path):
+    walk = README.split("### From your own texts")[1]
+    settings, commands, program = (
+        re.search(rf"```{kind}\n(.*?)```", walk, re.DOTALL)[1] for kind in ("yaml", "sh", "python")
+    )
+    (tmp_path / "mine.yaml").write_text(settings)
+    write_walk_inputs(tmp_path)
+    command = shlex.split(commands)
+    assert command[0] == "snakemake"
+    command = [sys.executable, "-m", *command, "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf")}
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "timeout": 500}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, **streams)
+    assert result.returncode == 0, result.stdout[-4000:]
+    program += "print(sorted(set(mine['category'])), len(mine), {len(ids) for ids in mine['input_ids']})"
+    result = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, **streams)
+    assert result.stdout.splitlines()[-1] == "['article', 'book', 'code'] 9 {2048}", result.stdout
+    assert "code" in (tmp_path / "results/summary.txt").read_text()
+
+
+def write_walk_inputs(folder):
+    """What the walk's settings name: two long documents for each category, and a tiny model."""
+    texts = {
+        kind: [" ".join(f"{kind} {number} word {place}." for place in range(1200)) for number in range(2)]
+        for kind in ("book", "article", "code")
+    }
+    (folder / "books").mkdir()
+    for number, text in enumerate(texts["book"]):
+        (folder / "books" / f"{number}.txt").write_text(text)
+    (folder / "articles").mkdir()
+    lines = [json.dumps({"title": text[:9], "text": text}) + "\n" for text in texts["article"]]
+    compressed = zstandard.ZstdCompressor().compress("".join(lines).encode())
+    (folder / "articles" / "a.jsonl.zst").write_bytes(compressed)
+    pq.write_table(pa.table({"content": texts["code"]}), folder / "code.parquet")
+    make_model(folder / "model", [text for group in texts.values() for text in group])
+    config = json.loads((folder / "model" / "config.json").read_text())
+    (folder / "model" / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 8192}))
 
 
 def test_linked_files_exist():

@@ -577,7 +577,10 @@ class Layout:
 
     def figure_paths(self) -> dict[str, str]:
         """Files of the figures by name."""
-        names = [*(["selections"] if self._used_selections() else []), "trainings", "evaluations"]
+        names = [
+            *(["selections"] if self._used_selections() else []),
+            *(["trainings", "evaluations"] if self.trainings() else []),
+        ]
         return {name: self.figures.format(figure=name) for name in names}
 
     def figure_inputs(self) -> list[str]:

@@ -365,6 +365,8 @@ def _check_execution(train: dict, where: str) -> None:
 
 
 def _check_exports(settings: dict) -> None:
+    if not settings["runs"] and not settings["exports"]:
+        raise SettingsError("settings: nothing to make; name something under runs or exports")
     for name, export in settings["exports"].items():
         where = f"exports.{name}"
         if len(export.keys() & {"selection", "windowing"}) != 1:

@@ -11,7 +11,7 @@ from longspan.figures import draw_evaluations, draw_selections, draw_trainings
 
 
 def main(argv=None):
-    """Draw selections, training losses and held-out perplexity; the settings name the tables to read."""
+    """Draw selections, training losses and held-out perplexity, as far as the settings name tables."""
     parser = parser_for(__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="folder of the figures")
     arguments = parser.parse_args(argv)
@@ -19,8 +19,9 @@ def main(argv=None):
 
     if settings["selections"]:
         draw_selections(settings["selections"], arguments.folder / "selections.svg")
-    draw_trainings(settings["trainings"], arguments.folder / "trainings.svg")
-    draw_evaluations(settings["evaluations"], arguments.folder / "evaluations.svg")
+    if settings["trainings"]:
+        draw_trainings(settings["trainings"], arguments.folder / "trainings.svg")
+        draw_evaluations(settings["evaluations"], arguments.folder / "evaluations.svg")
 
 
 if __name__ == "__main__":
