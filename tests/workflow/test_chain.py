@@ -151,6 +151,26 @@ def test_a_deleted_score_file_is_the_only_one_scored_again(workflow):
     assert (folder / "00001.parquet").read_bytes() == before
 
 
+def test_selections_by_other_methods_find_what_they_look_at(workflow):
+    def change(settings):
+        block = {"windowing": "short-128", "keep": {"windows": 3}}
+        settings["selections"]["gain"] = block | {"method": "nll_gain", "scorer": "tiny-32"}
+        settings["selections"]["packed"] = block | {"method": "gzip"}
+        # Another run's limit: a store that a selection chooses by stays whole.
+        settings["runs"]["main"]["select_first"] = True
+
+    kept = workflow.configfile.read_text()
+    edit(workflow, change)
+    tables = [f"results/selections/{name}.parquet" for name in ("gain", "packed")]
+    try:
+        assert workflow.jobs(*tables) == {"select_windows": 2}
+        workflow.run(*tables)
+    finally:
+        workflow.configfile.write_text(kept)
+    for table in tables:
+        assert sum(pq.read_table(workflow.folder / table)["kept"].to_pylist()) == 3
+
+
 def test_a_typo_stops_before_any_job_and_names_the_key(workflow):
     kept = workflow.configfile.read_text()
     edit(workflow, lambda settings: settings["scorers"]["tiny-32"].update(base_lenght=64))

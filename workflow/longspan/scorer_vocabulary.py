@@ -15,6 +15,7 @@ from longspan.model_folders import read_manifest
 from longspan.tokenization import DocumentTokenizer
 from longspan.window_store import WindowStore
 
+# About so many documents, spread over the shard, unless the first ones are as long as this.
 SAMPLE_DOCUMENTS = 8
 SAMPLE_CHARACTERS = 2**22
 _CHOOSE = "choose a scorer with the vocabulary of the windowing's tokenizer"
@@ -60,16 +61,16 @@ def _require_same_ids(model: Path, tokens: Path | str, documents: Path | str) ->
     )
     tokenizer = DocumentTokenizer(model.parent)
     characters = 0
-    for row in np.unique(np.linspace(0, len(texts) - 1, SAMPLE_DOCUMENTS, dtype=int)) if len(texts) else ():
-        text = texts[int(row)]["text"].as_py()
-        ours, stored = tokenizer.encode(text).input_ids, theirs[int(row)]["input_ids"].values.to_numpy()
+    for row in range(0, len(texts), max(1, len(texts) // SAMPLE_DOCUMENTS)):
+        text, values = texts[row]["text"].as_py(), theirs[row]
+        ours, stored = tokenizer.encode(text).input_ids, values["input_ids"].values.to_numpy()
         if not np.array_equal(ours, stored):
             shared = min(len(ours), len(stored))
             place = int(np.append(ours[:shared] != stored[:shared], True).argmax())
-            document_id = theirs[int(row)]["document_id"].as_py()
             raise ValueError(
-                f"{model} has another vocabulary than the windows: it gives document {document_id} other ids "
-                f"from token {place} on ({_ids(ours, place)} instead of {_ids(stored, place)}); {_CHOOSE}"
+                f"{model} has another vocabulary than the windows: it gives document "
+                f"{values['document_id'].as_py()} other ids from token {place} on "
+                f"({_ids(ours, place)} instead of {_ids(stored, place)}); {_CHOOSE}"
             )
         characters += len(text)
         if characters >= SAMPLE_CHARACTERS:

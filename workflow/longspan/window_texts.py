@@ -22,8 +22,11 @@ def window_texts(documents: Path | str, windows: pd.DataFrame) -> tuple[Manifest
     reader = RowReader(documents, "documents", ["text"])
 
     def texts():
+        document_id, text = None, ""
         for window in windows.itertuples():
-            text = reader[row_of[window.document_id]]["text"].as_py()
+            if window.document_id != document_id:
+                document_id = window.document_id
+                text = reader[row_of[document_id]]["text"].as_py()
             yield text[window.char_start : window.char_stop]
 
     return reader.manifest, texts()
