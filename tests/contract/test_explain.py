@@ -3,6 +3,8 @@
 import contextlib
 import copy
 import io
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,7 +45,8 @@ def test_a_scored_window_is_explained_by_its_selection(chain, explain, kept):
     assert found["selections"]["half"] == {
         name: selection[name] for name in ("kept", "reason", "score", "rank", "percentile")
     }
-    assert found["trains"] == (["main/dense"] if kept else [])
+    assert found["trainings"] == (["main/dense"] if kept else [])
+    assert found["exports"] == (["kept"] if kept else [])
     # Text and span.
     window = next(
         row
@@ -140,3 +143,16 @@ def test_unknown_ids_name_the_nearest(explain):
         ValueError, match=r"^no window short-00000_0000999; the nearest are: short-00000_0000\d\d\d, "
     ):
         explain("short-00000_0000999")
+
+
+def test_a_document_with_an_id_of_its_own_is_traced_to_its_file(chain, explain):
+    settings = copy.deepcopy(TINY)
+    lines = [json.dumps({"key": f"own-{n}", "text": f"Text {n} " * 60}) + "\n" for n in range(4)]
+    Path("inputs/keyed.jsonl").write_text("".join(lines))
+    source = {"kind": "files", "paths": ["inputs/keyed.jsonl"], "category": "rows", "license": "MIT"}
+    settings["corpora"]["short"]["sources"].append(source | {"id_column": "key"})
+    Chain(settings).make_windows()
+    answer = explain("own-2", settings)
+    source = answer["windowings"]["short-128"]["made_by"]["source"]
+    assert (source["path"], source["license"], source["id_column"]) == ("inputs/keyed.jsonl", "MIT", "key")
+    assert "sha256" not in source

@@ -1,7 +1,6 @@
 """Why a window or a document is kept or not, and everything that made it so, under some settings."""
 
 import re
-from dataclasses import asdict
 from pathlib import Path
 
 from longspan.model_folders import read_manifest
@@ -90,7 +89,7 @@ class _Shard:
                 "span": {name: int(window[name]) for name in spans},
                 "text": describe_text(text),
                 "scores": self._scores(windowing, data_id),
-                "made_by": self._made_by(windowing, window["document_id"]),
+                "made_by": self._made_by(windowing, document),
             }
         if not found:
             raise unknown("window", data_id, known)
@@ -98,14 +97,14 @@ class _Shard:
 
     def explain_document(self, document_id: str) -> dict:
         """A document, and what became of its windows."""
-        dropped = self._rows(self._dropped, "dropped").get(document_id)
-        if dropped is not None:
+        document = self._rows(self._documents, "documents").get(document_id)
+        if document is None:
+            dropped = self._rows(self._dropped, "dropped").get(document_id)
             made_by = {
-                "source": self._item(document_id),
+                "source": self._item(dropped),
                 "dropped": describe_manifest(self._dropped, "dropped", self._shard),
             }
             return {"kept": False, "why": f"left out: {dropped['reason']}", **dropped, "made_by": made_by}
-        document = self._rows(self._documents, "documents").get(document_id)
         text = describe_text(document.pop("text"))
         windowings = {}
         for windowing in self._windowings:
@@ -114,7 +113,7 @@ class _Shard:
             windowings[windowing] = {
                 "windows": {window["data_id"]: self._fate(windowing, window, cut) for window in own}
                 or "none: the document is shorter than a window",
-                "made_by": self._made_by(windowing, document_id),
+                "made_by": self._made_by(windowing, document),
             }
         return {
             **document,
@@ -146,13 +145,21 @@ class _Shard:
                     key: row[key] for key in ("kept", "reason", "score", "rank", "percentile")
                 }
         kept_by = {name for name, row in selections.items() if row["kept"]}
+
+        def takes(block: dict, all_of: str | None) -> bool:
+            return block["selection"] in kept_by if block.get("selection") else all_of == windowing
+
         trainings = [
             f"{name}/{loss}"
             for name, run in settings["runs"].items()
-            if run["windowing"] == windowing and (run["selection"] is None or run["selection"] in kept_by)
+            if takes(run, run["windowing"])
             for loss in losses_of(run)
         ]
-        return {"kept": bool(trainings or kept_by), "selections": selections, "trains": trainings}
+        exports = [
+            name for name, block in settings["exports"].items() if takes(block, block.get("windowing"))
+        ]
+        fate = {"selections": selections, "trainings": trainings, "exports": exports}
+        return {"kept": bool(trainings or exports), **fate}
 
     def _scores(self, windowing: str, data_id: str) -> dict:
         found = {}
@@ -162,12 +169,12 @@ class _Shard:
                 found[name] = describe_scores(row)
         return found
 
-    def _made_by(self, windowing: str, document_id: str) -> dict:
+    def _made_by(self, windowing: str, document: dict) -> dict:
         """Every table that has a part in a window, with the settings that it was made with."""
         settings = self._layout.settings
         tokens = self._layout.tokens_of(windowing, self._shard)
         made_by = {
-            "source": self._item(document_id),
+            "source": self._item(document),
             "documents": describe_manifest(self._documents, "documents", self._shard),
             "tokens": describe_manifest(tokens, "tokens", self._shard),
             "windows": describe_manifest(self._windows(windowing), "windows", self._shard),
@@ -187,12 +194,14 @@ class _Shard:
             made_by[f"model {name}"] = {key: manifest[key] for key in ("source", "license", "digest")}
         return made_by
 
-    def _item(self, document_id: str) -> dict:
+    def _item(self, document: dict) -> dict:
         """The piece of a raw file that a document was read from, and how."""
         items = read_plan(self._layout.plan.format(corpus=self._corpus, shard=self._shard))
         for item in items:
-            rows = range(*item.rows) if item.rows and item.group is None else ()
-            base = item.member or item.path
-            if document_id == item.name or document_id in (f"{base}#{row:07d}" for row in rows):
-                return asdict(item) | {"rows": list(item.rows or ()), "without": list(item.without)}
-        return {}
+            rows = range(*item.rows) if item.rows and item.group is None else [None]
+            if document["document_id"] in (item.document_id(row) for row in rows):
+                return item.to_json()
+        # An id of the document's own does not tell its row, only the file.
+        item = next(item for item in items if document["source"] in (item.path, Path(item.path).name))
+        pieces = ("rows", "without", "size_bytes", "sha256", "drops")
+        return {name: value for name, value in item.to_json().items() if name not in pieces}
