@@ -27,7 +27,7 @@ def upload_dataset(
 ) -> dict:
     """Make a dataset hold these files and no others in their folders; what it holds already stays.
 
-    The card goes last, so that a dataset with a card is whole. HF_ENDPOINT names another hub.
+    The card goes last, so that a new dataset is whole when it has one. HF_ENDPOINT names another hub.
 
     Args:
         repo: the dataset, owner/name; made if it is not there.
