@@ -16,20 +16,21 @@ ROOT = Path(__file__).parents[2]
 class Workflow:
     """The project's Snakefile over a working folder."""
 
-    def __init__(self, folder: Path, configfile: Path):
+    def __init__(self, folder: Path, configfile: Path, root: Path = ROOT):
         self.folder = folder
         self.configfile = configfile
+        self.root = root
 
     def run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
         """Run Snakemake; its output, both streams, is in `stdout`."""
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(self.root / "Snakefile")]
         command += ["--directory", str(self.folder), "--configfile", str(self.configfile), "--cores", "2"]
         result = subprocess.run(
             [*command, *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=300,
+            timeout=900,
             env=os.environ | {"HF_HUB_OFFLINE": "1"},
         )
         assert not check or result.returncode == 0, result.stdout[-6000:]
@@ -52,3 +53,16 @@ def workflow(tmp_path_factory) -> Workflow:
     configfile = folder / "config.yaml"
     shutil.copyfile(ROOT / "configs" / "tiny.yaml", configfile)
     return Workflow(folder, configfile)
+
+
+@pytest.fixture(scope="module")
+def checkout_workflow(tmp_path_factory) -> Workflow:
+    """The workflow over the tiny inputs in a checkout of its own, whose code a test may edit."""
+    folder = tmp_path_factory.mktemp("checkout")
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in tracked.splitlines():
+        if (ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name, follow_symlinks=False)
+    make_inputs(folder / "inputs")
+    return Workflow(folder, folder / "configs" / "tiny.yaml", root=folder)

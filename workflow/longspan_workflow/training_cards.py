@@ -14,7 +14,8 @@ def training_card(settings: dict, wildcards) -> dict:
     citations = [] if weighting_from_settings(parts).is_plain else ["token_weighting"]
     if run["selection"] is not None:
         method = settings["selections"][run["selection"]]["method"]
-        citations += [{"longattn": "longattn", "nll_gain": "longfilter"}[method]]
+        # Windows drawn at random, or by compressibility, follow no paper.
+        citations += {"longattn": ["longattn"], "nll_gain": ["longfilter"]}.get(method, [])
     return {
         "title": f"{wildcards.run}/{wildcards.loss}/seed{wildcards.seed}",
         "base": {

@@ -24,6 +24,9 @@ exports = Exports(layout)
 
 prepare_environment(WORKFLOW)
 
+# Only the commands that fetch from the hub are given its token, by name.
+shell.prefix('hub_token="${{HF_TOKEN:-}}"; unset HF_TOKEN; ')
+
 
 # The jobs of thousands of shards stay to the end; looking through them for garbage again and again is a fifth
 # of the time until the first job starts.

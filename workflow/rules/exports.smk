@@ -32,7 +32,7 @@ rule export_windows:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=60,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         settings=as_json(exports.export_settings),
         selection=lambda wildcards, input: (
@@ -63,7 +63,7 @@ rule write_data_card:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=10,
+        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         settings=as_json(exports.card_settings),
         manifests=lambda wildcards, input: str(Path(input.manifests[0]).parent),
@@ -98,9 +98,9 @@ rule publish_export:
         ending=exports.ending,
         code=code_digest("publish_export"),
     shell:
-        # HF_TOKEN comes from the environment of Snakemake, on whose machine this runs.
+        # The token comes from the environment of Snakemake, on whose machine this runs.
         """
-        python "$SCRIPTS"/publish_export.py --settings {params.settings:q} --folder {params.folder:q} \
+        HF_TOKEN="$hub_token" python "$SCRIPTS"/publish_export.py --settings {params.settings:q} --folder {params.folder:q} \
             --shards {params.shards} --ending {params.ending} --record {output:q} 2>&1 | tee {log:q}
         """
 

@@ -26,13 +26,13 @@ rule pin_revisions:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=10,
+        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         settings=as_json({"repositories": layout.hub_repositories()}),
         code=code_digest("pin_revisions"),
     shell:
         """
-        python "$SCRIPTS"/pin_revisions.py --settings {params.settings:q} --revisions {output:q} \
+        HF_TOKEN="$hub_token" python "$SCRIPTS"/pin_revisions.py --settings {params.settings:q} --revisions {output:q} \
             2>&1 | tee {log:q}
         """
 
@@ -52,7 +52,7 @@ rule download_model:
     threads: 2
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=60,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         settings=as_json(layout.model_settings),
         archives=layout.model_archives,
@@ -62,6 +62,6 @@ rule download_model:
         code=code_digest("download_model"),
     shell:
         """
-        python "$SCRIPTS"/download_model.py --settings {params.settings:q} \
+        HF_TOKEN="$hub_token" python "$SCRIPTS"/download_model.py --settings {params.settings:q} \
             --archives {params.archives:q} {params.revisions:q} --manifest {output:q} 2>&1 | tee {log:q}
         """

@@ -48,7 +48,7 @@ rule summarize_results:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=60,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         settings=as_json(layout.summary_settings()),
         code=code_digest("summarize_results"),
@@ -72,7 +72,7 @@ rule count_funnel:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=60,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         settings=as_json(layout.funnel_settings()),
         code=code_digest("count_funnel"),
@@ -99,7 +99,7 @@ rule draw_figures:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=60,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         settings=as_json(layout.figure_settings()),
         folder=lambda wildcards, output: str(Path(output[0]).parent),

@@ -38,8 +38,14 @@ rule train:
         gpu=lambda wildcards: layout.run_devices(wildcards)
         * layout.run_nodes(wildcards),
         nodes=layout.run_nodes,
+        # Over nodes the shell itself starts one task on each by srun.
+        mpi=lambda wildcards: "srun" if layout.run_nodes(wildcards) > 1 else None,
+        tasks=lambda wildcards: (
+            layout.run_nodes(wildcards) if layout.run_nodes(wildcards) > 1 else None
+        ),
+        tasks_per_gpu=lambda wildcards: (0 if layout.run_nodes(wildcards) > 1 else None),
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
-        runtime=1440,
+        runtime=lambda wildcards, attempt: 1440 * attempt,
     params:
         settings=as_json(layout.run_settings),
         execution=as_json(layout.run_execution),
@@ -73,7 +79,8 @@ rule train:
         trap '' USR1
         export PET_SIGNALS_TO_HANDLE=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1
         export TORCH_ELASTIC_SHUTDOWN_TIMEOUT="${{TORCH_ELASTIC_SHUTDOWN_TIMEOUT:-300}}"
-        {params.launcher} "$SCRIPTS"/train.py --settings {params.settings:q} \
+        python -m longspan_workflow.claim_devices {resources.gpu} \
+            {params.launcher} "$SCRIPTS"/train.py --settings {params.settings:q} \
             --execution {params.execution:q} --model {input.model:q} --tokens {params.tokens:q} \
             --windows {params.windows:q} --shards {params.shards} {params.selection:q} {params.index:q} \
             {params.guard:q} --run-folder {params.folder:q} --card {params.card:q} --threads {threads} 2>&1 | (
@@ -106,13 +113,14 @@ rule evaluate:
     resources:
         gpu=1,
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
-        runtime=120,
+        runtime=lambda wildcards, attempt: 120 * attempt,
     params:
         settings=as_json(layout.evaluation_settings),
         code=code_digest("evaluate"),
     shell:
         """
-        python "$SCRIPTS"/evaluate.py --settings {params.settings:q} --model {input.model:q} \
+        python -m longspan_workflow.claim_devices {resources.gpu} \
+            python "$SCRIPTS"/evaluate.py --settings {params.settings:q} --model {input.model:q} \
             --tokens {input.tokens:q} --windows {input.windows:q} --evaluation {output:q} \
             --threads {threads} 2>&1 | tee {log:q}
         """

@@ -34,7 +34,7 @@ rule score_short:
     resources:
         gpu=1,
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
-        runtime=240,
+        runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         settings=as_json(layout.scorer_settings),
         documents=lambda wildcards, input: (
@@ -46,7 +46,8 @@ rule score_short:
         version=stage_version("short_scores"),
     shell:
         """
-        python "$SCRIPTS"/score_short.py --settings {params.settings:q} --model {input.model:q} \
+        python -m longspan_workflow.claim_devices {resources.gpu} \
+            python "$SCRIPTS"/score_short.py --settings {params.settings:q} --model {input.model:q} \
             --tokens {input.tokens:q} --windows {input.windows:q} {params.documents:q} \
             {params.selections:q} --scores {output:q} --threads {threads} 2>&1 | tee {log:q}
         """
@@ -73,7 +74,7 @@ rule score_attention:
     resources:
         gpu=1,
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
-        runtime=240,
+        runtime=lambda wildcards, attempt: 240 * attempt,
     params:
         settings=as_json(layout.scorer_settings),
         documents=lambda wildcards, input: (
@@ -82,7 +83,8 @@ rule score_attention:
         version=stage_version("attention_stats"),
     shell:
         """
-        python "$SCRIPTS"/score_attention.py --settings {params.settings:q} --model {input.model:q} \
+        python -m longspan_workflow.claim_devices {resources.gpu} \
+            python "$SCRIPTS"/score_attention.py --settings {params.settings:q} --model {input.model:q} \
             --tokens {input.tokens:q} --windows {input.windows:q} {params.documents:q} \
             --scores {output:q} --threads {threads} 2>&1 | tee {log:q}
         """
@@ -107,7 +109,7 @@ rule collect_weights:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=60,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         windows=lambda wildcards, input: str(Path(input.windows[0]).parent),
         scores=lambda wildcards, input: str(Path(input.scores[0]).parent),
@@ -137,7 +139,7 @@ rule record_frozen_weights:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=10,
+        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         code=code_digest("record_frozen_weights"),
     shell:

@@ -22,7 +22,7 @@ rule select_windows:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=60,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         settings=as_json(layout.selection_settings),
         windows=lambda wildcards, input: str(Path(input.windows[0]).parent),

@@ -23,7 +23,7 @@ rule download_texts:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=60,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         settings=as_json(layout.archive_settings),
         revisions=lambda wildcards, input: (
@@ -31,7 +31,7 @@ rule download_texts:
         ),
     shell:
         """
-        python "$SCRIPTS"/download_texts.py --settings {params.settings:q} \
+        HF_TOKEN="$hub_token" python "$SCRIPTS"/download_texts.py --settings {params.settings:q} \
             {params.revisions:q} --archive {output:q} 2>&1 | tee {log:q}
         """
 
@@ -50,7 +50,7 @@ checkpoint plan_shards:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=60,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         settings=as_json(lambda wildcards: layout.plan_settings(wildcards.corpus)),
         folder=str(Path(layout.plan).parent),
@@ -60,10 +60,6 @@ checkpoint plan_shards:
         python "$SCRIPTS"/plan_shards.py --settings {params.settings:q} \
             --plan-folder {params.folder:q} --index {output:q} 2>&1 | tee {log:q}
         """
-
-
-def planned(wildcards):
-    return checkpoints.plan_shards.get(corpus=wildcards.corpus).output[0]
 
 
 rule index_references:
@@ -80,7 +76,7 @@ rule index_references:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=60,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         settings=as_json(layout.reference_settings),
         code=code_digest("index_references"),
@@ -95,7 +91,11 @@ rule read_documents:
     input:
         references=layout.reading_references,
         # A new plan alone makes no shard run; a shard's own part of it does, by its digest.
-        index=ancient(planned),
+        index=ancient(
+            lambda wildcards: checkpoints.plan_shards.get(
+                corpus=wildcards.corpus
+            ).output[0]
+        ),
     output:
         documents=update(layout.documents),
         dropped=update(layout.dropped),
@@ -107,7 +107,7 @@ rule read_documents:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=60,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         settings=as_json(layout.reading_settings),
         plan=layout.plan,
@@ -138,7 +138,7 @@ rule tokenize_documents:
     threads: 2
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=120,
+        runtime=lambda wildcards, attempt: 120 * attempt,
     params:
         code=code_digest("tokenize_documents"),
     shell:

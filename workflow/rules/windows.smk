@@ -22,7 +22,7 @@ rule assign_windows:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=60,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         settings=as_json(layout.windowing_settings),
         id_prefix=layout.id_prefix,

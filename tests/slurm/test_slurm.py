@@ -1,0 +1,208 @@
+"""`snakemake --profile slurm all` on a real SLURM, from its own checkout, and what may go wrong there."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tiny_inputs import make_inputs
+
+ROOT = Path(__file__).parents[2]
+PROBE = Path(__file__).parent / "probe"
+sys.path.insert(0, str(Path(__file__).parent))
+
+from cluster import Cluster, why_not  # noqa: E402
+
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.timeout(1500),
+    pytest.mark.skipif(bool(why_not()), reason=why_not() or "no SLURM"),
+]
+GPU_RULES = {"score_short", "score_attention", "train", "evaluate"}
+NETWORK_RULES = {"pin_revisions", "download_model", "download_texts"}
+TOKEN = "hf_" + "secret" * 4
+SCORES = [f"results/scores/short-128/tiny-32/{shard:05d}.parquet" for shard in range(4)]
+
+
+class Site:
+    """A checkout beside a running SLURM."""
+
+    def __init__(self, folder: Path, cluster: Cluster):
+        self.folder = folder
+        self.cluster = cluster
+        self.probe = folder.parent / "probe"
+        self.probe.mkdir()
+        self._started: list[subprocess.Popen] = []
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        """Start `snakemake --profile slurm` with these arguments, in the checkout."""
+        environment = os.environ | {"PYTHONPATH": str(PROBE), "PROBE": str(self.probe), "HF_TOKEN": TOKEN}
+        environment |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+        command = [
+            "timeout",
+            "--kill-after=5",
+            "1200",
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--profile",
+            "slurm",
+        ]
+        process = subprocess.Popen(
+            [*command, *arguments],
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._started.append(process)
+        return process
+
+    def stop(self) -> None:
+        """End what a failed test left running."""
+        for process in self._started:
+            if process.poll() is None:
+                process.terminate()
+                process.communicate()
+
+    def run(self, *arguments: str) -> str:
+        """Run it to the end, which must be a good one; its output."""
+        process = self.start(*arguments)
+        output, _ = process.communicate()
+        assert process.returncode == 0, output[-6000:]
+        return output
+
+    def probes(self, script: str | None = None) -> list[dict]:
+        """What the scripts recorded since the last `forget`."""
+        path = self.probe / "jobs.jsonl"
+        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return [line for line in lines if script in (None, line["script"])]
+
+    def forget(self) -> None:
+        """Forget what was recorded, and what jobs were told."""
+        for path in self.probe.iterdir():
+            path.unlink()
+
+    def wait_for(self, script: str, count: int) -> list[dict]:
+        """Wait until a script has started so often."""
+        deadline = time.monotonic() + 240
+        while len(found := [line for line in self.probes(script) if line["event"] == "start"]) < count:
+            assert time.monotonic() < deadline, self.probes()
+            time.sleep(0.2)
+        return found
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("slurm")
+    # munged refuses a socket below a folder that others cannot enter.
+    for path in (folder, *folder.parents[:2]):
+        path.chmod(0o755)
+    checkout = folder / "checkout"
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in tracked.splitlines():
+        if (ROOT / name).exists():
+            (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, checkout / name, follow_symlinks=False)
+    make_inputs(checkout / "inputs")
+    settings = yaml.safe_load((ROOT / "configs" / "tiny.yaml").read_text())
+    settings["corpora"]["short"]["shards"] = 4
+    train = settings["runs"]["main"]["train"] | {"gradient_accumulation_steps": 2}
+    for name, devices, nodes in (("pair", 2, 1), ("wide", 1, 2)):
+        more = {"devices": devices, "nodes": nodes, "gradient_accumulation_steps": 1}
+        settings["runs"][name] = settings["runs"]["main"] | {"train": train | more}
+    (checkout / "config.yaml").write_text(yaml.safe_dump(settings))
+    daemons = folder / "daemons"
+    daemons.mkdir()
+    with Cluster(daemons) as cluster:
+        site = Site(checkout, cluster)
+        yield site
+        site.stop()
+
+
+@pytest.fixture(scope="module")
+def finished(site):
+    """The whole chain, run once; one CPU job dies once."""
+    (site.probe / "die_assign_windows").touch()
+    output = site.run("all")
+    return output, site.probes(), site.cluster.jobs()
+
+
+def test_the_literal_command_runs_the_chain_and_then_has_nothing_to_do(site, finished):
+    assert (site.folder / "results/report.html").exists()
+    assert (site.folder / "results/frozen_weights.done").exists()
+    assert "Nothing to be done" in site.run("all")
+
+
+def test_gpu_rules_have_gpus_and_cpu_rules_none(finished):
+    _, probes, _ = finished
+    for line in probes:
+        gpu = line["CUDA_VISIBLE_DEVICES"]
+        assert bool(gpu) == (line["script"] in GPU_RULES), line
+    scripts = {line["script"] for line in probes}
+    assert scripts >= GPU_RULES | {"plan_shards", "read_documents", "tokenize_documents", "assign_windows"}
+
+
+def test_four_shards_are_scored_on_four_gpus_of_two_nodes_at_once(finished):
+    _, probes, _ = finished
+    scoring = [line for line in probes if line["script"] in ("score_short", "score_attention")]
+    running, most = {}, {}
+    for line in sorted(scoring, key=lambda line: line["time"]):
+        if line["event"] == "start":
+            running[line["SLURM_JOB_ID"]] = (line["SLURMD_NODENAME"], line["CUDA_VISIBLE_DEVICES"])
+        else:
+            del running[line["SLURM_JOB_ID"]]
+        assert len(set(running.values())) == len(running), "two jobs have one device"
+        most = max(most, dict(running), key=len)
+    assert sorted(most.values()) == [("n1", "0"), ("n1", "1"), ("n2", "0"), ("n2", "1")]
+
+
+def test_training_over_devices_is_one_job_on_one_node_and_over_nodes_one_job(finished):
+    _, probes, _ = finished
+    ranks = defaultdict(set)
+    for line in probes:
+        if line["script"] == "train" and line["event"] == "start":
+            ranks[line["SLURM_JOB_ID"]].add((line["RANK"], line["WORLD_SIZE"], line["SLURMD_NODENAME"]))
+    worlds = sorted(sorted((rank, size) for rank, size, _ in job if rank) for job in ranks.values())
+    assert worlds == [[], [("0", "2"), ("1", "2")], [("0", "2"), ("1", "2")]]
+    nodes = sorted(len({node for _, _, node in job}) for job in ranks.values())
+    assert nodes == [1, 1, 2]
+
+
+def test_the_job_that_died_ran_again_with_more_memory_and_time(site, finished):
+    _, _, jobs = finished
+    failed = [job for job in jobs if job.state == "FAILED"]
+    assert len(failed) == 1
+    assert "assign_windows" in failed[0].comment
+    again = [job for job in jobs if job.comment == failed[0].comment and job.state == "COMPLETED"]
+    assert len(again) == 1
+    first, second = (_request(job.number) for job in (failed[0], again[0]))
+    assert second["memory"] > first["memory"]
+    assert second["minutes"] > first["minutes"]
+
+
+def _request(number: str) -> dict[str, float]:
+    command = ["squeue", "-h", "--states=all", "--job", number, "-O", "MinMemory:30,TimeLimit:30"]
+    memory, limit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    hours, minutes, _ = ("0:" * (2 - limit.count(":")) + limit.replace("-", ":")).split(":")[-3:]
+    scale = {"M": 1, "G": 1024}[memory[-1]]
+    return {"memory": float(memory[:-1]) * scale, "minutes": int(hours) * 60 + int(minutes)}
+
+
+def test_the_token_reaches_the_downloads_and_no_log(site, finished):
+    output, probes, _ = finished
+    for line in probes:
+        assert (line["HF_TOKEN"] == TOKEN) == (line["script"] in NETWORK_RULES), line
+    assert TOKEN not in output
+    for folder in (site.folder / "results", site.folder / ".snakemake"):
+        for path in folder.rglob("*"):
+            if path.is_file():
+                assert TOKEN.encode() not in path.read_bytes(), path

