@@ -318,6 +318,7 @@ CHANGES: dict[str, dict[str, object]] = {
             "nodes": 2,
             "report_to": [],
             "save_steps": 2,
+            "eval_steps": 2,
             "rope_theta": 1.0e6,
         }.items()
     },
