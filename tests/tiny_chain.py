@@ -166,6 +166,7 @@ def _train(layout: Layout, names: SimpleNamespace) -> list:
         *(["--selection", *selection] if selection else []),
         *(["--index", *index] if index else []),
         *_guard(layout, names),
+        *layout.run_short_arguments(names),
         *("--card", as_json(training_card(layout.settings, names))),
         *("--run-folder", layout.run.format(**vars(names)), "--threads", 1),
     ]

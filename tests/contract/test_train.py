@@ -415,3 +415,33 @@ def test_held_out_windows_are_scored_in_its_course_by_context_and_change_nothing
 
 def test_tensorboard_gets_the_logs(chain):
     assert list((chain.path("run") / "logs").glob("events.out.tfevents.*"))
+
+
+def test_a_mixture_trains_on_its_share_of_short_documents(folder):
+    def mixed(**train):
+        chain = Chain(
+            config(
+                **{
+                    "mixtures": {
+                        "m": {"short": [{"corpus": "short", "token_share": 0.25, "document_tokens": 40}]}
+                    },
+                    "runs/main/mixture": "m",
+                    "runs/main/train": {"max_steps": 4, "learning_rate": 1e-3, **train},
+                }
+            )
+        )
+        said = chain.make("train")
+        rows = read_table(chain.path("run") / "metrics.parquet", "training_metrics")[0].to_pylist()
+        return said, rows, weights(chain.path("run"))
+
+    said, rows, first = mixed()
+    assert re.search(r"epochs: long 0\.\d+, short/short 0\.\d+\n", said)
+    # One of four sequences is packed: its tokens have weight 1.
+    assert [row["weight_std"] == 0 for row in rows].count(True) == 1
+    # Batches of both kinds give the same numbers.
+    _, together, second = mixed(per_device_train_batch_size=4, max_steps=1)
+    _, apart, third = mixed(gradient_accumulation_steps=4, max_steps=1)
+    assert together[0]["loss_weighted"] == pytest.approx(apart[0]["loss_weighted"], rel=1e-5)
+    for name, value in second.items():
+        torch.testing.assert_close(third[name], value, rtol=1e-5, atol=1e-6)
+    assert any(not torch.equal(first[name], value) for name, value in second.items())

@@ -431,3 +431,18 @@ def test_several_devices_are_started_by_torchrun():
     assert training_launcher(4, 2).startswith(
         "srun --nodes 2 --ntasks 2 --ntasks-per-node 1 python -m torch."
     )
+
+
+def test_a_training_depends_on_the_tokens_of_its_mixture():
+    settings = copy.deepcopy(TINY)
+    block = {"corpus": "short", "token_share": 0.25, "document_tokens": 64}
+    settings["mixtures"] = {"m": {"short": [block]}}
+    settings["runs"]["main"]["mixture"] = "m"
+    layout, plain = Layout(load_settings(settings)), Layout(load_settings(copy.deepcopy(TINY)))
+    names = SimpleNamespace(run="main", loss="dense", seed="0")
+    folder = "results/tokens/short/tiny"
+    assert layout.run_short_tokens(names) == {"short": [f"{folder}/00000.parquet", f"{folder}/00001.parquet"]}
+    assert layout.run_short_arguments(names) == ["--short", "short", folder, "2"]
+    assert layout.run_settings(names)["mixture"] == [block]
+    assert plain.run_short_arguments(names) == []
+    assert "mixture" not in plain.run_settings(names)

@@ -181,6 +181,8 @@ def every_key():
                 "self_scoring": {"base_length": 32, "base_stride": 24, "windows_per_batch": 2},
             },
             "losses/npmi": {"variant": "npmi", "shift": 2.0, "sparsification": 0.2, "scorer": "tiny-32"},
+            "mixtures/mixed": {"short": [{"corpus": "short", "token_share": 0.25, "document_tokens": 64}]},
+            "runs/mixed": tiny()["runs"]["main"] | {"mixture": "mixed"},
             "runs/main/select_first": True,
             "runs/main/seeds": [0, 7],
             "runs/main/train": {
@@ -823,4 +825,46 @@ def test_executions_that_cannot_be_are_refused(changes, message):
     settings["runs"]["main"]["train"] |= changes
     with pytest.raises(SettingsError) as caught:
         load_settings(settings)
+    assert str(caught.value) == message
+
+
+MIXED = {"corpus": "short", "token_share": 0.5, "document_tokens": 64}
+
+
+@pytest.mark.parametrize(
+    ("sources", "changes", "message"),
+    [
+        (
+            [MIXED | {"corpus": "shart"}],
+            {},
+            "mixtures.m.short.0.corpus: there is no 'shart' under corpora; did you mean 'short'?",
+        ),
+        ([MIXED, MIXED], {}, "mixtures.m: its shares leave no token to the long windows"),
+        (
+            [MIXED | {"token_share": 0.1}] * 2,
+            {},
+            "mixtures.m: names a corpus twice; give it one share",
+        ),
+        (
+            [MIXED | {"document_tokens": 129}],
+            {},
+            "mixtures.m: documents of 129 tokens are longer than the 128 of a window; lower document_tokens",
+        ),
+        (
+            [MIXED],
+            {"runs/main/train": {"max_steps": 1, "learning_rate": 1e-3, "compile_layers": True}},
+            "runs.main.mixture: packed documents of ever other lengths cannot be compiled; set "
+            "compile_layers: false",
+        ),
+        (
+            [MIXED],
+            {"models/tiny/attention": "eager"},
+            "runs.main.mixture: packed documents need attention: sdpa of model 'tiny'",
+        ),
+    ],
+)
+def test_mixtures_that_cannot_be_are_refused(sources, changes, message):
+    changes = {"mixtures/m": {"short": sources}, "runs/main/mixture": "m", **changes}
+    with pytest.raises(SettingsError) as caught:
+        load_settings(tiny(**changes))
     assert str(caught.value) == message

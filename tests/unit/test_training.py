@@ -69,7 +69,7 @@ def two_processes(tmp_path_factory):
 
 
 @pytest.mark.parametrize("sharding", ["replicas", "shards"])
-@pytest.mark.parametrize("kind", ["", ", tied, recomputed", ", self-scored", ", guarded"])
+@pytest.mark.parametrize("kind", ["", ", tied, recomputed", ", self-scored", ", guarded", ", mixed"])
 def test_two_processes_learn_what_one_does(two_processes, tmp_path, sharding, kind):
     folder, logs = two_processes
     alone = trained(
@@ -77,6 +77,7 @@ def test_two_processes_learn_what_one_does(two_processes, tmp_path, sharding, ki
         "llama_tied" if "tied" in kind else "llama",
         self_scoring="self-scored" in kind,
         guarded="guarded" in kind,
+        mixed="mixed" in kind,
         per_device_train_batch_size=2,
     )
     metrics_close(logs[sharding + kind], alone)

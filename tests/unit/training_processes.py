@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from longspan.document_attention import NAME
 from longspan.processes import join_processes, process_count
 from longspan.self_scoring import SelfScoring
 from longspan.training import Execution, Guard, TrainingStopped, save_weights, train
@@ -56,6 +57,17 @@ class Windows:
         }
 
 
+class Packed(Windows):
+    """Five sequences of three documents each."""
+
+    data_ids = tuple(f"web-packed_{index:07d}" for index in range(5))
+
+    def __getitem__(self, index):
+        item = super().__getitem__(index)
+        short = {"document_lengths": [7, 5 + index, 12 - index], "short_nll": 0 * item["short_nll"]}
+        return item | short
+
+
 class OwnWindows(Windows):
     """The same without scores."""
 
@@ -85,9 +97,12 @@ def trained(
     )
     arguments = ARGUMENTS | arguments
     windows = windows or (OwnWindows() if self_scoring else Windows())
-    rows = TrainingRows(
-        {"long": windows}, {"long": 1.0}, arguments["max_steps"] * arguments["windows_per_update"], seed
-    )
+    count = arguments["max_steps"] * arguments["windows_per_update"]
+    sources, shares = {"long": windows}, {"long": 1.0}
+    if mixed:
+        model.set_attn_implementation(NAME)
+        sources, shares = sources | {"short": Packed()}, {"long": 0.6, "short": 0.4}
+    rows = TrainingRows(sources, shares, count, seed)
     execution = Execution(processes=process_count(), **(execution or {}))
     guard = Guard([OwnWindows()[index] for index in range(3)], eval_steps=2) if guarded else None
     log = train(weighted, rows, folder, seed=seed, arguments=arguments, execution=execution, guard=guard)
@@ -126,6 +141,8 @@ CASES = {
     "shards, self-scored": lambda folder: trained(folder, self_scoring=True, **SHARDED),
     "replicas, guarded": lambda folder: trained(folder, guarded=True),
     "shards, guarded": lambda folder: trained(folder, guarded=True, **SHARDED),
+    "replicas, mixed": lambda folder: trained(folder, mixed=True),
+    "shards, mixed": lambda folder: trained(folder, mixed=True, **SHARDED),
     "replicas, SIGTERM": lambda folder: signalled(folder, signal.SIGTERM),
     "shards, SIGUSR1": lambda folder: signalled(folder, signal.SIGUSR1, **SHARDED),
 }

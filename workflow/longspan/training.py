@@ -80,12 +80,21 @@ class Guard:
 
 
 def collate_windows(items: list[dict]) -> dict:
-    """Stack arrays into tensors, ids into a list; every token but the first is a target."""
+    """Stack arrays into tensors; every token is a target but the first of a sequence or packed document."""
     batch = {
         name: torch.from_numpy(np.stack([item[name] for item in items]))
-        for name in items[0].keys() - {"sequence_ids"}
+        for name in items[0].keys() - {"sequence_ids", "document_lengths"}
     }
-    return batch | {"sequence_ids": [item["sequence_ids"] for item in items], "labels": batch["input_ids"]}
+    batch |= {"sequence_ids": [item["sequence_ids"] for item in items], "labels": batch["input_ids"]}
+    if any("document_lengths" in item for item in items):
+        tokens = batch["input_ids"].shape[1]
+        lengths = [list(item.get("document_lengths", [tokens])) for item in items]
+        labels = batch["labels"].clone()
+        for row, ends in enumerate(np.cumsum(of_row)[:-1] for of_row in lengths):
+            labels[row, ends] = -100
+        batch |= {"labels": labels, "document_lengths": lengths}
+        batch["packed"] = [("document_lengths" in item) for item in items]
+    return batch
 
 
 def train(

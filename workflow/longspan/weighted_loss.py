@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from longspan import document_attention
+from longspan.document_attention import Documents
 from longspan.output_layer import OutputLayer, split_model
 from longspan.self_scoring import SelfScoring, self_scored_nll
 from longspan.weighting import Weighting
@@ -89,6 +91,8 @@ class WeightedLM(nn.Module):
         sequence_ids: Sequence[str | int] | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
         scores_only: bool = False,
+        document_lengths: Sequence[Sequence[int]] | None = None,
+        packed: Sequence[bool] | None = None,
     ) -> dict[str, torch.Tensor]:
         """Compute the weighted loss of a batch of sequences.
 
@@ -100,6 +104,9 @@ class WeightedLM(nn.Module):
             token_weights: [B, T - 1] float, weights that are ready, in place of a weighting.
             sequence_ids: B ids, keys of the draw among ties.
             num_items_in_batch: targets of the whole update; None counts this batch's.
+            document_lengths: lengths of the documents in each sequence, which see nothing of each other; None
+                for one each. The model's attention must be that of :mod:`longspan.document_attention`.
+            packed: with them, which sequences hold short documents, whose tokens have weight 1.
             scores_only: return nll alone, of all tokens, whatever the loss needs beside it.
 
         Returns:
@@ -110,14 +117,17 @@ class WeightedLM(nn.Module):
         Raises:
             ValueError: a batch that lacks the scores or weights its loss needs, or brings foreign ones.
         """
-        decoder, output_layer = self.model.base_model, OutputLayer.of(self.model)
-        hidden_BTD = decoder(input_ids=input_ids, use_cache=False).last_hidden_state
+        output_layer = OutputLayer.of(self.model)
+        hidden_BTD = self._hidden(input_ids, document_lengths)
         nll_BN = output_layer.nll(hidden_BTD[:, :-1], input_ids[:, 1:])
         if scores_only:
             return {"nll": nll_BN.detach()}
         weights_BN = self._weights(
             input_ids, nll_BN.detach(), short_nll, long_nll, token_weights, sequence_ids
         )
+        if packed is not None and weights_BN is not None:
+            of_short_B1 = torch.tensor(packed, device=nll_BN.device)[:, None]
+            weights_BN = weights_BN.masked_fill(of_short_B1, 1.0)
         if labels is not None:
             nll_BN = nll_BN.masked_fill(labels[:, 1:] == -100, 0.0)
         if num_items_in_batch is None:
@@ -127,6 +137,27 @@ class WeightedLM(nn.Module):
             "nll": nll_BN.detach(),
             "weights": torch.ones_like(nll_BN) if weights_BN is None else weights_BN,
         }
+
+    def _hidden(self, input_ids, document_lengths):
+        decoder = self.model.base_model
+        if document_lengths is None:
+            return decoder(input_ids=input_ids, use_cache=False).last_hidden_state
+        documents = Documents(document_lengths)
+        hidden_BTD = decoder(
+            input_ids=input_ids,
+            position_ids=documents.positions(input_ids.device),
+            # A mask of four dimensions is taken as it is; without, one of tokens by tokens is made.
+            attention_mask=torch.zeros(1, 1, 1, 1, device=input_ids.device),
+            documents=documents,
+            use_cache=False,
+        ).last_hidden_state
+        if not documents.attended:
+            raise ValueError(
+                f"{type(self.model).__name__} does not tell its attention of packed documents, which would "
+                "see each other; train it without a mixture, or load it with attention "
+                f"'{document_attention.NAME}'"
+            )
+        return hidden_BTD
 
     def _weights(self, input_ids, nll_BN, short_nll, long_nll, token_weights, sequence_ids):
         if (self.weighting is None) == (token_weights is None):

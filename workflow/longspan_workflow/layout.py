@@ -391,7 +391,11 @@ class Layout:
             * block["gradient_accumulation_steps"]
         )
         forward = self._forward_settings(run["model"], run["train"]["rope_theta"])
+        mixture = {}
+        if run["mixture"] is not None:
+            mixture = {"mixture": self.settings["mixtures"][run["mixture"]]["short"]}
         return {
+            **mixture,
             "loss": {key: value for key, value in loss.items() if key != "scorer"},
             "train": train,
             "attention": forward["attention"],
@@ -404,6 +408,28 @@ class Layout:
         block = self.settings["runs"][wildcards.run]["train"]
         own = {key: block[key] for key in EXECUTION_KEYS if key not in ("devices", "nodes")}
         return own | {"processes": block["devices"] * block["nodes"]}
+
+    def run_short_tokens(self, wildcards) -> dict[str, list[str]]:
+        """Tables of tokens of the short documents of a run's mixture, by corpus."""
+        run = self.settings["runs"][wildcards.run]
+        if run["mixture"] is None:
+            return {}
+        tokenizer = self.settings["windowings"][run["windowing"]]["tokenizer"]
+        return {
+            source["corpus"]: [
+                self.tokens.format(corpus=source["corpus"], tokenizer=tokenizer, shard=shard)
+                for shard in self.shards(source["corpus"])
+            ]
+            for source in self.settings["mixtures"][run["mixture"]]["short"]
+        }
+
+    def run_short_arguments(self, wildcards) -> list[str]:
+        """Folder and number of shards of each, for the training's command line."""
+        return [
+            argument
+            for corpus, tables in self.run_short_tokens(wildcards).items()
+            for argument in ("--short", corpus, str(Path(tables[0]).parent), str(len(tables)))
+        ]
 
     def run_guard(self, wildcards) -> dict | None:
         """Held-out windows that a run scores in the course of its training, if any."""

@@ -278,6 +278,11 @@ def _check_names(settings: dict) -> None:
             used("selections", run["selection"], f"runs.{name}.selection")
         for loss in losses_of(run):
             used("losses", loss, f"runs.{name}.loss")
+        if run["mixture"] is not None:
+            used("mixtures", run["mixture"], f"runs.{name}.mixture")
+    for name, mixture in settings["mixtures"].items():
+        for index, source in enumerate(mixture["short"]):
+            used("corpora", source["corpus"], f"mixtures.{name}.short.{index}.corpus")
 
 
 def _check_scorer(settings: dict, name: str, kind: str, where: str) -> None:
@@ -348,6 +353,29 @@ def _check_runs(settings: dict) -> None:
                 )
         _check_positions(settings, run["model"], tokens, run["train"]["rope_theta"], f"runs.{name}")
         _check_execution(run["train"], f"runs.{name}.train")
+        if run["mixture"] is not None:
+            _check_mixture(settings, run, tokens, f"runs.{name}.mixture")
+
+
+def _check_mixture(settings: dict, run: dict, window_tokens: int, where: str) -> None:
+    sources = settings["mixtures"][run["mixture"]]["short"]
+    if sum(source["token_share"] for source in sources) >= 1:
+        raise SettingsError(f"mixtures.{run['mixture']}: its shares leave no token to the long windows")
+    corpora = [source["corpus"] for source in sources]
+    if len(set(corpora)) < len(corpora):
+        raise SettingsError(f"mixtures.{run['mixture']}: names a corpus twice; give it one share")
+    for source in sources:
+        if source["document_tokens"] > window_tokens:
+            raise SettingsError(
+                f"mixtures.{run['mixture']}: documents of {source['document_tokens']} tokens are longer than "
+                f"the {window_tokens} of a window; lower document_tokens"
+            )
+    if run["train"]["compile_layers"]:
+        raise SettingsError(
+            f"{where}: packed documents of ever other lengths cannot be compiled; set compile_layers: false"
+        )
+    if settings["models"][run["model"]]["attention"] != "sdpa":
+        raise SettingsError(f"{where}: packed documents need attention: sdpa of model '{run['model']}'")
 
 
 def _check_execution(train: dict, where: str) -> None:

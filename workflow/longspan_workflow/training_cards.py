@@ -8,7 +8,9 @@ def training_card(settings: dict, wildcards) -> dict:
     """Arguments of `longspan.model_card.model_card` that the settings give."""
     run = settings["runs"][wildcards.run]
     model = settings["models"][run["model"]]
-    corpus = settings["corpora"][settings["windowings"][run["windowing"]]["corpus"]]
+    corpora = [settings["windowings"][run["windowing"]]["corpus"]]
+    if run["mixture"] is not None:
+        corpora += [source["corpus"] for source in settings["mixtures"][run["mixture"]]["short"]]
     loss = settings["losses"][wildcards.loss]
     parts = {key: value for key, value in loss.items() if key not in ("scorer", "self_scoring")}
     citations = [] if weighting_from_settings(parts).is_plain else ["token_weighting"]
@@ -25,7 +27,8 @@ def training_card(settings: dict, wildcards) -> dict:
         },
         "sources": [
             {"source": origin_of(source), "category": source["category"], "license": source["license"]}
-            for source in corpus["sources"]
+            for corpus in dict.fromkeys(corpora)
+            for source in settings["corpora"][corpus]["sources"]
         ],
         "citations": citations,
     }

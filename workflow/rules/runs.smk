@@ -14,6 +14,11 @@ rule train:
     input:
         unpack(layout.run_scores),
         unpack(layout.run_held_out),
+        short=lambda wildcards: [
+            path
+            for tables in layout.run_short_tokens(wildcards).values()
+            for path in tables
+        ],
         model=layout.run_model,
         tokens=lambda wildcards: layout.all_tokens(layout.run_windowing(wildcards)),
         windows=lambda wildcards: layout.all_windows(layout.run_windowing(wildcards)),
@@ -59,6 +64,7 @@ rule train:
             ["--selection", *input.selection] if input.selection else []
         ),
         index=lambda wildcards, input: ["--index", *input.index] if input.index else [],
+        short=layout.run_short_arguments,
         guard=lambda wildcards, input: (
             [
                 *("--guard", as_json(layout.run_guard(wildcards))),
@@ -83,7 +89,7 @@ rule train:
             {params.launcher} "$SCRIPTS"/train.py --settings {params.settings:q} \
             --execution {params.execution:q} --model {input.model:q} --tokens {params.tokens:q} \
             --windows {params.windows:q} --shards {params.shards} {params.selection:q} {params.index:q} \
-            {params.guard:q} --run-folder {params.folder:q} --card {params.card:q} --threads {threads} 2>&1 | (
+            {params.guard:q} {params.short:q} --run-folder {params.folder:q} --card {params.card:q} --threads {threads} 2>&1 | (
             trap '' TERM
             tee {log:q}
         )

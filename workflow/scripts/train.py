@@ -22,6 +22,7 @@ from longspan.evaluation import choose_windows
 from longspan.locks import exclusive_lock
 from longspan.model_card import model_card
 from longspan.model_folders import copy_tokenizer, empty_folder, finish_model, read_manifest
+from longspan.packed_documents import PackedDocuments
 from longspan.processes import decided_by_first, is_first_process, join_processes, processes_here
 from longspan.run_folders import RunFolder
 from longspan.score_index import IndexedScores
@@ -45,6 +46,14 @@ def main(argv=None):
     parser.add_argument("--selection", help="train on the windows that it keeps; otherwise on all")
     parser.add_argument("--index", type=Path, help="index beside the frozen scores, if the loss uses them")
     parser.add_argument("--run-folder", type=Path, required=True, help="folder to write")
+    parser.add_argument(
+        "--short",
+        action="append",
+        nargs=3,
+        default=[],
+        metavar=("CORPUS", "TOKENS", "SHARDS"),
+        help="short documents of the mixture: folder of tables of tokens, and their number",
+    )
     parser.add_argument("--guard", type=json_object, help="held-out windows to score in its course")
     parser.add_argument("--held-out-tokens", type=Path, help="their table of tokens")
     parser.add_argument("--held-out-windows", type=Path, help="their table of windows")
@@ -58,11 +67,17 @@ def main(argv=None):
     windows = _windows(arguments)
     windows.require_tokenizer(base["tokenizer"]["identity"], arguments.model)
     dataset = _dataset(arguments, windows)
+    short = _short(arguments, windows)
     identity = decided_by_first(
         lambda: {
             "settings": settings,
             "stage_version": stage_version("training"),
-            "inputs": {"model": base["digest"], "data": dataset.digest()},
+            "inputs": {"model": base["digest"], "data": dataset.digest()}
+            | {
+                f"{corpus}/{shard}": digest
+                for corpus, source in short.items()
+                for shard, digest in source.tokens_digests.items()
+            },
         }
     )
     folder = RunFolder(arguments.run_folder, identity)
@@ -73,7 +88,7 @@ def main(argv=None):
                 print(f"{arguments.run_folder}: trained before with the same settings on the same data")
             return
         decided_by_first(folder.start)
-        weighted, log = _train(arguments, windows, dataset, folder)
+        weighted, log = _train(arguments, windows, dataset, short, folder)
 
         decided_by_first(lambda: empty_folder(folder.model))
         _save(weighted, folder)
@@ -116,9 +131,28 @@ def _dataset(arguments, windows):
     return TrainingWindows(windows, data_ids, scores)
 
 
-def _train(arguments, windows, dataset, folder):
+def _short(arguments, windows):
+    """Packed documents by corpus."""
+    blocks = {source["corpus"]: source for source in arguments.settings.get("mixture", [])}
+    packed = {}
+    for corpus, folder, shards in arguments.short:
+        packed[corpus] = PackedDocuments(
+            corpus,
+            shard_files(Path(folder), int(shards)),
+            window_tokens=windows.window_tokens,
+            document_tokens=blocks[corpus]["document_tokens"],
+            bos_token_id=windows.bos_token_id,
+            scored=arguments.index is not None,
+        )
+        for identity in packed[corpus].tokenizers:
+            windows.require_tokenizer(identity, folder)
+    return packed
+
+
+def _train(arguments, windows, dataset, short, folder):
     import torch
 
+    from longspan import document_attention
     from longspan.models import load_model
     from longspan.self_scoring import SelfScoring
     from longspan.training import Execution, TrainingStopped, train
@@ -129,6 +163,8 @@ def _train(arguments, windows, dataset, folder):
         torch.set_num_threads(max(1, arguments.threads // processes_here()))
     settings = arguments.settings
     forward = {key: settings[key] for key in ("attention", "rope_theta")}
+    if short:
+        forward["attention"] = document_attention.NAME
     model = load_model(arguments.model.parent, dtype="float32", **forward, device="cpu")
     loss = dict(settings["loss"])
     scoring = loss.pop("self_scoring", None)
@@ -140,7 +176,12 @@ def _train(arguments, windows, dataset, folder):
     )
     execution = Execution(**arguments.execution, logging_folder=folder.logs)
     count = settings["train"]["max_steps"] * settings["train"]["windows_per_update"]
-    rows = TrainingRows({"long": dataset}, {"long": 1.0}, count, settings["seed"])
+    shares = {f"short/{source['corpus']}": source["token_share"] for source in settings.get("mixture", [])}
+    shares = {"long": 1 - sum(shares.values())} | shares
+    sources = {"long": dataset} | {f"short/{corpus}": source for corpus, source in short.items()}
+    rows = TrainingRows(sources, shares, count, settings["seed"])
+    if is_first_process():
+        print("epochs:", ", ".join(f"{name} {epochs:.2f}" for name, epochs in rows.epochs.items()))
     try:
         log = train(
             weighted,
