@@ -83,6 +83,7 @@ def trained(
     self_scoring=False,
     execution=None,
     guarded=False,
+    mixed=False,
     seed=1,
     **arguments,
 ):
