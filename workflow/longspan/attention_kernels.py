@@ -21,3 +21,11 @@ def fastest_attention(device: torch.device | str) -> contextlib.AbstractContextM
         SDPBackend.MATH,
     ]
     return sdpa_kernel(order, set_priority=True)
+
+
+def attention_name(implementation: str, device: torch.device | str) -> str:
+    """Which attention a model runs by on a device, for its log."""
+    by_torch = implementation in ("sdpa", "longspan_documents")
+    if not by_torch or torch.device(device).type != "cuda":
+        return implementation
+    return f"{implementation}, by cuDNN's kernel where it can"

@@ -13,7 +13,7 @@ from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
-from longspan.attention_kernels import fastest_attention
+from longspan.attention_kernels import attention_name, fastest_attention
 from longspan.checkpoints import drop_broken_checkpoints, last_whole_checkpoint, require_sharding
 from longspan.decoder_layers import checkpoint_layers, compile_layers, decoder_layers
 from longspan.evaluation import mean_by_context
@@ -145,6 +145,8 @@ def train(
             callbacks=_own_reports(execution),
         )
         model.train()
+        if is_first_process():
+            print("attention:", attention_name(model.config._attn_implementation, hugging_face.device))
         with fastest_attention(hugging_face.device):
             trainer.train(resume_from_checkpoint=resumed)
     return _training_log(trainer.state.log_history)
