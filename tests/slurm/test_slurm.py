@@ -3,10 +3,11 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
@@ -206,3 +207,51 @@ def test_the_token_reaches_the_downloads_and_no_log(site, finished):
         for path in folder.rglob("*"):
             if path.is_file():
                 assert TOKEN.encode() not in path.read_bytes(), path
+
+
+def test_a_node_that_goes_down_costs_only_its_jobs(site, finished):
+    site.forget()
+    wait = site.probe / "wait_score_short"
+    wait.touch()
+    process = site.start(*SCORES, "--forcerun", "score_short")
+    started = site.wait_for("score_short", 4)
+    lost = {line["SLURM_JOB_ID"] for line in started if line["SLURMD_NODENAME"] == "n2"}
+    assert len(lost) == 2
+    site.cluster.stop("n2", signal.SIGKILL)
+    for line in started:
+        if line["SLURMD_NODENAME"] == "n2":
+            os.kill(line["pid"], signal.SIGKILL)
+    subprocess.run(["scontrol", "update", "nodename=n2", "state=down", "reason=test"], check=True)
+    time.sleep(2)
+    site.cluster.start("n2", "slurmd", "-N", "n2")
+    # It may be back of itself by now, and is not resumed twice then.
+    subprocess.run(["scontrol", "update", "nodename=n2", "state=resume"], check=False)
+    wait.unlink()
+    output, _ = process.communicate()
+    assert process.returncode == 0, output[-4000:]
+    starts = Counter(line["SLURM_JOB_ID"] for line in site.probes("score_short") if line["event"] == "start")
+    assert len([job for job in starts if job not in lost]) >= 2
+    kept = {line["SLURM_JOB_ID"] for line in started} - lost
+    assert all(starts[job] == 1 for job in kept)
+    assert "Nothing to be done" in site.run(*SCORES)
+
+
+def test_a_cancelled_job_runs_again_and_an_interrupted_run_is_finished_by_the_next(site, finished):
+    site.forget()
+    wait = site.probe / "wait_score_short"
+    wait.touch()
+    process = site.start(*SCORES, "--forcerun", "score_short")
+    started = site.wait_for("score_short", 4)
+    subprocess.run(["scancel", started[0]["SLURM_JOB_ID"]], check=True)
+    site.wait_for("score_short", 5)
+    process.send_signal(signal.SIGINT)
+    wait.unlink()
+    output, _ = process.communicate()
+    assert process.returncode != 0, output[-2000:]
+    deadline = time.monotonic() + 60
+    while site.cluster.jobs("pending,running,completing"):
+        assert time.monotonic() < deadline, site.cluster.jobs()
+        time.sleep(0.5)
+    site.forget()
+    site.run(*SCORES)
+    assert "Nothing to be done" in site.run("all")
