@@ -94,6 +94,10 @@ def base_settings() -> dict:
         "each": common | {"selection": "each", "loss": ["parts", "shifted", "itself"]},
         "ends": common | {"windowing": "ends", "selection": "ends", "loss": "itself"},
     }
+    settings["mixtures"] = {
+        "mixed": {"short": [{"corpus": "short", "token_share": 0.25, "document_tokens": 64}]},
+    }
+    settings["runs"]["ends"]["mixture"] = "mixed"
     settings["exports"] = {
         "kept": {"selection": "half", "format": "jsonl", "repo": "owner/kept"},
         "all": {"windowing": "short-128"},
@@ -209,7 +213,8 @@ CHANGES: dict[str, dict[str, object]] = {
     "models.*.license": {"models/tiny/license": "MIT"},
     "models.*.max_position_embeddings": {"models/tiny/max_position_embeddings": 1024},
     "models.*.dtype": {"models/tiny/dtype": "bfloat16"},
-    "models.*.attention": {"models/tiny/attention": "eager"},
+    # Packed documents need sdpa.
+    "models.*.attention": {"models/tiny/attention": "eager", "runs/ends/mixture": None},
     "models.*.rope_theta": {"models/tiny/rope_theta": 1.0e6},
     "models.*.compile_layers": {"models/tiny/compile_layers": True},
     "corpora.*.shards": {"corpora/short/shards": 3},
@@ -298,6 +303,10 @@ CHANGES: dict[str, dict[str, object]] = {
     "losses.*.self_scoring.base_length": {"losses/itself/self_scoring/base_length": 80},
     "losses.*.self_scoring.base_stride": {"losses/itself/self_scoring/base_stride": 16},
     "losses.*.self_scoring.windows_per_batch": {"losses/itself/self_scoring/windows_per_batch": 2},
+    "mixtures.*.short.[].corpus": {"mixtures/mixed/short/0/corpus": "other"},
+    "mixtures.*.short.[].token_share": {"mixtures/mixed/short/0/token_share": 0.5},
+    "mixtures.*.short.[].document_tokens": {"mixtures/mixed/short/0/document_tokens": 32},
+    "runs.*.mixture": {"runs/main/mixture": "mixed"},
     "runs.*.model": {"runs/ends/model": "wheel"},
     "runs.*.windowing": {"runs/ends/windowing": "other", "runs/ends/selection": None},
     "runs.*.selection": {"runs/main/selection": "each"},
