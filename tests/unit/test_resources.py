@@ -39,5 +39,9 @@ def test_what_is_kept_for_the_backward_pass_is_counted():
     options = {"processes": 2, "sharding": "full"}
     kept = estimate(**options, keep_attention=True) - estimate(**options)
     assert 0 < kept <= 32 * 32768 * 4096 * 2
+    assert (
+        estimate(**options) < estimate(**options, keep_attention=8) < estimate(**options, keep_attention=True)
+    )
+    assert estimate(**options, mlp_tokens=4096) < estimate(**options)
     assert estimate(**options, gradient_checkpointing=False) > 2 * estimate(**options)
     assert training_memory_bytes(LLAMA_8B, 65536, **options) > estimate(**options)

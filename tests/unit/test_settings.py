@@ -202,6 +202,7 @@ def every_key():
                 "save_steps": 2,
                 "compile_layers": True,
                 "keep_attention": True,
+                "mlp_tokens": 1024,
                 "devices": 2,
                 "nodes": 2,
                 "sharding": "full",
@@ -818,6 +819,7 @@ def test_what_runs_and_exports_need_of_a_store_is_known():
             {"keep_attention": True, "compile_layers": True},
             "runs.main.train.keep_attention: needs gradient_checkpointing and compile_layers",
         ),
+        ({"mlp_tokens": 64}, "runs.main.train.mlp_tokens: needs compile_layers"),
     ],
 )
 def test_executions_that_cannot_be_are_refused(changes, message):

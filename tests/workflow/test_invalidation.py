@@ -342,6 +342,7 @@ CHANGES: dict[str, dict[str, object]] = {
         f"runs/main/train/{key}": True
         for key in ("keep_attention", "gradient_checkpointing", "compile_layers")
     },
+    "runs.*.train.mlp_tokens": {"runs/main/train/mlp_tokens": 16, "runs/main/train/compile_layers": True},
     "runs.*.train.sharding": {"runs/main/train/sharding": "full", "runs/main/train/devices": 2},
     "runs.*.train.cpu_offload": {
         "runs/main/train/cpu_offload": True,

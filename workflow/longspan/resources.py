@@ -20,7 +20,8 @@ def training_memory_bytes(
     cpu_offload: bool = False,
     bf16: bool = True,
     gradient_checkpointing: bool = True,
-    keep_attention: bool = False,
+    keep_attention: bool | int = False,
+    mlp_tokens: int | None = None,
 ) -> int:
     """Estimate the peak memory of one CUDA device in training by AdamW, with master weights in float32.
 
@@ -39,7 +40,8 @@ def training_memory_bytes(
         cpu_offload: weights, gradients and moments are in host memory.
         bf16: products in bfloat16.
         gradient_checkpointing: activations are computed again.
-        keep_attention: all but attention's.
+        keep_attention: all but attention's, in all layers or in so many.
+        mlp_tokens: tokens that go through an MLP at a time, or None for all.
 
     Returns:
         bytes.
@@ -63,9 +65,10 @@ def training_memory_bytes(
     rows = sequences * tokens
     stream = width if shared else 4  # the residual stream keeps the dtype of the embedding
     saved = layers * rows * hidden * stream
-    if keep_attention:
-        saved += layers * rows * heads * width
-    working = rows * (_MLP_ARRAYS * config.intermediate_size + _ATTENTION_ARRAYS * hidden) * width
+    saved += (layers if keep_attention is True else int(keep_attention)) * rows * heads * width
+    mlp_rows = rows if mlp_tokens is None else min(rows, sequences * mlp_tokens)
+    mlp = mlp_rows * _MLP_ARRAYS * config.intermediate_size
+    working = (mlp + rows * _ATTENTION_ARRAYS * hidden) * width
     if not gradient_checkpointing:
         saved += (layers - 1) * working
     if shared:

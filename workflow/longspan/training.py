@@ -42,7 +42,9 @@ class Execution:
         cpu_offload: keep what is sharded in host memory.
         gradient_checkpointing: compute activations again in the backward pass.
         compile_layers: fuse each decoder layer by torch.compile.
-        keep_attention: with both, keep what attention gave and compute only the rest again.
+        keep_attention: with both, keep what attention gave, in all layers or in so many, and compute only the
+            rest again.
+        mlp_tokens: with compile_layers, tokens that go through an MLP at a time, or None for all.
         report_to: integrations of Trainer that get its logs.
         logging_folder: where tensorboard's files go.
     """
@@ -52,7 +54,8 @@ class Execution:
     cpu_offload: bool = False
     gradient_checkpointing: bool = False
     compile_layers: bool = False
-    keep_attention: bool = False
+    keep_attention: bool | int = False
+    mlp_tokens: int | None = None
     report_to: Sequence[str] = ()
     logging_folder: Path | None = None
 
@@ -178,11 +181,11 @@ def _last_checkpoint(folder: Path, sharded: bool) -> str | None:
 
 
 def _prepare_layers(model: WeightedLM, execution: Execution) -> None:
-    keeps = execution.gradient_checkpointing and execution.keep_attention
+    keeps = execution.gradient_checkpointing and (execution.keep_attention or False)
     if execution.gradient_checkpointing and not keeps:
         checkpoint_layers(model.model)
     if execution.compile_layers:
-        compile_layers(model.model, keep_attention=keeps)
+        compile_layers(model.model, keep_attention=keeps, mlp_tokens=execution.mlp_tokens)
 
 
 def _training_arguments(

@@ -27,6 +27,7 @@ EXECUTION_KEYS = (
     "gradient_checkpointing",
     "compile_layers",
     "keep_attention",
+    "mlp_tokens",
     "report_to",
 )
 

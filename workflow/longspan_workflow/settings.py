@@ -390,6 +390,8 @@ def _check_execution(train: dict, where: str) -> None:
         raise SettingsError(f"{where}.cpu_offload: needs sharding: full")
     if train["keep_attention"] and not (train["gradient_checkpointing"] and train["compile_layers"]):
         raise SettingsError(f"{where}.keep_attention: needs gradient_checkpointing and compile_layers")
+    if train["mlp_tokens"] is not None and not train["compile_layers"]:
+        raise SettingsError(f"{where}.mlp_tokens: needs compile_layers")
 
 
 def _check_exports(settings: dict) -> None:
