@@ -48,6 +48,7 @@ class Site:
         environment |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
         command = [
             "timeout",
+            "--foreground",  # otherwise it passes a signal on twice, to its child and to its group
             "--kill-after=5",
             "1200",
             sys.executable,
