@@ -191,3 +191,13 @@ def test_one_changed_text_runs_its_own_shard_alone(workflow):
     shards = {Path(name).stem for name in started} - {"plan"}
     assert len(shards) == 1, started
     assert len(started) == 4, started
+
+
+def test_a_script_that_fails_fails_its_job_though_the_output_is_there(workflow):
+    plan = workflow.folder / "results/corpora/short/plan/00000.json"
+    content = plan.read_bytes()
+    plan.write_text("[{}]")
+    result = workflow.run("results/corpora/short/plan.json", "--forcerun", "plan_shards", check=False)
+    plan.write_bytes(content)
+    assert "is no shard plan" in result.stdout
+    assert result.returncode != 0

@@ -24,8 +24,9 @@ exports = Exports(layout)
 
 prepare_environment(WORKFLOW)
 
-# Only the commands that fetch from the hub are given its token, by name.
-shell.prefix('hub_token="${{HF_TOKEN:-}}"; unset HF_TOKEN; ')
+# Only the commands that fetch from the hub are given its token, by name. A prefix takes the place of Snakemake's
+# own, without which a script's failure would end in tee's success.
+shell.prefix('set -euo pipefail; hub_token="${{HF_TOKEN:-}}"; unset HF_TOKEN; ')
 
 
 # The jobs of thousands of shards stay to the end; looking through them for garbage again and again is a fifth
