@@ -49,7 +49,7 @@ class Site:
         command = [
             "timeout",
             "--foreground",  # otherwise it passes a signal on twice, to its child and to its group
-            "--kill-after=5",
+            "--kill-after=60",  # it counts from an interrupt too
             "1200",
             sys.executable,
             "-m",
@@ -235,24 +235,3 @@ def test_a_node_that_goes_down_costs_only_its_jobs(site, finished):
     kept = {line["SLURM_JOB_ID"] for line in started} - lost
     assert all(starts[job] == 1 for job in kept)
     assert "Nothing to be done" in site.run(*SCORES)
-
-
-def test_a_cancelled_job_runs_again_and_an_interrupted_run_is_finished_by_the_next(site, finished):
-    site.forget()
-    wait = site.probe / "wait_score_short"
-    wait.touch()
-    process = site.start(*SCORES, "--forcerun", "score_short")
-    started = site.wait_for("score_short", 4)
-    subprocess.run(["scancel", started[0]["SLURM_JOB_ID"]], check=True)
-    site.wait_for("score_short", 5)
-    process.send_signal(signal.SIGINT)
-    wait.unlink()
-    output, _ = process.communicate()
-    assert process.returncode != 0, output[-2000:]
-    deadline = time.monotonic() + 60
-    while site.cluster.jobs("pending,running,completing"):
-        assert time.monotonic() < deadline, site.cluster.jobs()
-        time.sleep(0.5)
-    site.forget()
-    site.run(*SCORES)
-    assert "Nothing to be done" in site.run("all")
