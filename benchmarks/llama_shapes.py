@@ -12,6 +12,14 @@ LLAMA_1B = _LLAMA | {
     "head_dim": 64,
     "tie_word_embeddings": True,
 }
+TINY = {
+    "vocab_size": 512,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
 
 
 def llama_config(shape: dict, positions: int) -> transformers.LlamaConfig:

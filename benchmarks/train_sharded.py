@@ -29,6 +29,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
+from llama_shapes import LLAMA_1B, LLAMA_8B, TINY, llama_config
 
 from longspan.processes import is_first_process, join_processes, process_count
 from longspan.resources import training_memory_bytes
@@ -38,32 +39,7 @@ from longspan.training_rows import TrainingRows
 from longspan.weighted_loss import WeightedLM
 from longspan.weighting import weighting_from_settings
 
-SHAPES = {
-    "8b": {
-        "vocab_size": 128256,
-        "hidden_size": 4096,
-        "intermediate_size": 14336,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-    },
-    "1b": {
-        "vocab_size": 128256,
-        "hidden_size": 2048,
-        "intermediate_size": 8192,
-        "num_hidden_layers": 16,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-    },
-    "tiny": {
-        "vocab_size": 512,
-        "hidden_size": 64,
-        "intermediate_size": 128,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-    },
-}
+SHAPES = {"8b": LLAMA_8B, "1b": LLAMA_1B, "tiny": TINY}
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -92,12 +68,7 @@ class RandomWindows:
 
 def train_once(arguments, folder, *, layers, updates, scoring=None, save_steps=10**6, stop_at=None):
     """Train a fresh model; its config and log."""
-    shape = SHAPES[arguments.shape] | {"num_hidden_layers": layers}
-    config = transformers.LlamaConfig(
-        **shape,
-        max_position_embeddings=arguments.tokens,
-        rope_parameters={"rope_type": "default", "rope_theta": 15.3e6},
-    )
+    config = llama_config(SHAPES[arguments.shape] | {"num_hidden_layers": layers}, arguments.tokens)
     torch.manual_seed(0)
     with torch.device(DEVICE):
         model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
@@ -121,7 +92,7 @@ def train_once(arguments, folder, *, layers, updates, scoring=None, save_steps=1
     }
     execution = Execution(
         processes=process_count(),
-        sharding="full" if process_count() > 1 else "none",
+        sharding=arguments.sharding,
         cpu_offload=arguments.cpu_offload,
         gradient_checkpointing=True,
         compile_layers=True,
@@ -147,11 +118,13 @@ def report(*words):
 def measure_speed(arguments, folder):
     quarter = arguments.tokens // 4
     own = SelfScoring(base_length=quarter, base_stride=3 * quarter // 4, windows_per_batch=4)
-    layers = SHAPES[arguments.shape]["num_hidden_layers"]
+    layers = arguments.layers or SHAPES[arguments.shape]["num_hidden_layers"]
     device = torch.cuda.get_device_name() if DEVICE == "cuda" else "CPU"
-    report(f"{arguments.shape}, {arguments.tokens} tokens, {process_count()} x {device}")
+    report(f"{arguments.shape}, {layers} layers, {arguments.tokens} tokens, {process_count()} x {device}")
+    report(f"sharding {arguments.sharding}{', offloaded' if arguments.cpu_offload else ''}")
     report(f"torch {torch.__version__}, transformers {transformers.__version__}")
-    for name, scoring in (("frozen", None), ("self-scored", own)):
+    kinds = {"frozen": None} | ({} if arguments.frozen_only else {"self-scored": own})
+    for name, scoring in kinds.items():
         config, log = train_once(
             arguments, folder / name, layers=layers, updates=arguments.updates, scoring=scoring
         )
@@ -159,7 +132,7 @@ def measure_speed(arguments, folder):
             config,
             arguments.tokens,
             processes=process_count(),
-            sharding="full" if process_count() > 1 else "none",
+            sharding=arguments.sharding,
             cpu_offload=arguments.cpu_offload,
             keep_attention=not arguments.recompute_attention,
         )
@@ -205,13 +178,18 @@ def main():
     parser.add_argument("--shape", choices=SHAPES, default="8b")
     parser.add_argument("--tokens", type=int, default=32768)
     parser.add_argument("--updates", type=int, default=6)
+    parser.add_argument("--layers", type=int, help="instead of the shape's")
+    parser.add_argument("--sharding", choices=("none", "full"), help="full, with several processes")
     parser.add_argument("--cpu-offload", action="store_true")
     parser.add_argument(
         "--recompute-attention", action="store_true", help="instead of keeping it: less memory"
     )
     parser.add_argument("--resume-layers", type=int, default=4, help="0 leaves the resume out")
     parser.add_argument("--resume-only", action="store_true")
+    parser.add_argument("--frozen-only", action="store_true", help="leave self-scoring out")
     arguments = parser.parse_args()
+    if arguments.sharding is None:
+        arguments.sharding = "full" if process_count() > 1 else "none"
     join_processes(process_count())
     with tempfile.TemporaryDirectory() as scratch:
         # One folder for all processes: they are of one host.

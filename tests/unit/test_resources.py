@@ -13,6 +13,19 @@ LLAMA_8B = transformers.LlamaConfig(
 )
 
 
+# Tied weights and heads of 64.
+LLAMA_1B = transformers.LlamaConfig(
+    vocab_size=128256,
+    hidden_size=2048,
+    intermediate_size=8192,
+    num_hidden_layers=16,
+    num_attention_heads=32,
+    num_key_value_heads=8,
+    head_dim=64,
+    tie_word_embeddings=True,
+)
+
+
 def estimate(layers=32, **options):
     config = transformers.LlamaConfig(**LLAMA_8B.to_dict() | {"num_hidden_layers": layers})
     return training_memory_bytes(config, 32768, **options)
@@ -24,6 +37,13 @@ def estimate(layers=32, **options):
 def test_the_estimate_is_near_what_two_h200_needed(layers, keep_attention, measured_gb):
     found = estimate(layers, processes=2, sharding="full", keep_attention=keep_attention)
     assert found == pytest.approx(measured_gb * 1e9, rel=0.15)
+
+
+def test_the_estimate_is_near_what_replicas_and_offloaded_shards_needed():
+    replicas = training_memory_bytes(LLAMA_1B, 32768, processes=2, keep_attention=True)
+    assert replicas == pytest.approx(31.4e9, rel=0.15)
+    offloaded = estimate(8, processes=2, sharding="full", cpu_offload=True, keep_attention=True)
+    assert offloaded == pytest.approx(15.2e9, rel=0.15)
 
 
 def test_states_of_training_are_shared_by_shards_and_repeated_by_replicas():

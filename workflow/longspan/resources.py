@@ -29,7 +29,8 @@ def training_memory_bytes(
     processes that share them: the output layer at the end of the forward pass, the last decoder layer at the
     start of the backward pass, with all that is kept for it, and its end, when all gradients are there. Where
     weights are shared, they are gathered in the dtype of the products. On two H200 it was 0.2% above the
-    measured peak of 8B and 3.5% above that of its first two layers (benchmarks/train_sharded.py).
+    measured peak of 8B and 3.5% above that of its first two layers, 4.8% above that of its first eight with
+    cpu_offload, and 5.9% above that of 1B in replicas (benchmarks/train_sharded.py).
 
     Args:
         config: the model's transformers config, of a Llama-like decoder.
