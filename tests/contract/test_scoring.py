@@ -1,6 +1,7 @@
 """score_short and score_attention: what they compute, add and keep."""
 
 import copy
+import json
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from longspan.artifacts import read_table
+from longspan.model_folders import finish_model
 from longspan.window_store import WindowStore
 from tiny_chain import TINY, Chain
 
@@ -124,6 +126,8 @@ def edit_weights(chain, change):
     tensors = load_file(path)
     change(tensors)
     save_file(tensors, path, {"format": "pt"})
+    manifest = json.loads(chain.path("model").read_text())
+    finish_model(path.parent, source=manifest["source"], license=manifest["license"])
     chain.path("scores").unlink()
 
 

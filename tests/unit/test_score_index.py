@@ -144,7 +144,10 @@ def test_scores_of_another_shards_windows_are_refused(stores):
 def test_doubled_scores_are_refused(stores):
     windows, scores, ids = stores
     copy_rows(scores["00001"], lambda rows: [*rows, rows[0]])
-    with refused(f"{scores['00001']} holds {ids['00001'][0]} twice; delete it and run the same target again"):
+    with refused(
+        f"{scores['00001']} holds {ids['00001'][0]} twice; delete it and run the same target again, "
+        "which reruns score_short"
+    ):
         build_index(windows, scores)
 
 
@@ -196,7 +199,8 @@ def test_missing_attention_scores_are_blamed_on_their_own_rule(stores, tmp_path)
         rows = [
             {"data_id": data_id, "tokens_digest": digest_of[data_id], **values} for data_id in data_ids[1:]
         ]
-        write_table(scores[shard], "attention_scores", rows, settings={}, inputs={"model": "m"})
+        origin = {"settings": {}, "inputs": {"model": "m"}, "tokenizer": "t" * 64}
+        write_table(scores[shard], "attention_scores", rows, **origin)
     with pytest.raises(ValueError, match="rerun score_attention for shard 00000, 00001"):
         build_index(windows, scores, kind="attention_scores")
 

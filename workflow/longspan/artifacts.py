@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from longspan.contracts import CONTRACTS, SCHEMA_VERSION
@@ -254,10 +255,28 @@ def open_table(path: Path | str, kind: str) -> tuple[pq.ParquetFile, Manifest]:
 
 
 def read_table(path: Path | str, kind: str, columns: list[str] | None = None) -> tuple[pa.Table, Manifest]:
-    """Read a checked table (or some of its columns) whole; errors as `open_table`."""
+    """Read a checked table (or some of its columns) whole.
+
+    Raises:
+        ValueError: as `open_table`, or a key that is read is there twice.
+    """
     file, manifest = open_table(path, kind)
     with naming_damage(path, kind):
-        return file.read(columns=columns), manifest
+        table = file.read(columns=columns)
+    _require_unique(table, path, kind)
+    return table, manifest
+
+
+def _require_unique(table: pa.Table, path: Path | str, kind: str) -> None:
+    key, rule = CONTRACTS[kind].key, CONTRACTS[kind].rule
+    if key not in table.column_names:
+        return
+    counts = pc.value_counts(table.column(key))
+    if len(counts) < len(table):
+        twice = counts.filter(pc.greater(counts.field("counts"), 1))[0]["values"]
+        raise ValueError(
+            f"{path} holds {twice} twice; delete it and run the same target again, which reruns {rule}"
+        )
 
 
 @contextmanager

@@ -34,6 +34,8 @@ class Contract:
 
     columns: pa.Schema
     rule: str
+    # A column that holds no value twice.
+    key: str | None = None
     # A store of NLLs can lack the long-context column, an export its weights.
     optional: frozenset[str] = frozenset()
 
@@ -51,6 +53,7 @@ CONTRACTS = {
             }
         ),
         rule="read_documents",
+        key="document_id",
     ),
     # Documents of the shard's plan that are not among its documents. `reason` is one of DROP_REASONS, for
     # counting; `detail` says more of this one. `characters` is null where there is no text to count.
@@ -82,6 +85,7 @@ CONTRACTS = {
             }
         ),
         rule="tokenize_documents",
+        key="document_id",
     ),
     # token_start and token_stop count text tokens of the document; a BOS token is not among them.
     # tokens_digest tells what an id stands for: a score counts for a window while both have the same.
@@ -99,11 +103,13 @@ CONTRACTS = {
             }
         ),
         rule="assign_windows",
+        key="data_id",
     ),
     # Entry t of an NLL array is the negative log-likelihood (nats) of token t+1 of the window.
     "nll_scores": Contract(
         pa.schema({"data_id": pa.string(), "tokens_digest": pa.int64(), "short_nll": NLL, "long_nll": NLL}),
         rule="score_short",
+        key="data_id",
         optional=frozenset({"long_nll"}),
     ),
     "attention_scores": Contract(
@@ -117,10 +123,12 @@ CONTRACTS = {
             }
         ),
         rule="score_attention",
+        key="data_id",
     ),
     "score_index": Contract(
         pa.schema({"data_id": pa.string(), "shard": pa.string(), "row": pa.int64()}),
         rule="collect_weights",
+        key="data_id",
     ),
     "selection": Contract(
         pa.schema(
@@ -135,6 +143,7 @@ CONTRACTS = {
             }
         ),
         rule="select_windows",
+        key="data_id",
     ),
     # Tables for others. content is the exact slice char_start:char_stop of the document's text. Entry t of
     # loss_weights weighs the loss of predicting token t of input_ids; the first has 0.
@@ -155,6 +164,7 @@ CONTRACTS = {
             }
         ),
         rule="export_windows",
+        key="data_id",
         optional=frozenset({"loss_weights"}),
     ),
     "exported_tokens": Contract(

@@ -38,6 +38,9 @@ def funnel_rows(
         corpora: tables of `documents`, `dropped` and `held_out` documents by corpus.
         windowings: tables of windows by windowing.
         selections: windowing and table of each selection.
+
+    Raises:
+        ValueError: a selection keeps a window that is not there.
     """
     rows = []
     for name, tables in corpora.items():
@@ -74,6 +77,11 @@ def funnel_rows(
         table = read_table(path, "selection", ["data_id", "kept"])[0]
         kept = table.filter(table.column("kept")).column("data_id").to_pylist()
         size, dropped = window_tokens[windowing], len(table) - len(kept)
+        if lost := [data_id for data_id in kept if (windowing, data_id) not in document_of]:
+            raise ValueError(
+                f"{path} keeps {lost[0]}, which is none of the windows of {windowing}; delete it and run the "
+                "same target again, which reruns select_windows"
+            )
         documents = {document_of[windowing, data_id] for data_id in kept}
         rows.append(_row("not kept", name, None, dropped, dropped * size))
         rows.append(_row("kept", name, len(documents), len(kept), len(kept) * size))

@@ -15,6 +15,8 @@ from longspan.contracts import SCHEMA_VERSION
 from longspan.tokenization import tokenizer_identity
 
 MANIFEST_NAME = "longspan.json"
+WEIGHTS = (".safetensors", ".bin")
+_AGAIN = "delete {} and run the same target again, which makes the model anew"
 
 
 def empty_folder(folder: Path) -> None:
@@ -106,10 +108,11 @@ def read_manifest(path: Path | str) -> dict:
     `digest` identifies the model, `first_layer_digest` what its first layer is computed from.
 
     Raises:
-        ValueError: the manifest is missing or of another schema version, or a file is missing or cut short.
+        ValueError: the manifest is missing or of another schema version, or a file is missing, cut short or,
+            beside the weights, damaged.
     """
     path = Path(path)
-    again = f"delete {path} and run the same target again, which makes the model anew"
+    again = _AGAIN.format(path)
     try:
         manifest = json.loads(path.read_text())
     except FileNotFoundError:
@@ -126,9 +129,36 @@ def read_manifest(path: Path | str) -> dict:
         if size != file["size_bytes"]:
             state = "is missing" if size is None else f"has {size} bytes instead of {file['size_bytes']}"
             raise ValueError(f"{path.parent / name} {state}; {again}")
+        if not name.endswith(WEIGHTS):
+            _require_intact(path.parent / name, file["sha256"], again)
     hashes = {name: file["sha256"] for name, file in manifest["files"].items()}
     first_layer = {name: hashes[name] for name in ["config.json", *manifest["first_layer_files"]]}
     return manifest | {"digest": digest_of(hashes), "first_layer_digest": digest_of(first_layer)}
+
+
+def require_intact_weights(folder: Path) -> None:
+    """Refuse weights that are not those that the folder's manifest was written for.
+
+    It reads all of them, so it is for who loads all of them. A folder without a manifest is not checked.
+
+    Raises:
+        ValueError: naming the file.
+    """
+    path = folder / MANIFEST_NAME
+    if not path.exists():
+        return
+    again = _AGAIN.format(path)
+    for name, file in json.loads(path.read_text())["files"].items():
+        if name.endswith(WEIGHTS):
+            _require_intact(folder / name, file["sha256"], again)
+
+
+def _require_intact(path: Path, expected: str, again: str) -> None:
+    if (found := digest_file(path)) != expected:
+        raise ValueError(
+            f"{path} is damaged or another one: its sha256 is {found[:12]}, the manifest says "
+            f"{expected[:12]}; {again}"
+        )
 
 
 def _weight_files(folder: Path) -> tuple[list[str], list[str]]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from longspan.model_folders import require_intact_weights
 from longspan.rope import set_rope_theta
 
 
@@ -32,8 +33,10 @@ def load_model(
         compile_layers: fuse each decoder layer by torch.compile.
 
     Raises:
-        ValueError: θ for a model without rotary embedding.
+        ValueError: θ for a model without rotary embedding, or weights that are not those of the folder's
+            manifest.
     """
+    require_intact_weights(Path(folder))
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.utils import logging as transformers_logging

@@ -30,14 +30,17 @@ def build_index(
 
     Raises:
         ValueError: a score that is missing, doubled, of another shard's window (foreign) or of other tokens
-            (stale), with the shard to rerun; or scores of other settings than the first shard's.
+            (stale), with the shard to rerun; or scores of other settings than the first shard's, or of
+            another tokenizer than the windows'.
     """
     rule = CONTRACTS[kind].rule
+    tokenizers: dict[str, str | None] = {}
     digest_of_window: dict[str, int] = {}
     shard_of: dict[str, str] = {}
     inputs: dict[str, str] = {}
     for shard, path in windows.items():
         table, manifest = read_table(path, "windows", ["data_id", "tokens_digest"])
+        tokenizers[shard] = manifest.tokenizer
         inputs[f"windows/{shard}"] = manifest.data_digest
         for row in table.to_pylist():
             if row["data_id"] in shard_of:
@@ -61,6 +64,8 @@ def build_index(
                     f"{path} was scored with other {name} than the shards before it; "
                     "delete it and run the same target again"
                 )
+        if manifest.tokenizer != tokenizers[shard]:
+            raise ValueError(_fault(path, "was scored with windows of another tokenizer than there are now"))
         inputs[f"scores/{shard}"] = manifest.data_digest
         for place, row in enumerate(table.to_pylist()):
             data_id = row["data_id"]
@@ -68,8 +73,6 @@ def build_index(
                 continue
             if shard_of[data_id] != shard:
                 raise ValueError(_fault(path, f"holds {data_id}, a window of shard {shard_of[data_id]}"))
-            if data_id in seen:
-                raise ValueError(_fault(path, f"holds {data_id} twice"))
             if digest_of_window[data_id] != row["tokens_digest"]:
                 raise ValueError(_fault(path, f"holds a score of {data_id} for other tokens than it has now"))
             seen.add(data_id)

@@ -40,7 +40,18 @@ def main(argv=None):
         where=arguments.tokens,
         rule="tokenize_documents",
     )
+    again = "delete it and run the same target again, which reruns tokenize_documents"
+    tokenized = read_table(arguments.tokens, "tokens", ["document_id"])[0]
+    if not tokenized.column("document_id").equals(documents.column("document_id")):
+        raise ValueError(f"{arguments.tokens} lacks documents of {arguments.documents}, or has more; {again}")
     tokenizer = read_manifest(arguments.model)["tokenizer"]
+    require_same(
+        "tokenizer",
+        tokenizer["identity"],
+        tokens.manifest.tokenizer,
+        where=arguments.tokens,
+        rule="tokenize_documents",
+    )
     settings["bos_token_id"] = bos_token_of(settings.pop("add_bos"), tokenizer, arguments.model)
     sampling, seed = settings["sampling"], settings["seed"]
     num_tokens = {}

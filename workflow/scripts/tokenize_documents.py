@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 from tqdm import tqdm
 
-from longspan.artifacts import RowReader, TableWriter
+from longspan.artifacts import RowReader, TableWriter, read_table
 from longspan.byte_level_tokenization import checked_tokenizer, sample_texts
 from longspan.command_line import parser_for, run_script
 from longspan.model_folders import read_manifest
@@ -28,6 +28,7 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
 
     identity = read_manifest(arguments.model)["tokenizer"]["identity"]
+    read_table(arguments.documents, "documents", ["document_id"])  # each id once
     documents = RowReader(arguments.documents, "documents", ["document_id", "text"])
     num_tokens = 0
     with TableWriter(
