@@ -66,7 +66,7 @@ def folder(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def fast(folder):
-    return ByteLevelTokenizer(folder)
+    return ByteLevelTokenizer(folder, DocumentTokenizer(folder))
 
 
 @pytest.fixture(scope="module")
@@ -182,9 +182,9 @@ def test_without_fastokens_the_ordinary_tokenizer_serves(folder, monkeypatch):
 
 def test_a_sample_on_which_they_differ_is_named(folder, tmp_path, monkeypatch):
     """Another tokenizer under the same name: as if fastokens were wrong about this one."""
-    wrong = ByteLevelTokenizer(changed(folder, tmp_path, lambda content: content["model"].update(merges=[])))
-    wrong.ordinary = DocumentTokenizer(folder)
-    monkeypatch.setattr("longspan.byte_level_tokenization.ByteLevelTokenizer", lambda _: wrong)
+    changed(folder, tmp_path, lambda content: content["model"].update(merges=[]))
+    wrong = ByteLevelTokenizer(tmp_path, DocumentTokenizer(folder))
+    monkeypatch.setattr("longspan.byte_level_tokenization.ByteLevelTokenizer", lambda *_: wrong)
     tokenizer, said = checked_tokenizer(folder, ["a", "the river"])
     assert isinstance(tokenizer, DocumentTokenizer)
     assert said == "tokenizing with tokenizers, not fastokens: they differ on 'the river' of the sample"
@@ -198,9 +198,9 @@ def test_texts_with_a_byte_that_the_vocabulary_lacks_take_the_ordinary_way(tmp_p
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.train_from_iterator(["the river"], trainers.BpeTrainer(vocab_size=40, show_progress=False))
     tokenizer.save(str(tmp_path / "tokenizer.json"))
-    fast, ordinary = ByteLevelTokenizer(tmp_path), DocumentTokenizer(tmp_path)
-    taken = []
-    encode, fast.ordinary = ordinary.encode, ordinary
+    ordinary = DocumentTokenizer(tmp_path)
+    fast = ByteLevelTokenizer(tmp_path, ordinary)
+    taken, encode = [], ordinary.encode
     ordinary.encode = lambda text: taken.append(text) or encode(text)
     batch = ["the river", "the qiver", "", "Q", "hé"]
     found = fast.encode_batch(batch)

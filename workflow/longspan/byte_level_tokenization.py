@@ -4,11 +4,13 @@ Each token of such a tokenizer stands for certain bytes, and a text's tokens for
 order, so that the offsets follow from the tokens' lengths.
 """
 
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from tokenizers import Tokenizer, models
 
 from longspan.artifacts import RowReader
 from longspan.sampling import sample_ids, uniform_by_id
@@ -40,32 +42,34 @@ class ByteLevelTokenizer:
 
     Args:
         folder: a Hugging Face model folder with a tokenizer.json.
+        ordinary: what its tokenizers library makes of it, for texts that fastokens refuses.
 
     Raises:
         UnsuitableTokenizerError: the tokenizer is of another kind, fastokens refuses it or is not installed.
     """
 
-    def __init__(self, folder: Path | str):
-        path = Path(folder, "tokenizer.json")
-        content = json.loads(path.read_text())
-        _require_byte_level(content)
+    def __init__(self, folder: Path | str, ordinary: DocumentTokenizer):
+        _require_byte_level(ordinary.tokenizer)
         try:
             import fastokens
         except ImportError:
             raise UnsuitableTokenizerError("fastokens is not installed") from None
         try:
-            self._tokenizer = fastokens.Tokenizer.from_file(str(path))
+            self._tokenizer = fastokens.Tokenizer.from_file(str(Path(folder, "tokenizer.json")))
         except Exception as error:  # whatever it raises, there is another way
             raise UnsuitableTokenizerError(f"fastokens refuses it ({error})") from None
         self._tokenizer.no_truncation()
-        self._token_bytes = _token_bytes(content)
-        self.ordinary = DocumentTokenizer(folder)
+        self._token_bytes = _token_bytes(ordinary.tokenizer)
+        self.ordinary = ordinary
 
     def encode_batch(self, texts: Sequence[str]) -> TokenizedBatch:
         """Tokenize several texts; long ones in pieces, as `DocumentTokenizer` does."""
         if all(len(text) <= PIECE_CHARACTERS for text in texts):
             return self._encode_whole(texts)
-        return TokenizedBatch.of([self._encode_long(text) for text in texts])
+        documents = []
+        for is_long, run in itertools.groupby(texts, key=lambda text: len(text) > PIECE_CHARACTERS):
+            documents += map(self._encode_long, run) if is_long else self._encode_whole(list(run)).documents()
+        return TokenizedBatch.of(documents)
 
     def _encode_long(self, text: str) -> TokenizedDocument:
         def encode_piece(piece: str, first_character: int) -> Piece:
@@ -78,7 +82,7 @@ class ByteLevelTokenizer:
             content, offsets = self._tokenizer.encode_batch_flat(list(texts))
         except ValueError:
             # A byte that the vocabulary lacks: fastokens refuses it, tokenizers passes over it.
-            return self._encode_one_by_one(texts)
+            return self._encode_halves(texts)
         input_ids = np.frombuffer(content, np.uint32).view(np.int32)
         stops = np.frombuffer(offsets, np.uint64).astype(np.int64)
         starts, num_tokens = stops[:-1], np.diff(stops)
@@ -87,13 +91,13 @@ class ByteLevelTokenizer:
         edges = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
         if (sizes < 1).any() or np.diff(edges[stops]).tolist() != [len(one) for one in text_bytes]:
             # Tokens that are not the text's bytes.
-            return self._encode_one_by_one(texts)
-        characters, splits = sizes, np.zeros(0, np.int64)
-        joined = np.frombuffer(b"".join(text_bytes), np.uint8)
-        if joined.size and joined.max() >= 0x80:
-            continues = (joined & 0xC0) == 0x80
-            characters = np.add.reduceat(~continues, edges[:-1], dtype=np.int32)
-            splits = np.flatnonzero(continues[edges[:-1]])
+            return self._encode_halves(texts)
+        # Bytes 0x80 to 0xbf, which continue a character, are far fewer than tokens in most texts.
+        continuing = np.flatnonzero(np.frombuffer(b"".join(text_bytes), np.int8) < -64)
+        token_of_byte = np.searchsorted(edges, continuing, side="right") - 1
+        characters = sizes
+        np.subtract.at(characters, token_of_byte, 1)
+        splits = token_of_byte[edges[token_of_byte] == continuing]
         char_deltas = np.insert(characters, starts, 0)
         row_of_split = np.searchsorted(stops[1:], splits, side="right")
         # A token that begins inside a character begins where that character does.
@@ -107,10 +111,13 @@ class ByteLevelTokenizer:
             num_splits=np.bincount(row_of_split, minlength=len(texts)),
         )
 
-    def _encode_one_by_one(self, texts: Sequence[str]) -> TokenizedBatch:
+    def _encode_halves(self, texts: Sequence[str]) -> TokenizedBatch:
+        """Tokenize texts among which one needs the ordinary tokenizer."""
         if len(texts) == 1:
             return self.ordinary.encode_batch(texts)
-        return TokenizedBatch.of([self._encode_whole([text]).documents()[0] for text in texts])
+        middle = len(texts) // 2
+        halves = (self._encode_whole(texts[:middle]), self._encode_whole(texts[middle:]))
+        return TokenizedBatch.of([document for half in halves for document in half.documents()])
 
 
 def sample_texts(documents: RowReader) -> list[str]:
@@ -133,14 +140,15 @@ def checked_tokenizer(
         folder: a Hugging Face model folder with a tokenizer.json.
         sample: texts, or pieces of them, for which both are compared.
     """
+    ordinary = DocumentTokenizer(folder)
     try:
-        fast = ByteLevelTokenizer(folder)
+        fast = ByteLevelTokenizer(folder, ordinary)
     except UnsuitableTokenizerError as error:
-        return DocumentTokenizer(folder), f"tokenizing with tokenizers, not fastokens: {error}"
-    found, expected = (one.encode_batch(sample).documents() for one in (fast, fast.ordinary))
+        return ordinary, f"tokenizing with tokenizers, not fastokens: {error}"
+    found, expected = (one.encode_batch(sample).documents() for one in (fast, ordinary))
     for text, one, other in zip(sample, found, expected, strict=True):
         if not all(np.array_equal(values, vars(other)[name]) for name, values in vars(one).items()):
-            return fast.ordinary, (
+            return ordinary, (
                 f"tokenizing with tokenizers, not fastokens: they differ on {text[:80]!r} of the sample"
             )
     characters = sum(map(len, sample))
@@ -150,32 +158,35 @@ def checked_tokenizer(
     )
 
 
-def _require_byte_level(content: dict) -> None:
-    """Refuse a tokenizer.json whose tokens are not the text's bytes in their order."""
-    model, splitting = content["model"], content["pre_tokenizer"] or {}
-    steps = splitting.get("pretokenizers", [splitting])
+def _require_byte_level(tokenizer: Tokenizer) -> None:
+    """Refuse a tokenizer whose tokens are not the text's bytes in their order."""
+    model, splitting = tokenizer.model, tokenizer.pre_tokenizer
+    settings = json.loads(splitting.__getstate__()) if splitting else {}
+    steps = settings.get("pretokenizers", [settings])
+    is_bpe = isinstance(model, models.BPE)
     faults = {
-        f"its model is {model.get('type')}, not BPE": model.get("type") != "BPE",
-        "it has a normalizer": content["normalizer"] is not None,
-        "it drops merges at random": bool(model.get("dropout")),
-        "it marks the parts of words": bool(
-            model.get("continuing_subword_prefix") or model.get("end_of_word_suffix")
-        ),
+        f"its model is {type(model).__name__}, not BPE": not is_bpe,
+        "it has a normalizer": tokenizer.normalizer is not None,
+        "it drops merges at random": is_bpe and bool(model.dropout),
+        "it marks the parts of words": is_bpe
+        and bool(model.continuing_subword_prefix or model.end_of_word_suffix),
         "it is not byte-level": not any(step.get("type") == "ByteLevel" for step in steps),
         "it puts a space before a text": any(step.get("add_prefix_space") for step in steps),
         "its added tokens take spaces with them": any(
-            token["lstrip"] or token["rstrip"] for token in content["added_tokens"]
+            token.lstrip or token.rstrip for token in tokenizer.get_added_tokens_decoder().values()
         ),
     }
     if fault := next((fault for fault, holds in faults.items() if holds), None):
         raise UnsuitableTokenizerError(fault)
 
 
-def _token_bytes(content: dict) -> np.ndarray:
+def _token_bytes(tokenizer: Tokenizer) -> np.ndarray:
     """Number of bytes that each id stands for, int32 [vocabulary]; 0 for an id without a token."""
     # In byte-level BPE one character stands for one byte; an added token stands for itself.
-    lengths = {index: len(token) for token, index in content["model"]["vocab"].items()}
-    lengths |= {token["id"]: len(token["content"].encode()) for token in content["added_tokens"]}
+    lengths = {index: len(token) for token, index in tokenizer.get_vocab(with_added_tokens=False).items()}
+    lengths |= {
+        index: len(token.content.encode()) for index, token in tokenizer.get_added_tokens_decoder().items()
+    }
     table = np.zeros(max(lengths) + 1, np.int32)
     table[list(lengths)] = list(lengths.values())
     return table

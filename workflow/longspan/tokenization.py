@@ -121,11 +121,11 @@ class DocumentTokenizer:
     """
 
     def __init__(self, folder: Path | str):
-        self._tokenizer = Tokenizer.from_file(str(Path(folder, "tokenizer.json")))
+        self.tokenizer = Tokenizer.from_file(str(Path(folder, "tokenizer.json")))
         # Offsets shall cover the text without gaps; the post-processor would trim spaces off them.
-        self._tokenizer.post_processor = None
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
+        self.tokenizer.post_processor = None
+        self.tokenizer.no_truncation()
+        self.tokenizer.no_padding()
 
     def encode(self, text: str) -> TokenizedDocument:
         """Tokenize one text; its ids are those of one call over the whole text."""
@@ -136,7 +136,7 @@ class DocumentTokenizer:
         return TokenizedBatch.of([self.encode(text) for text in texts])
 
     def _encode_piece(self, text: str, first_character: int) -> Piece:
-        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        encoding = self.tokenizer.encode(text, add_special_tokens=False)
         offsets = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2) + np.int32(first_character)
         starts, stops = offsets[:, 0], offsets[:, 1]
         splits = np.append(False, starts[1:] < stops[:-1])[: len(starts)]
