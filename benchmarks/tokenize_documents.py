@@ -1,4 +1,4 @@
-"""Tokenizing from a cold process: transformers' plain call, its fast path, datatrove's step, and ours.
+"""Tokenizing from a cold process: the plain call, the fast path, datatrove's step, and ours; cutting windows.
 
     python benchmarks/tokenize_documents.py --model results/models/smollm2-135m --texts DIR [DIR …]
         [--megabytes 100] [--repeats 3] [--datatrove-python .datatrove/bin/python]
@@ -6,7 +6,8 @@
 The texts are all files under the folders that are UTF-8 text, each content once, in an order drawn by a seed,
 until so many megabytes are there. Each way runs in a process of its own, by turns, and counts from the
 loading of its tokenizer to its result in memory; reading the texts and importing are left out. "ours" gives
-character offsets too; "our rule" is the whole script, from a table on the disk to one, its start included.
+character offsets too; "windows" cuts its tokens into spans with ids. A rule is the whole script, from tables
+on the disk to one, its start included.
 
 datatrove is in no extra: make an environment with datatrove, tokenizers and numpy, and name its Python. A
 benchmark without it says so.
@@ -26,6 +27,7 @@ import time
 from pathlib import Path
 
 TEXTS = "texts.jsonl"
+WINDOW_TOKENS = 2048
 
 
 def plain_call(model, texts):
@@ -69,6 +71,10 @@ def ours(model, texts):
     from longspan.byte_level_tokenization import checked_tokenizer
 
     yield
+    return sum(len(batch.input_ids) for batch in tokenized(checked_tokenizer, model, texts))
+
+
+def tokenized(checked_tokenizer, model, texts):
     tokenizer, _ = checked_tokenizer(model, [text[:4000] for text in texts[:64]])
     batches, batch, size = [], [], 0
     for text in texts:
@@ -77,8 +83,22 @@ def ours(model, texts):
         if size >= 2**20:
             batches.append(tokenizer.encode_batch(batch))
             batch, size = [], 0
-    batches.append(tokenizer.encode_batch(batch))
-    return sum(len(batch.input_ids) for batch in batches)
+    return [*batches, tokenizer.encode_batch(batch)]
+
+
+def windows(model, texts):
+    from longspan.byte_level_tokenization import checked_tokenizer
+    from longspan.window_assignment import Windowing, windows_of
+
+    documents = [
+        {"document_id": "", "category": "", **vars(document)}
+        for batch in tokenized(checked_tokenizer, model, texts)
+        for document in batch.documents()
+    ]
+    yield
+    for _ in windows_of(documents, Windowing(WINDOW_TOKENS, "both_ends"), "id"):
+        pass
+    return count(document["input_ids"] for document in documents)
 
 
 WAYS = {
@@ -87,6 +107,7 @@ WAYS = {
     "offsets": ("encode_batch, with offsets", fast_path_with_offsets),
     "datatrove": ("datatrove's DocumentTokenizer", datatrove_step),
     "ours": ("ours, with offsets and check", ours),
+    "windows": (f"windows of {WINDOW_TOKENS:,} tokens", windows),
 }
 
 
@@ -129,17 +150,31 @@ def collect_texts(folders: list[str], megabytes: float) -> list[str]:
     raise SystemExit(f"{', '.join(folders)} hold {size / 1e6:.0f} MB of distinct texts; name more folders")
 
 
-def run_rule(model: str, documents: Path, folder: Path) -> dict:
+def run_rules(model: str, documents: Path, folder: Path) -> dict[str, dict]:
+    """Seconds and tokens of our rules, one after the other."""
     from longspan.artifacts import read_table
 
-    script = Path(__file__).parents[1] / "workflow/scripts/tokenize_documents.py"
-    tokens = folder / "tokens.parquet"
-    tokens.unlink(missing_ok=True)
-    command = [sys.executable, str(script), "--documents", str(documents), "--tokens", str(tokens)]
-    start = time.perf_counter()
-    subprocess.run([*command, "--model", f"{model}/longspan.json"], check=True, capture_output=True)
-    seconds = time.perf_counter() - start
-    return {"seconds": seconds, "tokens": sum(map(len, read_table(tokens, "tokens")[0].column("input_ids")))}
+    tokens, windows = folder / "tokens.parquet", folder / "windows.parquet"
+    settings = {"window_tokens": WINDOW_TOKENS, "policy": "both_ends", "add_bos": False, "sampling": {}}
+    settings |= {"corpus": "texts", "seed": None}
+    arguments = {
+        "tokenize_documents": ["--tokens", str(tokens)],
+        "assign_windows": [
+            *("--settings", json.dumps(settings), "--id-prefix", "texts-00000"),
+            *("--tokens", str(tokens), "--windows", str(windows)),
+        ],
+    }
+    seconds = {}
+    for path in (tokens, windows):
+        path.unlink(missing_ok=True)
+    for rule, own in arguments.items():
+        script = Path(__file__).parents[1] / f"workflow/scripts/{rule}.py"
+        common = ["--documents", str(documents), "--model", f"{model}/longspan.json"]
+        start = time.perf_counter()
+        subprocess.run([sys.executable, str(script), *common, *own], check=True, capture_output=True)
+        seconds[rule] = time.perf_counter() - start
+    num_tokens = count(read_table(tokens, "tokens", ["input_ids"])[0].column(0))
+    return {rule: {"seconds": value, "tokens": num_tokens} for rule, value in seconds.items()}
 
 
 def main() -> None:
@@ -177,7 +212,8 @@ def main() -> None:
                 said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
                 results.setdefault(way, []).append(json.loads(said.splitlines()[-1]))
                 print(repeat, way, results[way][-1], file=sys.stderr, flush=True)
-            results.setdefault("rule", []).append(run_rule(arguments.model, documents, Path(folder)))
+            for rule, measured in run_rules(arguments.model, documents, Path(folder)).items():
+                results.setdefault(rule, []).append(measured)
 
     print(
         f"{platform.processor() or platform.machine()}, {len(os.sched_getaffinity(0))} cores; "
@@ -185,13 +221,14 @@ def main() -> None:
     )
     if arguments.datatrove_python is None:
         print("datatrove: not measured, --datatrove-python names no Python that has it")
-    print(f"{'':32} {'s':>8} {'MB/s':>8} {'times plain':>12} {'tokens':>12}")
+    print(f"{'':38} {'s':>8} {'MB/s':>8} {'Mtokens/s':>10} {'times plain':>12} {'tokens':>12}")
     plain = statistics.median(one["seconds"] for one in results["plain"])
     for way, runs in results.items():
         seconds = statistics.median(one["seconds"] for one in runs)
-        name = WAYS[way][0] if way in WAYS else "our rule, from disk to disk"
-        speed, times = megabytes / seconds, plain / seconds
-        print(f"{name:32} {seconds:8.1f} {speed:8.1f} {times:12.1f} {runs[0]['tokens']:12,}")
+        name = WAYS[way][0] if way in WAYS else f"rule {way}, disk to disk"
+        speed, times, num_tokens = megabytes / seconds, plain / seconds, runs[0]["tokens"]
+        rate = num_tokens / seconds / 1e6
+        print(f"{name:38} {seconds:8.2f} {speed:8.1f} {rate:10.2f} {times:12.1f} {num_tokens:12,}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ written under a temporary name, synced and renamed, so that a file that has its 
 import bisect
 import errno
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -91,6 +92,32 @@ def naming_full_disk(folder: Path) -> Iterator[None]:
         raise
 
 
+class _RowsHash(io.RawIOBase):
+    """Sha256 of record batches as they are sent, without a copy of them."""
+
+    def __init__(self, schema: pa.Schema):
+        self._hash = hashlib.sha256()
+        self._stream = pa.ipc.new_stream(self, schema)
+        # The schema goes before the first batch.
+        self._stream.write_batch(pa.RecordBatch.from_pylist([], schema))
+        self._hash = hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: bytes) -> int:
+        self._hash.update(content)
+        return len(content)
+
+    def update(self, batch: pa.RecordBatch) -> None:
+        """Add a batch."""
+        self._stream.write_batch(batch)
+
+    def hexdigest(self) -> str:
+        """Digest of all batches."""
+        return self._hash.hexdigest()
+
+
 class TableWriter:
     """Writes one table of a kind, row group by row group; whole or not at all.
 
@@ -115,7 +142,7 @@ class TableWriter:
         assert without <= contract.optional
         self.schema = pa.schema([column for column in contract.columns if column.name not in without])
         self.rows = 0
-        self._hash = hashlib.sha256()
+        self._hash = _RowsHash(self.schema)
         self._path = path
         self._rows: list[dict] = []
         self._elements = 0
@@ -133,8 +160,14 @@ class TableWriter:
     def __enter__(self) -> "TableWriter":
         self._stack = ExitStack()
         self._temporary = self._stack.enter_context(atomic_path(self._path))
+        # Statistics would hold a long text twice more, and nothing here asks for them.
         self._writer = pq.ParquetWriter(
-            self._temporary, self.schema, compression="zstd", use_dictionary=False, write_page_checksum=True
+            self._temporary,
+            self.schema,
+            compression="zstd",
+            use_dictionary=False,
+            write_statistics=False,
+            write_page_checksum=True,
         )
         return self
 
@@ -177,7 +210,7 @@ class TableWriter:
             return
         self.rows += table.num_rows
         for batch in table.to_batches():
-            self._hash.update(batch.serialize())
+            self._hash.update(batch)
         self._writer.write_table(table, row_group_size=table.num_rows)
 
     def __exit__(self, kind, error, trace) -> None:
@@ -314,17 +347,22 @@ class RowReader:
         group = bisect.bisect_right(self._starts, row) - 1
         if group != self._group:
             with naming_damage(self._path, self.manifest.kind):
-                self._table = self._file.read_row_group(group, columns=self._columns)
+                self._table = self._read(group)
             self._group = group
         offset = row - self._starts[group]
         return {name: self._table.column(name)[offset] for name in self._columns}
 
+    def _read(self, group: int) -> pa.Table:
+        # A column at a time: what decoding takes beside the values is several times their size.
+        return self._file.read_row_group(group, columns=self._columns, use_threads=False)
+
     def batches(self, num_bytes: int) -> Iterator[pa.Table]:
         """All rows in order, as tables of whole row groups that hold at least so many bytes."""
+        self._group, self._table = None, None
         tables, size = [], 0
         for group in range(self._file.num_row_groups):
             with naming_damage(self._path, self.manifest.kind):
-                tables.append(self._file.read_row_group(group, columns=self._columns))
+                tables.append(self._read(group))
             size += tables[-1].nbytes
             if size >= num_bytes or group == self._file.num_row_groups - 1:
                 yield pa.concat_tables(tables)

@@ -68,14 +68,15 @@ class ByteLevelTokenizer:
             return self._encode_whole(texts)
         documents = []
         for is_long, run in itertools.groupby(texts, key=lambda text: len(text) > PIECE_CHARACTERS):
-            documents += map(self._encode_long, run) if is_long else self._encode_whole(list(run)).documents()
+            same = list(run)
+            documents += map(self._encode_long, same) if is_long else self._encode_whole(same).documents()
         return TokenizedBatch.of(documents)
 
     def _encode_long(self, text: str) -> TokenizedDocument:
         def encode_piece(piece: str, first_character: int) -> Piece:
             return Piece.of(self._encode_whole([piece]).documents()[0], first_character)
 
-        return (encode_in_pieces(encode_piece, text) or encode_piece(text, 0)).document()
+        return encode_in_pieces(encode_piece, text)
 
     def _encode_whole(self, texts: Sequence[str]) -> TokenizedBatch:
         try:

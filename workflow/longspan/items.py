@@ -189,7 +189,7 @@ def finished_text(text: str | Fault, boilerplate: str) -> str | Fault:
         return text
     if boilerplate == "gutenberg":
         text = strip_boilerplate(text)
-    if not text.strip():
+    if not text or text.isspace():
         return Fault("empty", "is empty")
     if (place := text.find("\0")) >= 0:
         return Fault("NUL bytes", f"holds NUL bytes (at character {place}): it is not text")

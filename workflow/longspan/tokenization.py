@@ -104,10 +104,29 @@ class Piece:
         """Some of its tokens."""
         return Piece(self.ids[start:stop], self.firsts[start:stop], self.splits[start:stop], self.end)
 
-    def document(self) -> TokenizedDocument:
-        """Its tokens as those of a whole text."""
-        deltas = np.diff(self.firsts, prepend=np.int32(0), append=np.int32(self.end))
-        return TokenizedDocument(self.ids, deltas, np.flatnonzero(self.splits).astype(np.int32))
+
+class _Tokens:
+    """Tokens of pieces behind one another, in buffers that grow in place, so that none is there twice."""
+
+    def __init__(self):
+        self._ids, self._deltas, self._splits = bytearray(), bytearray(), bytearray()
+        self._last_first = np.int32(0)
+
+    def append(self, piece: Piece) -> None:
+        """Append a piece's tokens."""
+        if not len(piece.ids):
+            return
+        before = len(self._ids) // piece.ids.itemsize
+        self._ids += piece.ids.tobytes()
+        self._deltas += np.diff(piece.firsts, prepend=self._last_first).tobytes()
+        self._splits += (np.flatnonzero(piece.splits) + before).astype(np.int32).tobytes()
+        self._last_first = piece.firsts[-1]
+
+    def document(self, end: int) -> TokenizedDocument:
+        """All tokens as those of a text that ends there."""
+        self._deltas += (np.int32(end) - self._last_first).tobytes()
+        columns = (self._ids, self._deltas, self._splits)
+        return TokenizedDocument(*(np.frombuffer(column, np.int32) for column in columns))
 
 
 class DocumentTokenizer:
@@ -129,7 +148,7 @@ class DocumentTokenizer:
 
     def encode(self, text: str) -> TokenizedDocument:
         """Tokenize one text; its ids are those of one call over the whole text."""
-        return (encode_in_pieces(self._encode_piece, text) or self._encode_piece(text, 0)).document()
+        return encode_in_pieces(self._encode_piece, text)
 
     def encode_batch(self, texts: Sequence[str]) -> TokenizedBatch:
         """Tokenize several texts."""
@@ -144,23 +163,27 @@ class DocumentTokenizer:
         return Piece(np.array(encoding.ids, dtype=np.int32), starts, splits, end)
 
 
-def encode_in_pieces(encode_piece: Callable[[str, int], Piece], text: str) -> Piece | None:
-    """The tokens of a text, unless pieces of it disagree; `encode_piece` takes one and where it begins."""
-    pieces = [encode_piece(text[:PIECE_CHARACTERS], 0)]
+def encode_in_pieces(encode_piece: Callable[[str, int], Piece], text: str) -> TokenizedDocument:
+    """The tokens of a text, in one piece if its pieces disagree.
+
+    Args:
+        encode_piece: takes a piece and where it begins in the text.
+        text: any text.
+    """
+    tokens = _Tokens()
+    left = encode_piece(text[:PIECE_CHARACTERS], 0)
     for cut in range(PIECE_CHARACTERS, len(text), PIECE_CHARACTERS):
         start = cut - OVERLAP_CHARACTERS
         right = encode_piece(text[start : cut + PIECE_CHARACTERS], start)
         # What lies near an end of a piece is tokenized without its context.
-        seam = _seam(pieces[-1], right, start + OVERLAP_CHARACTERS // 4, cut - OVERLAP_CHARACTERS // 4)
+        seam = _seam(left, right, start + OVERLAP_CHARACTERS // 4, cut - OVERLAP_CHARACTERS // 4)
         if seam is None:
-            return None
-        pieces[-1] = pieces[-1].part(0, seam[0])
-        pieces.append(right.part(seam[1], None))
-    end = pieces[-1].end
-    columns = [[vars(one)[name] for one in pieces] for name in ("ids", "firsts", "splits")]
-    pieces.clear()
-    # Each column's parts go once they are joined.
-    return Piece(*(np.concatenate(columns.pop(0)) for _ in range(3)), end)
+            tokens, left = _Tokens(), encode_piece(text, 0)
+            break
+        tokens.append(left.part(0, seam[0]))
+        left = right.part(seam[1], None)
+    tokens.append(left)
+    return tokens.document(left.end)
 
 
 def _seam(left: Piece, right: Piece, start: int, stop: int) -> tuple[int, int] | None:

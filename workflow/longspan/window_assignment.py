@@ -94,7 +94,7 @@ def windows_of(documents: Iterable[dict], windowing: Windowing, id_prefix: str) 
     """
     number = 0
     for document in documents:
-        boundaries = np.cumsum(document["char_deltas"], dtype=np.int64)
+        boundaries = np.cumsum(document["char_deltas"], dtype=np.int32)
         splits = document["split_positions"]
         for start, stop in windowing.spans(len(boundaries) - 1):
             number += 1
