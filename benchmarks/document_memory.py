@@ -3,8 +3,8 @@
     python benchmarks/document_memory.py --model results/models/smollm2-135m [--megabytes 50]
         [--line-megabytes 1000] [--tokenizers]
 
-On Linux. The document is Python's own sources, one behind another, and a character outside the basic plane, for
-which Python takes four bytes a character. The long line is passed over, the short ones beside it are read.
+On Linux. The document is Python's own sources, one behind another, and a character outside the basic plane,
+for which Python takes four bytes a character. The long line is passed over, the others are read.
 `--tokenizers` hides fastokens, so that the tokenizers library does the work.
 """
 
