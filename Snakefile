@@ -24,5 +24,5 @@ rule all:
     input:
         layout.frozen_weights,
         exports.cards(),
-        layout.summary,
-        layout.report,
+        reports.summary,
+        reports.report,

@@ -17,6 +17,8 @@ from longspan.command_line import run_script
 from longspan_workflow.code_digests import SCRIPTS
 from longspan_workflow.exports import Exports
 from longspan_workflow.layout import Layout, as_json
+from longspan_workflow.reports import Reports
+from longspan_workflow.runs import Runs
 from longspan_workflow.settings import load_settings
 from longspan_workflow.training_cards import training_card
 
@@ -53,11 +55,14 @@ class Chain:
 
     def __init__(self, config: dict | None = None):
         self.layout = Layout(load_settings(copy.deepcopy(config or TINY)))
+        self.runs = Runs(self.layout)
+        self.reports = Reports(self.layout, self.runs)
         self.exports = Exports(self.layout)
 
     def path(self, template: str, **names: str) -> Path:
         """A path of the layout for these names, the tiny run's where none are given."""
-        home = self.layout if hasattr(self.layout, template) else self.exports
+        homes = (self.layout, self.runs, self.reports, self.exports)
+        home = next(home for home in homes if hasattr(home, template))
         return Path(getattr(home, template).format(**{**NAMES, **names}))
 
     def arguments(self, script: str, **names: str) -> list[str]:
@@ -65,7 +70,7 @@ class Chain:
         wildcards = SimpleNamespace(**{**NAMES, **names})
         if script == "score_attention" and "scorer" not in names:
             wildcards.scorer = "tiny-layer0"
-        return [str(argument) for argument in _ARGUMENTS[script](self.layout, wildcards)]
+        return [str(argument) for argument in _ARGUMENTS[script](self, wildcards)]
 
     def run(self, script: str, *more: str, **names: str) -> Result:
         """Run a script in this process, as its command line would."""
@@ -128,52 +133,62 @@ def _parent(template: str, names: SimpleNamespace) -> Path:
     return Path(template.format(**vars(names))).parent
 
 
-def _scoring(layout: Layout, names: SimpleNamespace) -> list:
+def _scoring(chain: Chain, names: SimpleNamespace) -> list:
     return [
-        *("--settings", as_json(layout.scorer_settings(names)), "--model", layout.scorer_model(names)),
-        *("--tokens", layout.window_tokens(names), "--windows", layout.windows.format(**vars(names))),
-        *(argument for path in layout.scorer_documents(names) for argument in ("--documents", path)),
-        *("--scores", layout.scores.format(**vars(names)), "--threads", 1),
+        *(
+            "--settings",
+            as_json(chain.layout.scorer_settings(names)),
+            "--model",
+            chain.layout.scorer_model(names),
+        ),
+        *(
+            "--tokens",
+            chain.layout.window_tokens(names),
+            "--windows",
+            chain.layout.windows.format(**vars(names)),
+        ),
+        *(argument for path in chain.layout.scorer_documents(names) for argument in ("--documents", path)),
+        *("--scores", chain.layout.scores.format(**vars(names)), "--threads", 1),
     ]
 
 
-def _selections(layout: Layout, names: SimpleNamespace) -> list:
-    selections = layout.limiting_selections(names)
+def _selections(chain: Chain, names: SimpleNamespace) -> list:
+    selections = chain.layout.limiting_selections(names)
     return ["--selections", *selections] if selections else []
 
 
-def _guard(layout: Layout, names: SimpleNamespace) -> list:
-    held_out = layout.run_held_out(names)
+def _guard(chain: Chain, names: SimpleNamespace) -> list:
+    held_out = chain.runs.held_out(names)
     if not held_out["held_out_tokens"]:
         return []
     return [
-        *("--guard", as_json(layout.run_guard(names))),
+        *("--guard", as_json(chain.runs.guard(names))),
         *("--held-out-tokens", *held_out["held_out_tokens"]),
         *("--held-out-windows", *held_out["held_out_windows"]),
     ]
 
 
-def _train(layout: Layout, names: SimpleNamespace) -> list:
-    windowing = layout.run_windowing(names)
-    index = layout.run_scores(names)["index"]
-    selection = layout.run_selection(names)
+def _train(chain: Chain, names: SimpleNamespace) -> list:
+    windowing = chain.runs.windowing(names)
+    index = chain.runs.scores(names)["index"]
+    selection = chain.runs.selection(names)
     return [
-        *("--settings", as_json(layout.run_settings(names))),
-        *("--execution", as_json(layout.run_execution(names)), "--model", layout.run_model(names)),
-        *("--tokens", Path(layout.all_tokens(windowing)[0]).parent),
-        *("--windows", Path(layout.all_windows(windowing)[0]).parent),
-        *("--shards", layout.shard_count(windowing)),
+        *("--settings", as_json(chain.runs.settings(names))),
+        *("--execution", as_json(chain.runs.execution(names)), "--model", chain.runs.model(names)),
+        *("--tokens", Path(chain.layout.all_tokens(windowing)[0]).parent),
+        *("--windows", Path(chain.layout.all_windows(windowing)[0]).parent),
+        *("--shards", chain.layout.shard_count(windowing)),
         *(["--selection", *selection] if selection else []),
         *(["--index", *index] if index else []),
-        *_guard(layout, names),
-        *layout.run_short_arguments(names),
-        *("--card", as_json(training_card(layout.settings, names))),
-        *("--run-folder", layout.run.format(**vars(names)), "--threads", 1),
+        *_guard(chain, names),
+        *chain.runs.short_arguments(names),
+        *("--card", as_json(training_card(chain.layout.settings, names))),
+        *("--run-folder", chain.runs.run.format(**vars(names)), "--threads", 1),
     ]
 
 
-def _export_windows(layout: Layout, names: SimpleNamespace) -> list:
-    exports = Exports(layout)
+def _export_windows(chain: Chain, names: SimpleNamespace) -> list:
+    exports = chain.exports
     names.ending = exports.ending(names)
     selection, index = exports.selection(names), exports.scores(names)["index"]
     return [
@@ -186,8 +201,8 @@ def _export_windows(layout: Layout, names: SimpleNamespace) -> list:
     ]
 
 
-def _publish_export(layout: Layout, names: SimpleNamespace) -> list:
-    exports = Exports(layout)
+def _publish_export(chain: Chain, names: SimpleNamespace) -> list:
+    exports = chain.exports
     return [
         *("--settings", as_json(exports.publication_settings(names))),
         *("--folder", exports.folder.format(**vars(names)), "--shards", exports.shard_count(names)),
@@ -195,8 +210,8 @@ def _publish_export(layout: Layout, names: SimpleNamespace) -> list:
     ]
 
 
-def _write_data_card(layout: Layout, names: SimpleNamespace) -> list:
-    exports = Exports(layout)
+def _write_data_card(chain: Chain, names: SimpleNamespace) -> list:
+    exports = chain.exports
     return [
         *("--settings", as_json(exports.card_settings(names))),
         *("--manifests", _parent(exports.manifest, names), "--shards", exports.shard_count(names)),
@@ -206,83 +221,103 @@ def _write_data_card(layout: Layout, names: SimpleNamespace) -> list:
 
 # As in workflow/rules: a rule's command line for its wildcards.
 _ARGUMENTS: dict[str, Callable[[Layout, SimpleNamespace], list]] = {
-    "download_model": lambda layout, names: [
-        *("--settings", as_json(layout.model_settings(names)), "--archives", layout.model_archives),
-        *("--manifest", layout.model.format(**vars(names))),
+    "download_model": lambda chain, names: [
+        *(
+            "--settings",
+            as_json(chain.layout.model_settings(names)),
+            "--archives",
+            chain.layout.model_archives,
+        ),
+        *("--manifest", chain.layout.model.format(**vars(names))),
     ],
-    "plan_shards": lambda layout, names: [
-        *("--settings", as_json(layout.plan_settings(names.corpus))),
-        *("--plan-folder", _parent(layout.plan, names)),
-        *("--index", layout.plan_index.format(**vars(names))),
+    "plan_shards": lambda chain, names: [
+        *("--settings", as_json(chain.layout.plan_settings(names.corpus))),
+        *("--plan-folder", _parent(chain.layout.plan, names)),
+        *("--index", chain.layout.plan_index.format(**vars(names))),
     ],
-    "read_documents": lambda layout, names: [
-        *("--settings", as_json(layout.reading_settings(names)), "--plan", layout.plan.format(**vars(names))),
-        *("--documents", layout.documents.format(**vars(names))),
-        *("--dropped", layout.dropped.format(**vars(names))),
-        *(["--references", *references] if (references := layout.reading_references(names)) else []),
+    "read_documents": lambda chain, names: [
+        *(
+            "--settings",
+            as_json(chain.layout.reading_settings(names)),
+            "--plan",
+            chain.layout.plan.format(**vars(names)),
+        ),
+        *("--documents", chain.layout.documents.format(**vars(names))),
+        *("--dropped", chain.layout.dropped.format(**vars(names))),
+        *(["--references", *references] if (references := chain.layout.reading_references(names)) else []),
     ],
-    "index_references": lambda layout, names: [
-        *("--settings", as_json(layout.reference_settings(names))),
-        *("--documents", layout.documents.format(**{**vars(names), "shard": "held_out"})),
-        *("--ngrams", layout.reference_ngrams.format(**vars(names))),
+    "index_references": lambda chain, names: [
+        *("--settings", as_json(chain.layout.reference_settings(names))),
+        *("--documents", chain.layout.documents.format(**{**vars(names), "shard": "held_out"})),
+        *("--ngrams", chain.layout.reference_ngrams.format(**vars(names))),
     ],
-    "tokenize_documents": lambda layout, names: [
-        *("--documents", layout.documents.format(**vars(names))),
-        *("--model", layout.model_of(names.tokenizer), "--tokens", layout.tokens.format(**vars(names))),
+    "tokenize_documents": lambda chain, names: [
+        *("--documents", chain.layout.documents.format(**vars(names))),
+        *(
+            "--model",
+            chain.layout.model_of(names.tokenizer),
+            "--tokens",
+            chain.layout.tokens.format(**vars(names)),
+        ),
     ],
-    "assign_windows": lambda layout, names: [
-        *("--settings", as_json(layout.windowing_settings(names))),
-        *("--documents", layout.window_documents(names), "--tokens", layout.window_tokens(names)),
-        *("--model", layout.window_tokenizer(names), "--id-prefix", layout.id_prefix(names)),
-        *("--windows", layout.windows.format(**vars(names))),
+    "assign_windows": lambda chain, names: [
+        *("--settings", as_json(chain.layout.windowing_settings(names))),
+        *("--documents", chain.layout.window_documents(names), "--tokens", chain.layout.window_tokens(names)),
+        *("--model", chain.layout.window_tokenizer(names), "--id-prefix", chain.layout.id_prefix(names)),
+        *("--windows", chain.layout.windows.format(**vars(names))),
     ],
-    "score_short": lambda layout, names: [*_scoring(layout, names), *_selections(layout, names)],
+    "score_short": lambda chain, names: [*_scoring(chain, names), *_selections(chain, names)],
     "score_attention": _scoring,
-    "collect_weights": lambda layout, names: [
-        *("--windows", _parent(layout.windows, names), "--scores", _parent(layout.scores, names)),
-        *("--shards", layout.shard_count(names.windowing), *_selections(layout, names)),
-        *("--index", layout.score_index.format(**vars(names))),
+    "collect_weights": lambda chain, names: [
+        *("--windows", _parent(chain.layout.windows, names), "--scores", _parent(chain.layout.scores, names)),
+        *("--shards", chain.layout.shard_count(names.windowing), *_selections(chain, names)),
+        *("--index", chain.layout.score_index.format(**vars(names))),
     ],
-    "record_frozen_weights": lambda layout, names: [
-        *("--indexes", *layout.score_indexes(), "--done", layout.frozen_weights)
+    "record_frozen_weights": lambda chain, names: [
+        *("--indexes", *chain.layout.score_indexes(), "--done", chain.layout.frozen_weights)
     ],
-    "select_windows": lambda layout, names: [
-        *("--settings", as_json(layout.selection_settings(names))),
-        *("--windows", Path(layout.selection_windows(names)[0]).parent),
+    "select_windows": lambda chain, names: [
+        *("--settings", as_json(chain.layout.selection_settings(names))),
+        *("--windows", Path(chain.layout.selection_windows(names)[0]).parent),
         *(
             argument
-            for name, paths in layout.selection_sources(names).items()
+            for name, paths in chain.layout.selection_sources(names).items()
             for argument in (f"--{name}", Path(paths[0]).parent)
         ),
-        *("--shards", layout.shard_count(layout.selection_windowing(names))),
-        *("--selection", layout.selection.format(**vars(names))),
+        *("--shards", chain.layout.shard_count(chain.layout.selection_windowing(names))),
+        *("--selection", chain.layout.selection.format(**vars(names))),
     ],
     "export_windows": _export_windows,
     "write_data_card": _write_data_card,
     "publish_export": _publish_export,
     "train": _train,
-    "evaluate": lambda layout, names: [
-        *("--settings", as_json(layout.evaluation_settings(names)), "--model", layout.evaluated_model(names)),
-        *("--tokens", layout.tokens_of(layout.run_windowing(names), "held_out")),
-        *("--windows", layout.windows.format(windowing=layout.run_windowing(names), shard="held_out")),
-        *("--evaluation", layout.evaluation.format(**vars(names)), "--threads", 1),
-    ],
-    "summarize_results": lambda layout, names: [
-        *("--settings", as_json(layout.summary_settings())),
-        *("--text", layout.summary, "--table", layout.summary_table),
-    ],
-    "count_funnel": lambda layout, names: [
-        *("--settings", as_json(layout.funnel_settings()), "--funnel", layout.funnel)
-    ],
-    "draw_figures": lambda layout, names: [
+    "evaluate": lambda chain, names: [
         *(
             "--settings",
-            as_json(layout.figure_settings()),
+            as_json(chain.runs.evaluation_settings(names)),
+            "--model",
+            chain.runs.evaluated_model(names),
+        ),
+        *("--tokens", chain.layout.tokens_of(chain.runs.windowing(names), "held_out")),
+        *("--windows", chain.layout.windows.format(windowing=chain.runs.windowing(names), shard="held_out")),
+        *("--evaluation", chain.runs.evaluation.format(**vars(names)), "--threads", 1),
+    ],
+    "summarize_results": lambda chain, names: [
+        *("--settings", as_json(chain.reports.summary_settings())),
+        *("--text", chain.reports.summary, "--table", chain.reports.summary_table),
+    ],
+    "count_funnel": lambda chain, names: [
+        *("--settings", as_json(chain.reports.funnel_settings()), "--funnel", chain.reports.funnel)
+    ],
+    "draw_figures": lambda chain, names: [
+        *(
+            "--settings",
+            as_json(chain.reports.figure_settings()),
             "--folder",
-            _parent(layout.figures, SimpleNamespace(figure="f")),
+            _parent(chain.reports.figures, SimpleNamespace(figure="f")),
         )
     ],
-    "record_settings": lambda layout, names: [
-        *("--settings", as_json(layout.settings), "--record", layout.settings_record)
+    "record_settings": lambda chain, names: [
+        *("--settings", as_json(chain.layout.settings), "--record", chain.reports.settings_record)
     ],
 }

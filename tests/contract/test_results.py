@@ -328,7 +328,7 @@ def test_the_summary_says_what_the_tables_hold(chain):
 
 
 def test_figures_are_drawn_for_what_is_there(chain):
-    drawn = {name: chain.path("figures", figure=name).read_text() for name in chain.layout.figure_paths()}
+    drawn = {name: chain.path("figures", figure=name).read_text() for name in chain.reports.figure_paths()}
     assert sorted(drawn) == ["evaluations", "selections", "trainings"]
     for content in drawn.values():
         assert content.startswith("<?xml")

@@ -9,6 +9,8 @@ import yaml
 
 from longspan_workflow.launchers import training_launcher
 from longspan_workflow.layout import Layout, as_json
+from longspan_workflow.reports import Reports
+from longspan_workflow.runs import Runs
 from longspan_workflow.settings import load_settings
 from longspan_workflow.shards import shard_files, shard_names
 
@@ -52,8 +54,8 @@ BLOCKS = {
     "score_short": lambda layout: layout.scorer_settings(WILDCARDS),
     "score_attention": lambda layout: layout.scorer_settings(wildcards(scorer="tiny-layer0")),
     "select_windows": lambda layout: layout.selection_settings(WILDCARDS),
-    "train": lambda layout: layout.run_settings(WILDCARDS),
-    "evaluate": lambda layout: layout.evaluation_settings(WILDCARDS),
+    "train": lambda layout: Runs(layout).settings(WILDCARDS),
+    "evaluate": lambda layout: Runs(layout).evaluation_settings(WILDCARDS),
 }
 
 
@@ -127,9 +129,11 @@ def test_a_setting_touches_the_rules_that_use_it_and_no_other(path, value, rules
 
 def test_paths_are_those_of_the_contract():
     layout = layout_of()
+    runs = Runs(layout)
     paths = {
         name: path.format(**vars(WILDCARDS), archive="a.tar.gz", figure="f")
-        for name, path in vars(layout).items()
+        for room in (layout, runs, Reports(layout, runs))
+        for name, path in vars(room).items()
         if isinstance(path, str)
     }
     assert paths == {
@@ -166,7 +170,9 @@ def test_paths_are_those_of_the_contract():
 
 def test_paths_follow_the_folders_that_are_set():
     layout = layout_of(lambda settings: settings.update(results_dir="/r", downloads_dir="/d"))
-    paths = [path for path in vars(layout).values() if isinstance(path, str)]
+    runs = Runs(layout)
+    rooms = (layout, runs, Reports(layout, runs))
+    paths = [path for room in rooms for path in vars(room).values() if isinstance(path, str)]
     assert all(path.startswith(("/r", "/d")) for path in paths)
     assert layout.text_archive.startswith("/d/")
 
@@ -213,7 +219,7 @@ def test_every_loss_and_seed_is_a_training():
         settings["runs"]["second"] = TINY["runs"]["main"]
 
     layout = layout_of(change)
-    trainings = [(item["run"], item["loss"], item["seed"]) for item in layout.trainings()]
+    trainings = [(item["run"], item["loss"], item["seed"]) for item in Runs(layout).trainings()]
     assert trainings == [
         ("main", "dense", "3"),
         ("main", "dense", "5"),
@@ -221,28 +227,31 @@ def test_every_loss_and_seed_is_a_training():
         ("main", "plain", "5"),
         ("second", "dense", "0"),
     ]
-    assert layout.evaluations() == [
+    assert Runs(layout).evaluations() == [
         "results/evaluations/main/base.parquet",
         "results/evaluations/second/base.parquet",
         *(f"results/evaluations/{run}/{loss}/seed{seed}.parquet" for run, loss, seed in trainings),
     ]
     # Two seeds of one run see their data in other orders, two losses of one seed in the same.
     seeds = {
-        item: layout.run_settings(wildcards(run=item[0], loss=item[1], seed=item[2]))["seed"]
+        item: Runs(layout).settings(wildcards(run=item[0], loss=item[1], seed=item[2]))["seed"]
         for item in trainings
     }
     assert seeds["main", "dense", "3"] == seeds["main", "plain", "3"] != seeds["main", "dense", "5"]
     # One store for all of them, and none for the plain loss.
     assert layout.score_indexes() == ["results/scores/short-128/tiny-32/index.parquet"]
-    assert layout.run_scores(wildcards(loss="plain")) == {"index": [], "scores": []}
-    assert layout.run_scores(WILDCARDS) == {
+    assert Runs(layout).scores(wildcards(loss="plain")) == {"index": [], "scores": []}
+    assert Runs(layout).scores(WILDCARDS) == {
         "index": ["results/scores/short-128/tiny-32/index.parquet"],
         "scores": [f"results/scores/short-128/tiny-32/{shard}.parquet" for shard in ("00000", "00001")],
     }
-    summary = layout.summary_settings()
+    summary = Reports(layout, Runs(layout)).summary_settings()
     assert list(summary["stores"]) == ["short-128/tiny-32"]
     assert len(summary["trainings"]) == len(summary["evaluations"]) == 5
-    assert set(layout.summary_inputs()) >= {*summary["trainings"].values(), *summary["selections"].values()}
+    assert set(Reports(layout, Runs(layout)).summary_inputs()) >= {
+        *summary["trainings"].values(),
+        *summary["selections"].values(),
+    }
 
 
 def test_only_kept_windows_are_scored_if_every_run_selects_first():
@@ -256,7 +265,7 @@ def test_only_kept_windows_are_scored_if_every_run_selects_first():
     assert layout_of().limiting_selections(WILDCARDS) == []
     assert layout_of(select_first).limiting_selections(WILDCARDS) == ["results/selections/half.parquet"]
     assert layout_of(and_another_that_does_not).limiting_selections(WILDCARDS) == []
-    assert layout_of(and_another_that_does_not).run_selection(wildcards(run="second")) == []
+    assert Runs(layout_of(and_another_that_does_not)).selection(wildcards(run="second")) == []
 
 
 GAIN = {"windowing": "short-128", "method": "nll_gain", "scorer": "tiny-32", "keep": {"ratio": 0.5}}
@@ -313,11 +322,13 @@ def test_selections_of_runs_are_compared_with_each_other_and_with_those_of_the_r
         settings["report"] = {"compare_selections": ["best"]}
 
     layout = layout_of(change)
-    pairs = layout.summary_settings()["comparisons"]
+    pairs = Reports(layout, Runs(layout)).summary_settings()["comparisons"]
     assert list(pairs) == ["half, few", "half, best", "few, best"]
     assert pairs["half, best"] == ["results/selections/half.parquet", "results/selections/best.parquet"]
-    assert set(layout.summary_inputs()) >= {path for paths in pairs.values() for path in paths}
-    assert not any("idle" in path for path in layout.summary_inputs())
+    assert set(Reports(layout, Runs(layout)).summary_inputs()) >= {
+        path for paths in pairs.values() for path in paths
+    }
+    assert not any("idle" in path for path in Reports(layout, Runs(layout)).summary_inputs())
 
 
 def test_a_scorer_of_another_model_is_compared_with_the_tokenizer_on_the_shards_documents():
@@ -338,9 +349,11 @@ def test_a_scorer_that_no_run_uses_scores_every_window():
 
 def test_base_and_trained_models_are_evaluated_with_the_same_forward_pass():
     layout = layout_of(put("runs/main/train/rope_theta", 3e6))
-    assert layout.evaluated_model(wildcards(trained="base")) == "results/models/tiny/longspan.json"
-    assert layout.evaluated_model(WILDCARDS) == "results/runs/main/dense/seed0/model/longspan.json"
-    base, trained = (layout.evaluation_settings(wildcards(trained=name)) for name in ("base", "dense/seed0"))
+    assert Runs(layout).evaluated_model(wildcards(trained="base")) == "results/models/tiny/longspan.json"
+    assert Runs(layout).evaluated_model(WILDCARDS) == "results/runs/main/dense/seed0/model/longspan.json"
+    base, trained = (
+        Runs(layout).evaluation_settings(wildcards(trained=name)) for name in ("base", "dense/seed0")
+    )
     assert base == trained
     assert base["rope_theta"] == 3e6
 
@@ -350,14 +363,14 @@ def test_a_runs_own_rope_theta_stands_before_the_models():
         settings["models"]["tiny"]["rope_theta"] = 1e5
 
     layout = layout_of(change)
-    assert layout.run_settings(WILDCARDS)["rope_theta"] == 1e5
+    assert Runs(layout).settings(WILDCARDS)["rope_theta"] == 1e5
     assert layout.scorer_settings(WILDCARDS)["rope_theta"] == 1e5
-    assert "rope_theta" not in layout.run_settings(WILDCARDS)["train"]
+    assert "rope_theta" not in Runs(layout).settings(WILDCARDS)["train"]
 
 
 def test_the_scorer_is_no_setting_of_a_training():
     """Which store a loss uses is an input; the same scores under another name train the same model."""
-    assert layout_of().run_settings(WILDCARDS)["loss"] == {"variant": "dense"}
+    assert Runs(layout_of()).settings(WILDCARDS)["loss"] == {"variant": "dense"}
 
 
 def test_only_a_model_that_never_runs_whole_needs_its_first_layer_alone():
@@ -413,7 +426,7 @@ def test_how_a_training_runs_is_apart_from_what_it_learns():
         settings["runs"]["main"]["train"] |= train
         layout = Layout(load_settings(settings))
         names = SimpleNamespace(run="main", loss="dense", seed="0")
-        return layout.run_settings(names), layout.run_execution(names)
+        return Runs(layout).settings(names), Runs(layout).execution(names)
 
     one, alone = blocks(gradient_accumulation_steps=4)
     assert one["train"]["windows_per_update"] == 4
@@ -441,8 +454,10 @@ def test_a_training_depends_on_the_tokens_of_its_mixture():
     layout, plain = Layout(load_settings(settings)), Layout(load_settings(copy.deepcopy(TINY)))
     names = SimpleNamespace(run="main", loss="dense", seed="0")
     folder = "results/tokens/short/tiny"
-    assert layout.run_short_tokens(names) == {"short": [f"{folder}/00000.parquet", f"{folder}/00001.parquet"]}
-    assert layout.run_short_arguments(names) == ["--short", "short", folder, "2"]
-    assert layout.run_settings(names)["mixture"] == [block]
-    assert plain.run_short_arguments(names) == []
-    assert "mixture" not in plain.run_settings(names)
+    assert Runs(layout).short_tokens(names) == {
+        "short": [f"{folder}/00000.parquet", f"{folder}/00001.parquet"]
+    }
+    assert Runs(layout).short_arguments(names) == ["--short", "short", folder, "2"]
+    assert Runs(layout).settings(names)["mixture"] == [block]
+    assert Runs(plain).short_arguments(names) == []
+    assert "mixture" not in Runs(plain).settings(names)

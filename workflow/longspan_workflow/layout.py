@@ -14,26 +14,12 @@ from pathlib import Path
 
 from longspan.seeds import derive_seed
 from longspan_workflow.raw_paths import raw_paths
-from longspan_workflow.settings import losses_of, scored_pairs, selecting_pairs, windowing_of_export
+from longspan_workflow.settings import scored_pairs, selecting_pairs
 from longspan_workflow.shards import HELD_OUT, shard_names
-
-BASE = "base"
-# Settings of a training that say how it runs, not what it learns.
-EXECUTION_KEYS = (
-    "devices",
-    "nodes",
-    "sharding",
-    "cpu_offload",
-    "gradient_checkpointing",
-    "compile_layers",
-    "keep_attention",
-    "mlp_tokens",
-    "report_to",
-)
 
 
 class Layout:
-    """Paths and settings blocks of one workflow.
+    """Paths and settings blocks of models, texts, windows, scores and selections of one workflow.
 
     Args:
         settings: checked settings with defaults, from `load_settings`.
@@ -58,15 +44,7 @@ class Layout:
         self.scores = f"{results}/scores/{{windowing}}/{{scorer}}/{{shard}}.parquet"
         self.score_index = f"{results}/scores/{{windowing}}/{{scorer}}/index.parquet"
         self.selection = f"{results}/selections/{{selection}}.parquet"
-        self.run = f"{results}/runs/{{run}}/{{loss}}/seed{{seed}}"
-        self.evaluation = f"{results}/evaluations/{{run}}/{{trained}}.parquet"
         self.frozen_weights = f"{results}/frozen_weights.done"
-        self.settings_record = f"{results}/settings.yaml"
-        self.summary = f"{results}/summary.txt"
-        self.summary_table = f"{results}/summary.tsv"
-        self.funnel = f"{results}/funnel.tsv"
-        self.figures = f"{results}/figures/{{figure}}.svg"
-        self.report = f"{results}/report.html"
 
     def log(self, rule: str, *wildcards: str) -> str:
         """Template of a rule's log, named by its wildcards."""
@@ -95,15 +73,6 @@ class Layout:
         """Names of a corpus's shards, the held-out one not among them."""
         return shard_names(self.settings["corpora"][corpus]["shards"])
 
-    def trainings(self) -> list[dict[str, str]]:
-        """Run, loss and seed of every training."""
-        return [
-            {"run": name, "loss": loss, "seed": str(seed)}
-            for name, run in self.settings["runs"].items()
-            for loss in losses_of(run)
-            for seed in run["seeds"]
-        ]
-
     # Models
 
     def model_settings(self, wildcards) -> dict:
@@ -129,7 +98,8 @@ class Layout:
         """Manifest of a model."""
         return self.model.format(model=name)
 
-    def _forward_settings(self, model: str, rope_theta: float | None) -> dict:
+    def forward_settings(self, model: str, rope_theta: float | None) -> dict:
+        """How a model's forward pass is run, RoPE's θ among it where it is not the model's own."""
         block = self.settings["models"][model]
         return {
             "dtype": block["dtype"],
@@ -305,7 +275,7 @@ class Layout:
         """A scorer's settings, the forward pass of its model among them."""
         scorer = self.settings["scorers"][wildcards.scorer]
         own = {key: scorer[key] for key in scorer.keys() - {"kind", "model", "rope_theta"}}
-        forward = self._forward_settings(scorer["model"], scorer["rope_theta"])
+        forward = self.forward_settings(scorer["model"], scorer["rope_theta"])
         if scorer["kind"] == "attention":
             # The statistics come from queries and keys, whatever implementation attends.
             forward = {key: forward[key] for key in ("dtype", "rope_theta", "compile_layers")}
@@ -368,280 +338,6 @@ class Layout:
             shards = self.shards_of(windowing)
             return {"documents": [self.documents.format(corpus=corpus, shard=shard) for shard in shards]}
         return {}
-
-    # Runs and evaluations
-
-    def run_settings(self, wildcards) -> dict:
-        """Loss and training settings of a run, and the seed of its data order."""
-        run = self.settings["runs"][wildcards.run]
-        loss = self.settings["losses"][wildcards.loss]
-        block = run["train"]
-        elsewhere = {
-            "rope_theta",
-            "context_parallel_size",
-            "eval_steps",
-            "gradient_accumulation_steps",
-            *EXECUTION_KEYS,
-        }
-        train = {key: value for key, value in block.items() if key not in elsewhere}
-        # However many devices share an update, it is the same update.
-        train["windows_per_update"] = (
-            block["devices"]
-            * block["nodes"]
-            * block["per_device_train_batch_size"]
-            * block["gradient_accumulation_steps"]
-        )
-        forward = self._forward_settings(run["model"], run["train"]["rope_theta"])
-        mixture = {}
-        if run["mixture"] is not None:
-            mixture = {"mixture": self.settings["mixtures"][run["mixture"]]["short"]}
-        return {
-            **mixture,
-            "loss": {key: value for key, value in loss.items() if key != "scorer"},
-            "train": train,
-            "attention": forward["attention"],
-            "rope_theta": forward["rope_theta"],
-            "seed": derive_seed(self.settings["seed"], "train", f"{wildcards.run}/{wildcards.seed}"),
-        }
-
-    def run_execution(self, wildcards) -> dict:
-        """How a run's training is executed, which changes what it learns by rounding at most."""
-        block = self.settings["runs"][wildcards.run]["train"]
-        own = {key: block[key] for key in EXECUTION_KEYS if key not in ("devices", "nodes")}
-        return own | {"processes": block["devices"] * block["nodes"]}
-
-    def run_short_tokens(self, wildcards) -> dict[str, list[str]]:
-        """Tables of tokens of the short documents of a run's mixture, by corpus."""
-        run = self.settings["runs"][wildcards.run]
-        if run["mixture"] is None:
-            return {}
-        tokenizer = self.settings["windowings"][run["windowing"]]["tokenizer"]
-        return {
-            source["corpus"]: [
-                self.tokens.format(corpus=source["corpus"], tokenizer=tokenizer, shard=shard)
-                for shard in self.shards(source["corpus"])
-            ]
-            for source in self.settings["mixtures"][run["mixture"]]["short"]
-        }
-
-    def run_short_arguments(self, wildcards) -> list[str]:
-        """Folder and number of shards of each, for the training's command line."""
-        return [
-            argument
-            for corpus, tables in self.run_short_tokens(wildcards).items()
-            for argument in ("--short", corpus, str(Path(tables[0]).parent), str(len(tables)))
-        ]
-
-    def run_guard(self, wildcards) -> dict | None:
-        """Held-out windows that a run scores in the course of its training, if any."""
-        run = self.settings["runs"][wildcards.run]
-        if run["train"]["eval_steps"] is None:
-            return None
-        return {
-            "eval_steps": run["train"]["eval_steps"],
-            "windows_per_document": self.settings["evaluation"]["windows_per_document"],
-            "seed": derive_seed(self.settings["seed"], "evaluate", run["windowing"]),
-        }
-
-    def run_held_out(self, wildcards) -> dict[str, list[str]]:
-        """Tables of those windows."""
-        if self.run_guard(wildcards) is None:
-            return {"held_out_tokens": [], "held_out_windows": []}
-        windowing = self.run_windowing(wildcards)
-        return {
-            "held_out_tokens": [self.tokens_of(windowing, HELD_OUT)],
-            "held_out_windows": [self.windows.format(windowing=windowing, shard=HELD_OUT)],
-        }
-
-    def run_devices(self, wildcards) -> int:
-        """Devices of each node that a run trains on."""
-        return self.settings["runs"][wildcards.run]["train"]["devices"]
-
-    def run_nodes(self, wildcards) -> int:
-        """Nodes that a run trains on."""
-        return self.settings["runs"][wildcards.run]["train"]["nodes"]
-
-    def run_model(self, wildcards) -> str:
-        """Manifest of the model that a run trains."""
-        return self.model_of(self.settings["runs"][wildcards.run]["model"])
-
-    def run_windowing(self, wildcards) -> str:
-        """Windowing of a run."""
-        return self.settings["runs"][wildcards.run]["windowing"]
-
-    def run_selection(self, wildcards) -> list[str]:
-        """Selection of a run, if it has one."""
-        selection = self.settings["runs"][wildcards.run]["selection"]
-        return [self.selection.format(selection=selection)] if selection else []
-
-    def run_scores(self, wildcards) -> dict[str, list[str]]:
-        """Index and scores of a run's frozen NLL store, if its loss uses one."""
-        scorer = self.settings["losses"][wildcards.loss].get("scorer")
-        if scorer is None:
-            return {"index": [], "scores": []}
-        windowing = self.run_windowing(wildcards)
-        index = self.score_index.format(windowing=windowing, scorer=scorer)
-        return {"index": [index], "scores": self.all_scores(windowing, scorer)}
-
-    def evaluated_model(self, wildcards) -> str:
-        """What an evaluation measures: the run's base model, or a trained one."""
-        if wildcards.trained == BASE:
-            return self.run_model(wildcards)
-        return f"{self.results}/runs/{wildcards.run}/{wildcards.trained}/model/longspan.json"
-
-    def evaluation_settings(self, wildcards) -> dict:
-        """How held-out perplexity is measured."""
-        run = self.settings["runs"][wildcards.run]
-        return {
-            **self.settings["evaluation"],
-            **self._forward_settings(run["model"], run["train"]["rope_theta"]),
-            "seed": derive_seed(self.settings["seed"], "evaluate", run["windowing"]),
-        }
-
-    def evaluations(self) -> list[str]:
-        """Every evaluation: base and trained models of each run."""
-        trained = [(item["run"], f"{item['loss']}/seed{item['seed']}") for item in self.trainings()]
-        base = [(run, BASE) for run in self.settings["runs"]]
-        return [self.evaluation.format(run=run, trained=name) for run, name in base + trained]
-
-    # Summary and report
-
-    def summary_settings(self) -> dict:
-        """Tables that the summary reads, by name; shards as a folder and their number."""
-        used = {name: self.settings["windowings"][name] for name in self._used_windowings()}
-        corpora = dict.fromkeys(windowing["corpus"] for windowing in used.values())
-        pairs = scored_pairs(self.settings)
-        return {
-            "corpora": {name: self._folder(self.documents, name, corpus=name) for name in corpora},
-            "windowings": {
-                name: self._folder(self.windows, block["corpus"], windowing=name)
-                for name, block in used.items()
-            },
-            "stores": {
-                f"{windowing}/{scorer}": self._folder(
-                    self.scores, used[windowing]["corpus"], windowing=windowing, scorer=scorer
-                )
-                for windowing, scorer in pairs
-            },
-            "selections": self._used_selections(),
-            "comparisons": self._comparisons(),
-            "trainings": {
-                _label(item): f"{self.run.format(**item)}/metrics.parquet" for item in self.trainings()
-            },
-            "evaluations": {
-                _label(item): [
-                    self.evaluation.format(run=item["run"], trained=name)
-                    for name in (BASE, f"{item['loss']}/seed{item['seed']}")
-                ]
-                for item in self.trainings()
-            },
-        }
-
-    def summary_inputs(self) -> list[str]:
-        """Everything that the summary depends on."""
-        settings = self.summary_settings()
-        folders = [*settings["corpora"].values(), *settings["windowings"].values()]
-        shards = [
-            f"{block['folder']}/{shard}.parquet"
-            for block in folders
-            for shard in shard_names(block["shards"])
-        ]
-        return [
-            *shards,
-            *self.score_indexes(),
-            *settings["selections"].values(),
-            *(path for paths in settings["comparisons"].values() for path in paths),
-            *settings["trainings"].values(),
-            *self.evaluations(),
-        ]
-
-    def funnel_settings(self) -> dict:
-        """Tables that the funnel counts, by name; shards as folders and their number."""
-        summary = self.summary_settings()
-        dropped = {name: self._folder(self.dropped, name, corpus=name) for name in summary["corpora"]}
-        return {
-            "corpora": {
-                name: {
-                    "documents": block["folder"],
-                    "dropped": dropped[name]["folder"],
-                    "shards": block["shards"],
-                }
-                for name, block in summary["corpora"].items()
-            },
-            "windowings": summary["windowings"],
-            "selections": {
-                name: [self.settings["selections"][name]["windowing"], path]
-                for name, path in summary["selections"].items()
-            },
-        }
-
-    def funnel_inputs(self) -> list[str]:
-        """Everything that the funnel depends on."""
-        settings = self.funnel_settings()
-        corpora = [
-            template.format(corpus=name, shard=shard)
-            for name, block in settings["corpora"].items()
-            for template in (self.documents, self.dropped)
-            for shard in [*shard_names(block["shards"]), HELD_OUT]
-        ]
-        windows = [path for name in settings["windowings"] for path in self.all_windows(name)]
-        return [*corpora, *windows, *(path for _, path in settings["selections"].values())]
-
-    def figure_settings(self) -> dict:
-        """Tables that the figures show, by name."""
-        evaluations = {
-            f"{run}/{BASE}": self.evaluation.format(run=run, trained=BASE) for run in self.settings["runs"]
-        }
-        for item in self.trainings():
-            trained = f"{item['loss']}/seed{item['seed']}"
-            evaluations[_label(item)] = self.evaluation.format(run=item["run"], trained=trained)
-        summary = self.summary_settings()
-        return {
-            "selections": summary["selections"],
-            "trainings": summary["trainings"],
-            "evaluations": evaluations,
-        }
-
-    def figure_paths(self) -> dict[str, str]:
-        """Files of the figures by name."""
-        names = [
-            *(["selections"] if self._used_selections() else []),
-            *(["trainings", "evaluations"] if self.trainings() else []),
-        ]
-        return {name: self.figures.format(figure=name) for name in names}
-
-    def figure_inputs(self) -> list[str]:
-        """Everything that the figures depend on."""
-        return [path for tables in self.figure_settings().values() for path in tables.values()]
-
-    def _folder(self, template: str, corpus: str, /, **names: str) -> dict:
-        path = Path(template.format(**names, shard="00000"))
-        return {"folder": str(path.parent), "shards": len(self.shards(corpus))}
-
-    def _used_windowings(self) -> list[str]:
-        exports = (windowing_of_export(self.settings, block) for block in self.settings["exports"].values())
-        runs = (run["windowing"] for run in self.settings["runs"].values())
-        return list(dict.fromkeys([*runs, *exports]))
-
-    def _used_selections(self) -> dict[str, str]:
-        blocks = [*self.settings["runs"].values(), *self.settings["exports"].values()]
-        names = dict.fromkeys(block["selection"] for block in blocks if block.get("selection"))
-        return {name: self.selection.format(selection=name) for name in names}
-
-    def _comparisons(self) -> dict[str, list[str]]:
-        """Selections in use, each with the later ones and with the report's over the same windowing."""
-        blocks, own = self.settings["selections"], list(self._used_selections())
-        names = list(dict.fromkeys([*own, *self.settings["report"]["compare_selections"]]))
-        return {
-            f"{first}, {second}": [self.selection.format(selection=name) for name in (first, second)]
-            for place, first in enumerate(names)
-            for second in names[place + 1 :]
-            if first in own and blocks[first]["windowing"] == blocks[second]["windowing"]
-        }
-
-
-def _label(training: dict[str, str]) -> str:
-    return f"{training['run']}/{training['loss']}/seed{training['seed']}"
 
 
 def as_json(settings: dict | Callable) -> str | Callable:

@@ -13,6 +13,8 @@ from longspan_workflow.environment import prepare_environment
 from longspan_workflow.exports import Exports
 from longspan_workflow.launchers import training_launcher
 from longspan_workflow.layout import Layout, as_json
+from longspan_workflow.reports import Reports
+from longspan_workflow.runs import Runs
 from longspan_workflow.training_cards import training_card
 from longspan_workflow.settings import SettingsError, load_settings
 
@@ -20,6 +22,8 @@ try:
     layout = Layout(load_settings(config))
 except SettingsError as error:
     raise WorkflowError(f"Fault in the settings: {error}") from None
+runs = Runs(layout)
+reports = Reports(layout, runs)
 exports = Exports(layout)
 
 prepare_environment(WORKFLOW)

@@ -17,7 +17,7 @@ localrules:
 
 rule record_settings:
     output:
-        layout.settings_record,
+        reports.settings_record,
     log:
         layout.log("record_settings"),
     conda:
@@ -34,11 +34,11 @@ rule record_settings:
 
 rule summarize_results:
     input:
-        layout.summary_inputs(),
+        reports.summary_inputs(),
     output:
-        text=layout.summary,
+        text=reports.summary,
         table=report(
-            layout.summary_table, category="Summary", caption="../report/summary.rst"
+            reports.summary_table, category="Summary", caption="../report/summary.rst"
         ),
     log:
         layout.log("summarize_results"),
@@ -50,7 +50,7 @@ rule summarize_results:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        settings=as_json(layout.summary_settings()),
+        settings=as_json(reports.summary_settings()),
         code=code_digest("summarize_results"),
     shell:
         """
@@ -61,9 +61,9 @@ rule summarize_results:
 
 rule count_funnel:
     input:
-        layout.funnel_inputs(),
+        reports.funnel_inputs(),
     output:
-        report(layout.funnel, category="Summary", caption="../report/funnel.rst"),
+        report(reports.funnel, category="Summary", caption="../report/funnel.rst"),
     log:
         layout.log("count_funnel"),
     benchmark:
@@ -74,7 +74,7 @@ rule count_funnel:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        settings=as_json(layout.funnel_settings()),
+        settings=as_json(reports.funnel_settings()),
         code=code_digest("count_funnel"),
     shell:
         """
@@ -85,11 +85,11 @@ rule count_funnel:
 
 rule draw_figures:
     input:
-        layout.figure_inputs(),
+        reports.figure_inputs(),
     output:
         [
             report(path, category="Figures", caption=f"../report/{name}.rst")
-            for name, path in layout.figure_paths().items()
+            for name, path in reports.figure_paths().items()
         ],
     log:
         layout.log("draw_figures"),
@@ -101,7 +101,7 @@ rule draw_figures:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        settings=as_json(layout.figure_settings()),
+        settings=as_json(reports.figure_settings()),
         folder=lambda wildcards, output: str(Path(output[0]).parent),
         code=code_digest("draw_figures"),
     shell:
@@ -113,12 +113,12 @@ rule draw_figures:
 
 rule report:
     input:
-        settings=layout.settings_record,
-        table=layout.summary_table,
-        funnel=layout.funnel,
-        figures=list(layout.figure_paths().values()),
+        settings=reports.settings_record,
+        table=reports.summary_table,
+        funnel=reports.funnel,
+        figures=list(reports.figure_paths().values()),
     output:
-        layout.report,
+        reports.report,
     log:
         layout.log("report"),
     conda:

@@ -12,24 +12,22 @@ OUTPUTS: results/runs/{run}/{loss}/seed{seed}/model/, metrics.parquet, speed.par
 
 rule train:
     input:
-        unpack(layout.run_scores),
-        unpack(layout.run_held_out),
+        unpack(runs.scores),
+        unpack(runs.held_out),
         short=lambda wildcards: [
-            path
-            for tables in layout.run_short_tokens(wildcards).values()
-            for path in tables
+            path for tables in runs.short_tokens(wildcards).values() for path in tables
         ],
-        model=layout.run_model,
-        tokens=lambda wildcards: layout.all_tokens(layout.run_windowing(wildcards)),
-        windows=lambda wildcards: layout.all_windows(layout.run_windowing(wildcards)),
-        selection=layout.run_selection,
+        model=runs.model,
+        tokens=lambda wildcards: layout.all_tokens(runs.windowing(wildcards)),
+        windows=lambda wildcards: layout.all_windows(runs.windowing(wildcards)),
+        selection=runs.selection,
     output:
         # A training whose settings and data turn out to be the same is kept; its checkpoints are undeclared.
-        model=update(f"{layout.run}/model/longspan.json"),
-        metrics=update(f"{layout.run}/metrics.parquet"),
-        speed=update(f"{layout.run}/speed.parquet"),
-        guard=update(f"{layout.run}/guard.parquet"),
-        settings=update(f"{layout.run}/settings.json"),
+        model=update(f"{runs.run}/model/longspan.json"),
+        metrics=update(f"{runs.run}/metrics.parquet"),
+        speed=update(f"{runs.run}/speed.parquet"),
+        guard=update(f"{runs.run}/guard.parquet"),
+        settings=update(f"{runs.run}/settings.json"),
     log:
         layout.log("train", "run", "loss", "seed"),
     benchmark:
@@ -40,23 +38,22 @@ rule train:
         "../../envs/gpu.yaml"
     threads: 8
     resources:
-        gpu=lambda wildcards: layout.run_devices(wildcards)
-        * layout.run_nodes(wildcards),
-        nodes=layout.run_nodes,
+        gpu=lambda wildcards: runs.devices(wildcards) * runs.nodes(wildcards),
+        nodes=runs.nodes,
         # Over nodes the shell itself starts one task on each by srun.
-        mpi=lambda wildcards: "srun" if layout.run_nodes(wildcards) > 1 else None,
+        mpi=lambda wildcards: "srun" if runs.nodes(wildcards) > 1 else None,
         tasks=lambda wildcards: (
-            layout.run_nodes(wildcards) if layout.run_nodes(wildcards) > 1 else None
+            runs.nodes(wildcards) if runs.nodes(wildcards) > 1 else None
         ),
-        tasks_per_gpu=lambda wildcards: (0 if layout.run_nodes(wildcards) > 1 else None),
+        tasks_per_gpu=lambda wildcards: (0 if runs.nodes(wildcards) > 1 else None),
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
         runtime=lambda wildcards, attempt: 1440 * attempt,
     params:
-        settings=as_json(layout.run_settings),
-        execution=as_json(layout.run_execution),
+        settings=as_json(runs.settings),
+        execution=as_json(runs.execution),
         card=as_json(lambda wildcards: training_card(layout.settings, wildcards)),
         launcher=lambda wildcards: training_launcher(
-            layout.run_devices(wildcards), layout.run_nodes(wildcards)
+            runs.devices(wildcards), runs.nodes(wildcards)
         ),
         tokens=lambda wildcards, input: str(Path(input.tokens[0]).parent),
         windows=lambda wildcards, input: str(Path(input.windows[0]).parent),
@@ -64,17 +61,17 @@ rule train:
             ["--selection", *input.selection] if input.selection else []
         ),
         index=lambda wildcards, input: ["--index", *input.index] if input.index else [],
-        short=layout.run_short_arguments,
+        short=runs.short_arguments,
         guard=lambda wildcards, input: (
             [
-                *("--guard", as_json(layout.run_guard(wildcards))),
+                *("--guard", as_json(runs.guard(wildcards))),
                 *("--held-out-tokens", *input.held_out_tokens),
                 *("--held-out-windows", *input.held_out_windows),
             ]
             if input.held_out_tokens
             else []
         ),
-        shards=lambda wildcards: layout.shard_count(layout.run_windowing(wildcards)),
+        shards=lambda wildcards: layout.shard_count(runs.windowing(wildcards)),
         folder=lambda wildcards, output: str(Path(output.settings).parent),
         version=stage_version("training"),
     shell:
@@ -98,15 +95,13 @@ rule train:
 
 rule evaluate:
     input:
-        model=layout.evaluated_model,
-        tokens=lambda wildcards: layout.tokens_of(
-            layout.run_windowing(wildcards), "held_out"
-        ),
+        model=runs.evaluated_model,
+        tokens=lambda wildcards: layout.tokens_of(runs.windowing(wildcards), "held_out"),
         windows=lambda wildcards: layout.windows.format(
-            windowing=layout.run_windowing(wildcards), shard="held_out"
+            windowing=runs.windowing(wildcards), shard="held_out"
         ),
     output:
-        layout.evaluation,
+        runs.evaluation,
     log:
         layout.log("evaluate", "run", "trained"),
     benchmark:
@@ -121,7 +116,7 @@ rule evaluate:
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
-        settings=as_json(layout.evaluation_settings),
+        settings=as_json(runs.evaluation_settings),
         code=code_digest("evaluate"),
     shell:
         """

@@ -1,0 +1,167 @@
+"""Where the summary, the funnel and the figures lie and what goes into them."""
+
+from pathlib import Path
+
+from longspan_workflow.layout import Layout
+from longspan_workflow.runs import BASE, Runs
+from longspan_workflow.settings import scored_pairs, windowing_of_export
+from longspan_workflow.shards import HELD_OUT, shard_names
+
+
+class Reports:
+    """Paths and settings blocks of what is told of one workflow's results.
+
+    Args:
+        layout: paths and settings of texts, windows, scores and selections.
+        runs: those of trainings and evaluations.
+    """
+
+    def __init__(self, layout: Layout, runs: Runs):
+        self._layout = layout
+        self._settings = layout.settings
+        self._runs = runs
+        self.settings_record = f"{layout.results}/settings.yaml"
+        self.summary = f"{layout.results}/summary.txt"
+        self.summary_table = f"{layout.results}/summary.tsv"
+        self.funnel = f"{layout.results}/funnel.tsv"
+        self.figures = f"{layout.results}/figures/{{figure}}.svg"
+        self.report = f"{layout.results}/report.html"
+
+    def summary_settings(self) -> dict:
+        """Tables that the summary reads, by name; shards as a folder and their number."""
+        used = {name: self._settings["windowings"][name] for name in self._used_windowings()}
+        corpora = dict.fromkeys(windowing["corpus"] for windowing in used.values())
+        pairs = scored_pairs(self._settings)
+        return {
+            "corpora": {name: self._folder(self._layout.documents, name, corpus=name) for name in corpora},
+            "windowings": {
+                name: self._folder(self._layout.windows, block["corpus"], windowing=name)
+                for name, block in used.items()
+            },
+            "stores": {
+                f"{windowing}/{scorer}": self._folder(
+                    self._layout.scores, used[windowing]["corpus"], windowing=windowing, scorer=scorer
+                )
+                for windowing, scorer in pairs
+            },
+            "selections": self._used_selections(),
+            "comparisons": self._comparisons(),
+            "trainings": {
+                _label(item): f"{self._runs.run.format(**item)}/metrics.parquet"
+                for item in self._runs.trainings()
+            },
+            "evaluations": {
+                _label(item): [
+                    self._runs.evaluation.format(run=item["run"], trained=name)
+                    for name in (BASE, f"{item['loss']}/seed{item['seed']}")
+                ]
+                for item in self._runs.trainings()
+            },
+        }
+
+    def summary_inputs(self) -> list[str]:
+        """Everything that the summary depends on."""
+        settings = self.summary_settings()
+        folders = [*settings["corpora"].values(), *settings["windowings"].values()]
+        shards = [
+            f"{block['folder']}/{shard}.parquet"
+            for block in folders
+            for shard in shard_names(block["shards"])
+        ]
+        return [
+            *shards,
+            *self._layout.score_indexes(),
+            *settings["selections"].values(),
+            *(path for paths in settings["comparisons"].values() for path in paths),
+            *settings["trainings"].values(),
+            *self._runs.evaluations(),
+        ]
+
+    def funnel_settings(self) -> dict:
+        """Tables that the funnel counts, by name; shards as folders and their number."""
+        summary = self.summary_settings()
+        dropped = {name: self._folder(self._layout.dropped, name, corpus=name) for name in summary["corpora"]}
+        return {
+            "corpora": {
+                name: {
+                    "documents": block["folder"],
+                    "dropped": dropped[name]["folder"],
+                    "shards": block["shards"],
+                }
+                for name, block in summary["corpora"].items()
+            },
+            "windowings": summary["windowings"],
+            "selections": {
+                name: [self._settings["selections"][name]["windowing"], path]
+                for name, path in summary["selections"].items()
+            },
+        }
+
+    def funnel_inputs(self) -> list[str]:
+        """Everything that the funnel depends on."""
+        settings = self.funnel_settings()
+        corpora = [
+            template.format(corpus=name, shard=shard)
+            for name, block in settings["corpora"].items()
+            for template in (self._layout.documents, self._layout.dropped)
+            for shard in [*shard_names(block["shards"]), HELD_OUT]
+        ]
+        windows = [path for name in settings["windowings"] for path in self._layout.all_windows(name)]
+        return [*corpora, *windows, *(path for _, path in settings["selections"].values())]
+
+    def figure_settings(self) -> dict:
+        """Tables that the figures show, by name."""
+        evaluations = {
+            f"{run}/{BASE}": self._runs.evaluation.format(run=run, trained=BASE)
+            for run in self._settings["runs"]
+        }
+        for item in self._runs.trainings():
+            trained = f"{item['loss']}/seed{item['seed']}"
+            evaluations[_label(item)] = self._runs.evaluation.format(run=item["run"], trained=trained)
+        summary = self.summary_settings()
+        return {
+            "selections": summary["selections"],
+            "trainings": summary["trainings"],
+            "evaluations": evaluations,
+        }
+
+    def figure_paths(self) -> dict[str, str]:
+        """Files of the figures by name."""
+        names = [
+            *(["selections"] if self._used_selections() else []),
+            *(["trainings", "evaluations"] if self._runs.trainings() else []),
+        ]
+        return {name: self.figures.format(figure=name) for name in names}
+
+    def figure_inputs(self) -> list[str]:
+        """Everything that the figures depend on."""
+        return [path for tables in self.figure_settings().values() for path in tables.values()]
+
+    def _folder(self, template: str, corpus: str, /, **names: str) -> dict:
+        path = Path(template.format(**names, shard="00000"))
+        return {"folder": str(path.parent), "shards": len(self._layout.shards(corpus))}
+
+    def _used_windowings(self) -> list[str]:
+        exports = (windowing_of_export(self._settings, block) for block in self._settings["exports"].values())
+        runs = (run["windowing"] for run in self._settings["runs"].values())
+        return list(dict.fromkeys([*runs, *exports]))
+
+    def _used_selections(self) -> dict[str, str]:
+        blocks = [*self._settings["runs"].values(), *self._settings["exports"].values()]
+        names = dict.fromkeys(block["selection"] for block in blocks if block.get("selection"))
+        return {name: self._layout.selection.format(selection=name) for name in names}
+
+    def _comparisons(self) -> dict[str, list[str]]:
+        """Selections in use, each with the later ones and with the report's over the same windowing."""
+        blocks, own = self._settings["selections"], list(self._used_selections())
+        names = list(dict.fromkeys([*own, *self._settings["report"]["compare_selections"]]))
+        return {
+            f"{first}, {second}": [self._layout.selection.format(selection=name) for name in (first, second)]
+            for place, first in enumerate(names)
+            for second in names[place + 1 :]
+            if first in own and blocks[first]["windowing"] == blocks[second]["windowing"]
+        }
+
+
+def _label(training: dict[str, str]) -> str:
+    return f"{training['run']}/{training['loss']}/seed{training['seed']}"
