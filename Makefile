@@ -9,7 +9,7 @@ run: .venv/installed
 	@echo "Look next at results/report.html, results/settings.yaml and results/runs/"
 
 test: .venv/installed
-	@$(BIN)/python -m pytest
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 explain: .venv/installed
 	@$(BIN)/longspan explain '$(id)'
