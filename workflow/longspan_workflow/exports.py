@@ -122,13 +122,24 @@ class Exports:
             or self.folder.format(export=wildcards.export),
             "data_files": f"data/*.{self.ending(wildcards)}",
             "sources": [
-                {"source": origin_of(source), "category": source["category"], "license": source["license"]}
+                {
+                    "source": origin_of(source),
+                    "category": source["category"],
+                    "license": source["license"],
+                    "pin": pin_of(source),
+                }
                 for source in corpus["sources"]
             ],
             "models": self._models(used),
             "citations": ["longattn", "token_weighting", *(["longfilter"] if "nll_gain" in methods else [])],
             "settings": used,
         }
+
+    def revisions(self, wildcards) -> list[str]:
+        """The hub's commits, if a source or model of an export comes from there."""
+        settings = self.card_settings(wildcards)
+        pins = [part["pin"] for part in (*settings["sources"], *settings["models"])]
+        return [self._layout.revisions] if any(pins) else []
 
     def _models(self, used: dict) -> list[dict[str, str]]:
         (windowing,) = used["windowings"].values()
@@ -141,6 +152,7 @@ class Exports:
                 "name": model,
                 "source": origin_of(used["models"][model]["source"]),
                 "license": used["models"][model]["license"],
+                "pin": pin_of(used["models"][model]["source"]),
             }
             for model, names in roles.items()
         ]
@@ -178,3 +190,11 @@ def origin_of(source: dict) -> str:
         parts = [name, source.get("config"), source.get("split"), source.get("revision")]
         return "hub " + ", ".join(part for part in parts if part)
     return ", ".join(source.get("paths") or [source["path"]])
+
+
+def pin_of(source: dict) -> str | None:
+    """Name under which the commit of texts or a model of the hub is kept; None for those from elsewhere."""
+    if source["kind"] != "hub":
+        return None
+    kind = "dataset" if "dataset" in source else "model"
+    return f"{kind} {source.get('dataset') or source['repo']} {source.get('revision', 'main')}"

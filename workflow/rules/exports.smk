@@ -4,6 +4,7 @@ Exports: windows for others, as Parquet or JSON lines with a data card.
 REQUIRED INPUTS: results/corpora/{corpus}/documents/{shard}.parquet
     results/tokens/{corpus}/{tokenizer}/{shard}.parquet, results/windows/{windowing}/{shard}.parquet
     results/selections/{selection}.parquet, results/scores/{windowing}/{scorer}/index.parquet
+    downloads/revisions.json, of sources and models of the hub
 OUTPUTS: results/exports/{export}/data/{shard}.{ending}
     results/exports/{export}/manifests/{shard}.{ending}.json
     results/exports/{export}/README.md
@@ -53,6 +54,8 @@ rule write_data_card:
     input:
         data=exports.data_files,
         manifests=exports.manifests,
+        # A commit that was pinned stays; others that come to the file make no card anew.
+        revisions=ancient(exports.revisions),
     output:
         exports.card,
     log:
@@ -67,6 +70,9 @@ rule write_data_card:
     params:
         settings=as_json(exports.card_settings),
         manifests=lambda wildcards, input: str(Path(input.manifests[0]).parent),
+        revisions=lambda wildcards, input: (
+            ["--revisions", *input.revisions] if input.revisions else []
+        ),
         shards=exports.shard_count,
         ending=exports.ending,
         code=code_digest("write_data_card"),
@@ -74,7 +80,7 @@ rule write_data_card:
         """
         python "$SCRIPTS"/write_data_card.py --settings {params.settings:q} \
             --manifests {params.manifests:q} --shards {params.shards} --ending {params.ending} \
-            --card {output:q} 2>&1 | tee {log:q}
+            {params.revisions:q} --card {output:q} 2>&1 | tee {log:q}
         """
 
 

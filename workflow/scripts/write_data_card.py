@@ -5,6 +5,7 @@
         --card results/exports/best/README.md
 """
 
+import json
 from pathlib import Path
 
 from longspan.artifacts import atomic_path
@@ -20,6 +21,7 @@ def main(argv=None):
     parser.add_argument("--manifests", type=Path, required=True, help="folder of the shards' manifests")
     parser.add_argument("--shards", type=int, required=True, help="number of shards")
     parser.add_argument("--ending", required=True, help="ending of the shards' files")
+    parser.add_argument("--revisions", type=Path, help="commits of the hub's revisions, by pin_revisions")
     parser.add_argument("--card", type=Path, required=True, help="file to write")
     arguments = parser.parse_args(argv)
 
@@ -27,6 +29,10 @@ def main(argv=None):
         read_export_manifest(arguments.manifests / f"{name}.{arguments.ending}.json")
         for name in shard_names(arguments.shards)
     ]
+    pins = json.loads(arguments.revisions.read_text()) if arguments.revisions else {}
+    for part in (*arguments.settings["sources"], *arguments.settings["models"]):
+        if pin := part.pop("pin"):
+            part["source"] += f" (commit {pins[pin]})"
     card = data_card(manifests=manifests, **arguments.settings)
     with atomic_path(arguments.card) as temporary:
         temporary.write_text(card)
