@@ -34,8 +34,12 @@ configs:
 
 
 def parquet(texts):
+    """A file of these texts, in one row group; in none if there are none at all."""
     content = io.BytesIO()
-    pq.write_table(pa.table({"text": pa.array(texts, pa.string())}), content)
+    schema = pa.schema({"text": pa.string()})
+    with pq.ParquetWriter(content, schema) as writer:
+        if texts is not None:
+            writer.write_table(pa.table({"text": texts}, schema))
     return content.getvalue()
 
 
@@ -167,8 +171,13 @@ def test_names_that_the_hub_does_not_know_are_refused(hub):
 
 def test_an_empty_split_is_refused(hub):
     pin(hub)
-    message = error_of(download(hub, settings=DATASET | {"config": "bare"}), "download_texts")
-    assert message.startswith("a file of the dataset o/books cannot be read (")
+    for texts in ([], None):
+        hub.repositories["datasets/o/books"]["bare/none.parquet"] = parquet(texts)
+        result = download(hub, settings=DATASET | {"config": "bare"}, HF_HOME=f"hf_{texts}")
+        assert error_of(result, "download_texts") == (
+            "a file of the split 'train' of the dataset o/books holds no rows; correct the source's config, "
+            "split or revision"
+        )
     assert not ARCHIVE.exists()
     message = error_of(download(hub, settings=DATASET | {"split": "trian"}), "download_texts")
     assert "trian" in message

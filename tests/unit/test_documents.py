@@ -1,4 +1,5 @@
 import dataclasses
+import gzip
 import io
 import json
 import random
@@ -168,8 +169,37 @@ def test_a_missing_file_and_an_unknown_format_are_refused(tmp_path):
 def test_a_source_without_rows_is_refused(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text("")
-    with pytest.raises(ValueError, match="gives no documents; check its paths and patterns"):
+    with pytest.raises(ValueError, match="gives no documents, its files hold no rows; check its paths"):
         read(path)
+
+
+@pytest.mark.parametrize("name", ["none.jsonl", "none.jsonl.gz", "none.parquet"])
+@pytest.mark.parametrize("group_by", [None, "book"])
+def test_a_file_without_rows_beside_others_is_counted_and_named(tmp_path, name, group_by):
+    rows = [{"text": "text", "book": "one"}]
+    full, path = write_rows(tmp_path / "full.jsonl", rows), tmp_path / name
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows).slice(0, 0), path)
+    else:
+        path.write_bytes(gzip.compress(b"") if path.suffix == ".gz" else b"")
+    with refused(f"{path} holds no rows; {MEND}"):
+        read(full, path, group_by=group_by)
+    assert dropped(full, path, group_by=group_by) == [(str(path), "empty", "holds no rows", None)]
+    items = items_of(full, path, group_by=group_by)
+    if path.suffix == ".jsonl":
+        write_rows(path, rows)
+        with refused(
+            f"{path} changed while the workflow ran; run the same target again, which plans it anew"
+        ):
+            list(read_documents(items, on_bad_document="skip"))
+
+
+def test_a_parquet_file_of_no_bytes_is_named_as_damaged(tmp_path):
+    path = tmp_path / "none.parquet"
+    path.write_bytes(b"")
+    ((_, reason, detail, _),) = dropped(path)
+    assert reason == "bad file"
+    assert "size is 0 bytes" in detail
 
 
 BOILERPLATE = """The Project Gutenberg EBook of X

@@ -17,7 +17,7 @@ from longspan.items import (
     row_digest,
     text_in,
 )
-from longspan.raw_files import Fault, read_bytes, read_rows, read_text
+from longspan.raw_files import NO_ROWS, Fault, read_bytes, read_rows, read_text
 
 KEEP_ALL = CleanUp()
 
@@ -95,6 +95,11 @@ def _texts_of(items: list[Item]) -> Iterator[tuple[Item, int | None, str, str, s
         _check_unchanged(first, [content_digest(content)])
         text = content if isinstance(content, Fault) else read_text(content, first.encoding)
         yield first, None, first.name, first.title, text
+        return
+    if first.is_without_rows:
+        row = next(read_rows(first.path, first.member, first.format, first.encoding), NO_ROWS)
+        _check_unchanged(first, [row_digest(row)])
+        yield first, None, first.name, first.title, NO_ROWS
         return
     position = None
     for item in items:

@@ -14,6 +14,7 @@ from pathlib import Path
 from longspan.boilerplate import strip_boilerplate
 from longspan.raw_files import (
     FORMATS,
+    NO_ROWS,
     Fault,
     format_of,
     matching_members,
@@ -31,9 +32,9 @@ ROWS_PER_ITEM = 16
 class Item:
     """A piece of a raw file and how to read it.
 
-    `rows` is a range of rows; those in `without` are held out or not in the sample. `group` is the rows'
-    common value where they are one document together. `drops` are rows (None for the whole item) that are
-    left out for what the plan knows of them: (row, reason, detail).
+    `rows` is a range of rows, (0, 0) for a file that has none; those in `without` are held out or not in the
+    sample. `group` is the rows' common value where they are one document together. `drops` are rows (None
+    for the whole item) that are left out for what the plan knows of them: (row, reason, detail).
     """
 
     path: str
@@ -60,6 +61,11 @@ class Item:
         if self.group is not None:
             return (self.path, self.member or "", self.group)
         return (self.path, self.member or "", self.rows[0] if self.rows else 0)
+
+    @property
+    def is_without_rows(self) -> bool:
+        """Whether it stands for a file of rows that has none."""
+        return self.rows == (0, 0)
 
     @property
     def place(self) -> tuple:
@@ -157,8 +163,10 @@ def list_items(source: dict, files: Iterable[Path]) -> tuple[list[Listing], list
                 titles.add(title)
                 is_held = hold_out if isinstance(hold_out, bool) else title in hold_out
                 (held_out if is_held else training).append(listing)
-    if not training + held_out:
-        raise ValueError(f"the source {source} gives no documents; check its paths and patterns")
+    if all(listing.item.is_without_rows for listing in training + held_out):
+        raise ValueError(
+            f"the source {source} gives no documents, its files hold no rows; check its paths and patterns"
+        )
     if not isinstance(hold_out, bool) and (unknown := sorted(set(hold_out) - titles)):
         # Blocks of rows have no title of their own.
         found = f"the titles are: {', '.join(sorted(titles))}"
@@ -252,6 +260,11 @@ def _listings_of(source: dict, path: str, member: str | None) -> Iterator[Listin
         return
     group_by = source.get("group_by")
     rows = enumerate(read_rows(path, member, file_format, source["encoding"]))
+    if (first := next(rows, None)) is None:
+        row = _Row(None, row_digest(NO_ROWS), NO_ROWS, None, 0)
+        yield _listing([row], (0, 0), common, title=title_of(name))
+        return
+    rows = itertools.chain([first], rows)
     if group_by:
         yield from _groups(rows, group_by, name, common)
     else:

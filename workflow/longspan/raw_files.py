@@ -36,6 +36,10 @@ class Fault:
     detail: str
 
 
+# What a file of rows is that has none.
+NO_ROWS = Fault("empty", "holds no rows")
+
+
 def format_of(name: str) -> str | None:
     """The format that a file's ending tells, a compression's ending behind it or not."""
     path = Path(name)

@@ -200,7 +200,8 @@ class _Shard:
         """The piece of a raw file that a document was read from, and how."""
         items = read_plan(self._layout.plan.format(corpus=self._corpus, shard=self._shard))
         for item in items:
-            rows = range(*item.rows) if item.rows and item.group is None else [None]
+            whole = item.rows is None or item.is_without_rows or item.group is not None
+            rows = [None] if whole else range(*item.rows)
             if document["document_id"] in (item.document_id(row) for row in rows):
                 return item.to_json() | self._hub(item.path)
         # An id of the document's own does not tell its row, only the file.
