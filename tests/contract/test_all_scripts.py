@@ -40,7 +40,7 @@ FILES = {
 # The tiny chain neither fetches texts nor publishes: test_downloads.py and test_publish.py have servers.
 SCRIPT_NAMES = sorted(
     {path.stem for path in SCRIPTS.glob("*.py")}
-    - {"download_texts", "index_references", "pin_revisions", "publish_export"}
+    - {"download_texts", "estimate", "index_references", "pin_revisions", "publish_export"}
 )
 
 

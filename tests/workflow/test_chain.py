@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,23 @@ def edit(workflow, change):
     workflow.configfile.write_text(yaml.safe_dump(settings))
 
 
+def test_what_cannot_fit_is_refused_at_its_door_and_in_the_estimate(workflow):
+    before = workflow.configfile.read_text()
+    edit(workflow, lambda settings: settings.update(device={"memory_gb": 1.0e-6}))
+    reason = "needs about 0.0 GB of each device, and device.memory_gb is 1e-06; lower windows_per_batch"
+    estimate, run = workflow.run("estimate", check=False), workflow.run("all", check=False)
+    workflow.configfile.write_text(before)
+    for result in (estimate, run):
+        assert result.returncode == 1
+        assert reason in result.stdout
+    assert (workflow.folder / "results/estimate.tsv").exists()
+    shutil.rmtree(workflow.folder / "results")
+
+
 def test_the_chain_runs_and_then_has_nothing_to_do(workflow):
+    estimate = workflow.run("estimate").stdout
+    assert re.search(r"^train +main/dense +1 +512 ", estimate, re.MULTILINE), estimate
+    assert sorted(path.name for path in (workflow.folder / "results").iterdir()) == ["estimate.tsv", "logs"]
     workflow.run("all")
     results = workflow.folder / "results"
     assert (results / "frozen_weights.done").exists()

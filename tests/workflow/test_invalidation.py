@@ -200,6 +200,8 @@ CHANGES: dict[str, dict[str, object]] = {
     "results_dir": {"results_dir": "elsewhere"},
     "downloads_dir": {"downloads_dir": "elsewhere"},
     "seed": {"seed": 2},
+    "device.memory_gb": {"device": {"memory_gb": 80}},
+    "device.tflops": {"device": {"tflops": 312}},
     "models.*.source.kind": {
         "models/wheel/source": {"kind": "hub", "repo": "owner/wheel", "revision": "main"}
     },

@@ -146,7 +146,7 @@ class Layout:
     def text_archives(self) -> dict[str, dict]:
         """Sources that are fetched, by the file that they become."""
         return {
-            _archive_name(source): source
+            archive_name(source): source
             for corpus in self.settings["corpora"].values()
             for source in corpus["sources"]
             if source["kind"] != "files"
@@ -190,7 +190,7 @@ class Layout:
     def _raw_paths(self, source: dict) -> list[str]:
         if source["kind"] == "files":
             return source["paths"]
-        return [self.text_archive.format(archive=_archive_name(source))]
+        return [self.text_archive.format(archive=archive_name(source))]
 
     def plan_digest(self, wildcards) -> str:
         """Digest of a shard's plan, as far as the corpus is planned now."""
@@ -360,7 +360,8 @@ def _read_plan_digests(index: str, changed: int) -> dict[str, str]:
     return json.loads(Path(index).read_text())
 
 
-def _archive_name(source: dict) -> str:
+def archive_name(source: dict) -> str:
+    """File of a source that is fetched."""
     if source["kind"] == "pypi":
         return source["archive"]
     parts = [

@@ -20,6 +20,7 @@ class Reports:
         self._layout = layout
         self._settings = layout.settings
         self._runs = runs
+        self.estimate = f"{layout.results}/estimate.tsv"
         self.settings_record = f"{layout.results}/settings.yaml"
         self.summary = f"{layout.results}/summary.txt"
         self.summary_table = f"{layout.results}/summary.tsv"

@@ -11,6 +11,7 @@ sys.path.insert(0, str(WORKFLOW))
 from longspan_workflow.code_digests import code_digest, stage_version
 from longspan_workflow.environment import prepare_environment
 from longspan_workflow.exports import Exports
+from longspan_workflow.job_needs import JobNeeds
 from longspan_workflow.launchers import training_launcher
 from longspan_workflow.layout import Layout, as_json
 from longspan_workflow.reports import Reports
@@ -25,6 +26,7 @@ except SettingsError as error:
 runs = Runs(layout)
 reports = Reports(layout, runs)
 exports = Exports(layout)
+needs = JobNeeds(layout)
 
 prepare_environment(WORKFLOW)
 

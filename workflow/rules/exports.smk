@@ -32,8 +32,8 @@ rule export_windows:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        mem_mb=needs.memory_mb("export_windows"),
+        runtime=needs.minutes("export_windows"),
     params:
         settings=as_json(exports.export_settings),
         selection=lambda wildcards, input: (

@@ -11,8 +11,25 @@ report: "../report/workflow.rst"
 
 
 localrules:
+    estimate,
     record_settings,
     report,
+
+
+# Before anything ran; it runs whenever it is asked for.
+rule estimate:
+    log:
+        layout.log("estimate"),
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        settings=as_json(layout.settings),
+        table=reports.estimate,
+    shell:
+        """
+        HF_TOKEN="$hub_token" python "$SCRIPTS"/estimate.py --settings {params.settings:q} \
+            --table {params.table:q} 2>&1 | tee {log:q}
+        """
 
 
 rule record_settings:

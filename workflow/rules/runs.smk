@@ -46,8 +46,8 @@ rule train:
             runs.nodes(wildcards) if runs.nodes(wildcards) > 1 else None
         ),
         tasks_per_gpu=lambda wildcards: (0 if runs.nodes(wildcards) > 1 else None),
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
-        runtime=lambda wildcards, attempt: 1440 * attempt,
+        mem_mb=needs.memory_mb("train"),
+        runtime=needs.minutes("train"),
     params:
         settings=as_json(runs.settings),
         execution=as_json(runs.execution),
@@ -113,8 +113,8 @@ rule evaluate:
     threads: 8
     resources:
         gpu=1,
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
-        runtime=lambda wildcards, attempt: 120 * attempt,
+        mem_mb=needs.memory_mb("evaluate"),
+        runtime=needs.minutes("evaluate"),
     params:
         settings=as_json(runs.evaluation_settings),
         code=code_digest("evaluate"),

@@ -33,8 +33,8 @@ rule score_short:
     threads: 8
     resources:
         gpu=1,
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
-        runtime=lambda wildcards, attempt: 240 * attempt,
+        mem_mb=needs.memory_mb("score_short"),
+        runtime=needs.minutes("score_short"),
     params:
         settings=as_json(layout.scorer_settings),
         documents=lambda wildcards, input: (
@@ -73,8 +73,8 @@ rule score_attention:
     threads: 8
     resources:
         gpu=1,
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
-        runtime=lambda wildcards, attempt: 240 * attempt,
+        mem_mb=needs.memory_mb("score_attention"),
+        runtime=needs.minutes("score_attention"),
     params:
         settings=as_json(layout.scorer_settings),
         documents=lambda wildcards, input: (
@@ -108,8 +108,8 @@ rule collect_weights:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        mem_mb=needs.memory_mb("collect_weights"),
+        runtime=needs.minutes("collect_weights"),
     params:
         windows=lambda wildcards, input: str(Path(input.windows[0]).parent),
         scores=lambda wildcards, input: str(Path(input.scores[0]).parent),

@@ -21,8 +21,8 @@ rule select_windows:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        mem_mb=needs.memory_mb("select_windows"),
+        runtime=needs.minutes("select_windows"),
     params:
         settings=as_json(layout.selection_settings),
         windows=lambda wildcards, input: str(Path(input.windows[0]).parent),

@@ -49,8 +49,8 @@ checkpoint plan_shards:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        mem_mb=needs.memory_mb("plan_shards"),
+        runtime=needs.minutes("plan_shards"),
     params:
         settings=as_json(lambda wildcards: layout.plan_settings(wildcards.corpus)),
         folder=str(Path(layout.plan).parent),
@@ -106,8 +106,8 @@ rule read_documents:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        mem_mb=needs.memory_mb("read_documents"),
+        runtime=needs.minutes("read_documents"),
     params:
         settings=as_json(layout.reading_settings),
         plan=layout.plan,
@@ -137,8 +137,8 @@ rule tokenize_documents:
         "../../envs/cpu.yaml"
     threads: 2
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 120 * attempt,
+        mem_mb=needs.memory_mb("tokenize_documents"),
+        runtime=needs.minutes("tokenize_documents"),
     params:
         code=code_digest("tokenize_documents"),
     shell:

@@ -21,8 +21,8 @@ rule assign_windows:
     conda:
         "../../envs/cpu.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        mem_mb=needs.memory_mb("assign_windows"),
+        runtime=needs.minutes("assign_windows"),
     params:
         settings=as_json(layout.windowing_settings),
         id_prefix=layout.id_prefix,
