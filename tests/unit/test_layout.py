@@ -155,6 +155,7 @@ def test_paths_are_those_of_the_contract():
         "run": "results/runs/main/dense/seed0",
         "evaluation": "results/evaluations/main/dense/seed0.parquet",
         "frozen_weights": "results/frozen_weights.done",
+        "estimate": "results/estimate.tsv",
         "settings_record": "results/settings.yaml",
         "summary": "results/summary.txt",
         "summary_table": "results/summary.tsv",
