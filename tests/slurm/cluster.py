@@ -181,6 +181,7 @@ ReturnToService=2
 SlurmdTimeout=5
 MinJobAge=1800
 KillWait=5
+JobRequeue=0
 GresTypes=gpu
 {nodes}
 PartitionName=cpu Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP

@@ -1,18 +1,20 @@
-"""`snakemake --profile slurm all` on a real SLURM, from its own checkout, and what may go wrong there."""
+"""`snakemake --profile slurm all` on a real SLURM, from a fresh clone, and what may go wrong there."""
 
 import json
 import os
-import shutil
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import yaml
 
+from checkouts import clone
 from tiny_inputs import make_inputs
 
 ROOT = Path(__file__).parents[2]
@@ -29,11 +31,12 @@ pytestmark = [
 GPU_RULES = {"score_short", "score_attention", "train", "evaluate"}
 NETWORK_RULES = {"pin_revisions", "download_model", "download_texts"}
 TOKEN = "hf_" + "secret" * 4
+SECONDS_A_CALL = 900
 SCORES = [f"results/scores/short-128/tiny-32/{shard:05d}.parquet" for shard in range(4)]
 
 
 class Site:
-    """A checkout beside a running SLURM."""
+    """A clone beside a running SLURM."""
 
     def __init__(self, folder: Path, cluster: Cluster):
         self.folder = folder
@@ -46,19 +49,8 @@ class Site:
         """Start `snakemake --profile slurm` with these arguments, in the checkout."""
         environment = os.environ | {"PYTHONPATH": str(PROBE), "PROBE": str(self.probe), "HF_TOKEN": TOKEN}
         environment |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-        command = [
-            "timeout",
-            "--foreground",  # otherwise it passes a signal on twice, to its child and to its group
-            "--kill-after=60",  # it counts from an interrupt too
-            "1200",
-            sys.executable,
-            "-m",
-            "snakemake",
-            "--profile",
-            "slurm",
-        ]
         process = subprocess.Popen(
-            [*command, *arguments],
+            [sys.executable, "-m", "snakemake", "--profile", "slurm", *arguments],
             cwd=self.folder,
             env=environment,
             stdout=subprocess.PIPE,
@@ -72,15 +64,27 @@ class Site:
         """End what a failed test left running."""
         for process in self._started:
             if process.poll() is None:
-                process.terminate()
+                process.kill()
                 process.communicate()
 
     def run(self, *arguments: str) -> str:
         """Run it to the end, which must be a good one; its output."""
-        process = self.start(*arguments)
-        output, _ = process.communicate()
-        assert process.returncode == 0, output[-6000:]
+        return self.end(self.start(*arguments))
+
+    def end(self, process: subprocess.Popen, good: bool = True) -> str:
+        """Wait for the end of a call, which must be a good one or must not; its output."""
+        output, _ = process.communicate(timeout=SECONDS_A_CALL)
+        assert (process.returncode == 0) == good, output[-6000:]
         return output
+
+    def remove_scores(self, count: int) -> dict[Path, bytes]:
+        """Remove some shards' scores; their contents, by file."""
+        removed = {}
+        for name in SCORES[:count]:
+            path = self.folder / name
+            removed[path] = path.read_bytes()
+            path.unlink()
+        return removed
 
     def probes(self, script: str | None = None) -> list[dict]:
         """What the scripts recorded since the last `forget`."""
@@ -93,9 +97,19 @@ class Site:
         for path in self.probe.iterdir():
             path.unlink()
 
+    @contextmanager
+    def holding(self, script: str):
+        """Make a script wait where it starts, as long as the block runs."""
+        wait = self.probe / f"wait_{script}"
+        wait.touch()
+        try:
+            yield
+        finally:
+            wait.unlink()
+
     def wait_for(self, script: str, count: int) -> list[dict]:
         """Wait until a script has started so often."""
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 400
         while len(found := [line for line in self.probes(script) if line["event"] == "start"]) < count:
             assert time.monotonic() < deadline, self.probes()
             time.sleep(0.2)
@@ -106,22 +120,25 @@ class Site:
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("slurm")
     # munged refuses a socket below a folder that others cannot enter.
-    for path in (folder, *folder.parents[:2]):
-        path.chmod(0o755)
+    for path in (folder, *folder.parents):
+        if not path.stat().st_mode & 0o001:
+            path.chmod(0o755)
     checkout = folder / "checkout"
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in tracked.splitlines():
-        if (ROOT / name).exists():
-            (checkout / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, checkout / name, follow_symlinks=False)
+    clone(checkout)
     make_inputs(checkout / "inputs")
     settings = yaml.safe_load((ROOT / "configs" / "tiny.yaml").read_text())
     settings["corpora"]["short"]["shards"] = 4
-    train = settings["runs"]["main"]["train"] | {"gradient_accumulation_steps": 2}
+    # Each job costs seconds here; what these add runs like the others.
+    del settings["exports"], settings["report"], settings["selections"]["drawn"]
+    run = settings["runs"].pop("main")
     for name, devices, nodes in (("pair", 2, 1), ("wide", 1, 2)):
         more = {"devices": devices, "nodes": nodes, "gradient_accumulation_steps": 1}
-        settings["runs"][name] = settings["runs"]["main"] | {"train": train | more}
+        settings["runs"][name] = run | {"train": run["train"] | more}
     (checkout / "config.yaml").write_text(yaml.safe_dump(settings))
+    profile = checkout / "profiles" / "slurm" / "config.yaml"
+    text, count = re.subn(r"(status-checks: )5$", r"\g<1>1", profile.read_text(), flags=re.MULTILINE)
+    assert count == 2
+    profile.write_text(text)
     daemons = folder / "daemons"
     daemons.mkdir()
     with Cluster(daemons) as cluster:
@@ -132,9 +149,12 @@ def site(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(site):
-    """The whole chain, run once; one CPU job dies once."""
+    """The whole chain, run once; one CPU job dies once, and the scoring jobs wait for each other."""
     (site.probe / "die_assign_windows").touch()
-    output = site.run("all")
+    with site.holding("score_short"):
+        process = site.start("all")
+        site.wait_for("score_short", 4)
+    output = site.end(process)
     return output, site.probes(), site.cluster.jobs()
 
 
@@ -155,16 +175,17 @@ def test_gpu_rules_have_gpus_and_cpu_rules_none(finished):
 
 def test_four_shards_are_scored_on_four_gpus_of_two_nodes_at_once(finished):
     _, probes, _ = finished
-    scoring = [line for line in probes if line["script"] in ("score_short", "score_attention")]
-    running, most = {}, {}
-    for line in sorted(scoring, key=lambda line: line["time"]):
-        if line["event"] == "start":
-            running[line["SLURM_JOB_ID"]] = (line["SLURMD_NODENAME"], line["CUDA_VISIBLE_DEVICES"])
-        else:
-            del running[line["SLURM_JOB_ID"]]
-        assert len(set(running.values())) == len(running), "two jobs have one device"
-        most = max(most, dict(running), key=len)
-    assert sorted(most.values()) == [("n1", "0"), ("n1", "1"), ("n2", "0"), ("n2", "1")]
+    times = {"start": [], "end": []}
+    for line in (line for line in probes if line["script"] == "score_short"):
+        times[line["event"]].append(line["time"])
+    assert len(times["start"]) == len(times["end"]) == 4
+    assert max(times["start"]) < min(times["end"])
+    devices = {
+        (line["SLURMD_NODENAME"], line["CUDA_VISIBLE_DEVICES"])
+        for line in probes
+        if line["script"] == "score_short"
+    }
+    assert devices == {("n1", "0"), ("n1", "1"), ("n2", "0"), ("n2", "1")}
 
 
 def test_training_over_devices_is_one_job_on_one_node_and_over_nodes_one_job(finished):
@@ -174,9 +195,9 @@ def test_training_over_devices_is_one_job_on_one_node_and_over_nodes_one_job(fin
         if line["script"] == "train" and line["event"] == "start":
             ranks[line["SLURM_JOB_ID"]].add((line["RANK"], line["WORLD_SIZE"], line["SLURMD_NODENAME"]))
     worlds = sorted(sorted((rank, size) for rank, size, _ in job if rank) for job in ranks.values())
-    assert worlds == [[], [("0", "2"), ("1", "2")], [("0", "2"), ("1", "2")]]
+    assert worlds == [[("0", "2"), ("1", "2")], [("0", "2"), ("1", "2")]]
     nodes = sorted(len({node for _, _, node in job}) for job in ranks.values())
-    assert nodes == [1, 1, 2]
+    assert nodes == [1, 2]
 
 
 def test_the_job_that_died_ran_again_with_more_memory_and_time(site, finished):
@@ -210,28 +231,48 @@ def test_the_token_reaches_the_downloads_and_no_log(site, finished):
                 assert TOKEN.encode() not in path.read_bytes(), path
 
 
-def test_a_node_that_goes_down_costs_only_its_jobs(site, finished):
+def test_a_node_that_goes_down_costs_only_its_jobs_and_scancel_one(site, finished):
     site.forget()
-    wait = site.probe / "wait_score_short"
-    wait.touch()
-    process = site.start(*SCORES, "--forcerun", "score_short")
-    started = site.wait_for("score_short", 4)
-    lost = {line["SLURM_JOB_ID"] for line in started if line["SLURMD_NODENAME"] == "n2"}
-    assert len(lost) == 2
-    site.cluster.stop("n2", signal.SIGKILL)
-    for line in started:
-        if line["SLURMD_NODENAME"] == "n2":
+    before = site.remove_scores(4)
+    with site.holding("score_short"):
+        process = site.start(*SCORES)
+        started = site.wait_for("score_short", 4)
+        down = [line for line in started if line["SLURMD_NODENAME"] == "n2"]
+        cancelled, kept = (line["SLURM_JOB_ID"] for line in started if line["SLURMD_NODENAME"] == "n1")
+        assert len(down) == 2
+        site.cluster.stop("n2", signal.SIGKILL)
+        for line in down:
             os.kill(line["pid"], signal.SIGKILL)
-    subprocess.run(["scontrol", "update", "nodename=n2", "state=down", "reason=test"], check=True)
-    time.sleep(2)
-    site.cluster.start("n2", "slurmd", "-N", "n2")
-    # It may be back of itself by now, and is not resumed twice then.
-    subprocess.run(["scontrol", "update", "nodename=n2", "state=resume"], check=False)
-    wait.unlink()
-    output, _ = process.communicate()
-    assert process.returncode == 0, output[-4000:]
-    starts = Counter(line["SLURM_JOB_ID"] for line in site.probes("score_short") if line["event"] == "start")
-    assert len([job for job in starts if job not in lost]) >= 2
-    kept = {line["SLURM_JOB_ID"] for line in started} - lost
-    assert all(starts[job] == 1 for job in kept)
-    assert "Nothing to be done" in site.run(*SCORES)
+        subprocess.run(["scontrol", "update", "nodename=n2", "state=down", "reason=test"], check=True)
+        subprocess.run(["scancel", cancelled], check=True)
+        time.sleep(2)
+        site.cluster.start("n2", "slurmd", "-N", "n2")
+        # It may be back of itself by now, and is not resumed twice then.
+        subprocess.run(["scontrol", "update", "nodename=n2", "state=resume"], check=False)
+    site.end(process)
+    ends = Counter(line["SLURM_JOB_ID"] for line in site.probes("score_short") if line["event"] == "end")
+    lost = {cancelled, *(line["SLURM_JOB_ID"] for line in down)}
+    assert ends[kept] == 1
+    assert len(ends.keys() - {kept} - lost) == 3
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_the_next_call_finishes_what_an_interrupt_and_scancel_left(site, finished):
+    site.forget()
+    before = site.remove_scores(1)
+    with site.holding("score_short"):
+        process = site.start(SCORES[0])
+        site.wait_for("score_short", 1)
+        process.send_signal(signal.SIGINT)
+        site.end(process, good=False)
+        deadline = time.monotonic() + 60
+        while site.cluster.jobs("pending,running,completing"):
+            assert time.monotonic() < deadline, site.cluster.jobs()
+            time.sleep(0.2)
+        process = site.start(SCORES[0])
+        for attempt in (2, 3):  # the second is the retry of the first
+            subprocess.run(["scancel", site.wait_for("score_short", attempt)[-1]["SLURM_JOB_ID"]], check=True)
+        site.end(process, good=False)
+    site.run(SCORES[0])
+    assert {path: path.read_bytes() for path in before} == before
+    assert "Nothing to be done" in site.run("all")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from checkouts import clone
 from tiny_inputs import make_inputs
 
 ROOT = Path(__file__).parents[2]
@@ -59,10 +60,6 @@ def workflow(tmp_path_factory) -> Workflow:
 def checkout_workflow(tmp_path_factory) -> Workflow:
     """The workflow over the tiny inputs in a checkout of its own, whose code a test may edit."""
     folder = tmp_path_factory.mktemp("checkout")
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in tracked.splitlines():
-        if (ROOT / name).exists():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, folder / name, follow_symlinks=False)
+    clone(folder)
     make_inputs(folder / "inputs")
     return Workflow(folder, folder / "configs" / "tiny.yaml", root=folder)

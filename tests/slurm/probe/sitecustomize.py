@@ -36,7 +36,7 @@ def _probe():
     else:
         os.kill(os.getpid(), signal.SIGKILL)
     wait = FOLDER / f"wait_{scripts[0]}"
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 400
     while wait.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
 
