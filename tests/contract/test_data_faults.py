@@ -1,5 +1,6 @@
 """Faults in data at each stage's door: an error names the file and what mends it, and nothing is written."""
 
+import contextlib
 import re
 import shutil
 from collections.abc import Callable
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from full_disk import small_disk
 from longspan.artifacts import open_table, read_table, write_table
 from longspan.contracts import CONTRACTS
 from longspan_workflow.code_digests import SCRIPTS
@@ -335,6 +337,44 @@ def test_a_faulty_manifest_of_an_export_is_refused(chain):
     path.unlink()
     missing = f"{path} is missing; run the same target again, which runs export_windows"
     refuses(chain, "write_data_card", missing)
+
+
+# What a script writes: (template, other names, file under it).
+OUTPUTS = {
+    "read_documents": ("documents", {}, ""),
+    "tokenize_documents": ("tokens", {}, ""),
+    "assign_windows": ("windows", {}, ""),
+    "score_attention": ("scores", {"scorer": "tiny-layer0"}, ""),
+    "select_windows": ("selection", {}, ""),
+    "score_short": ("scores", {}, ""),
+    "collect_weights": ("score_index", {}, ""),
+    "export_windows": ("data", {}, ""),
+    "train": ("run", {}, "model/model.safetensors"),
+    "evaluate": ("evaluation", {}, ""),
+}
+
+
+@pytest.mark.parametrize("script", OUTPUTS)
+def test_a_full_disk_is_named_and_the_next_call_goes_on(chain, script, tmp_path):
+    template, names, inside = OUTPUTS[script]
+    path = chain.path(template, **names)
+    expected = (path / inside).read_bytes()
+    with small_disk(tmp_path / "disk", 4096) as disk:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        shutil.copytree(path.parent, disk / "folder")
+        shutil.rmtree(path.parent)
+        path.parent.symlink_to(disk / "folder")
+        filler = disk / "filler"
+        with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        result = chain.run(script)
+        assert result.code == 1
+        assert re.search("[Nn]o space left on .*; free some.* and run again", result.stderr.splitlines()[-1])
+        assert not (path / inside).exists()
+        filler.unlink()
+        chain.make(script)
+        assert (path / inside).read_bytes() == expected
 
 
 def flip_bit(path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from full_disk import small_disk
@@ -177,6 +177,7 @@ def test_the_long_nll_may_be_left_out_and_the_short_may_not(tmp_path):
         TableWriter(path, "nll_scores", settings={}, without=frozenset({"short_nll"}))
 
 
+@settings(deadline=None)
 @given(sizes=st.lists(st.integers(0, 400), max_size=12), group_elements=st.integers(1, 600))
 def test_row_reader_gives_each_row_whatever_the_row_groups(tmp_path_factory, sizes, group_elements):
     path = tmp_path_factory.mktemp("groups") / "tokens.parquet"

@@ -6,7 +6,6 @@ written under a temporary name, synced and renamed, so that a file that has its 
 """
 
 import bisect
-import errno
 import hashlib
 import io
 import json
@@ -21,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from longspan.contracts import CONTRACTS, SCHEMA_VERSION
+from longspan.disks import naming_full_disk
 
 MANIFEST_KEY = b"longspan"
 # Reading one row reads its row group, so a group is about one long document's tokens.
@@ -77,19 +77,6 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def naming_full_disk(folder: Path) -> Iterator[None]:
-    """Say which disk is full when a write into `folder` fails for it."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise OSError(
-                errno.ENOSPC, f"no space left on the disk of {folder}; free some and run again"
-            ) from error
-        raise
 
 
 class _RowsHash(io.RawIOBase):
@@ -158,17 +145,19 @@ class TableWriter:
         }
 
     def __enter__(self) -> "TableWriter":
-        self._stack = ExitStack()
-        self._temporary = self._stack.enter_context(atomic_path(self._path))
-        # Statistics would hold a long text twice more, and nothing here asks for them.
-        self._writer = pq.ParquetWriter(
-            self._temporary,
-            self.schema,
-            compression="zstd",
-            use_dictionary=False,
-            write_statistics=False,
-            write_page_checksum=True,
-        )
+        with ExitStack() as stack:
+            self._temporary = stack.enter_context(atomic_path(self._path))
+            # It writes at once, so that a full disk may show here. Statistics would hold a long text twice
+            # more, and nothing here asks for them.
+            self._writer = pq.ParquetWriter(
+                self._temporary,
+                self.schema,
+                compression="zstd",
+                use_dictionary=False,
+                write_statistics=False,
+                write_page_checksum=True,
+            )
+            self._stack = stack.pop_all()
         return self
 
     def keep_current(self, *others: "TableWriter") -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from longspan.disks import naming_full_disk
+
 
 def holder_name() -> str:
     """This process, for the one who finds its lock."""
@@ -37,11 +39,12 @@ def exclusive_lock(path: Path) -> Iterator[None]:
         ValueError: another process holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+") as file:
+    # Without a buffer, which closing would try to write once more to a full disk.
+    with open(path, "a+b", buffering=0) as file:
         if not take(file):
             file.seek(0)
-            raise held_error(path, file.read() or "another process")
+            raise held_error(path, file.read().decode() or "another process")
         file.truncate(0)
-        file.write(holder_name())
-        file.flush()
+        with naming_full_disk(path.parent):
+            file.write(holder_name().encode())
         yield

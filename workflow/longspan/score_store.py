@@ -11,14 +11,16 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from longspan.artifacts import SchemaVersionError, TableWriter, digest_of, naming_full_disk, read_table
+from longspan.artifacts import SchemaVersionError, TableWriter, digest_of, read_table
 from longspan.contracts import CONTRACTS
+from longspan.disks import naming_full_disk
 from longspan.locks import held_error, holder_name, take
 from longspan.window_store import WindowStore
 
@@ -77,12 +79,13 @@ class ScoreWriter:
             with naming_full_disk(self.path.parent):
                 self._load_partial()
         except BaseException:
-            self._file.close()
+            # Closing tries once more to write what a full disk refused.
+            with suppress(OSError):
+                self._file.close()
             raise
         return self
 
     def __exit__(self, kind, error, trace) -> None:
-        # Closing tries once more to write what a full disk refused.
         with naming_full_disk(self.path.parent):
             self._file.close()
 
