@@ -138,6 +138,20 @@ def test_a_signal_stops_two_processes_and_one_goes_on_for_them(folder):
         torch.testing.assert_close(resumed[name], value, rtol=1e-4, atol=1e-5)
 
 
+def test_shards_get_the_first_process_s_weights_bit_by_bit(folder):
+    # Too small a rate to change a weight.
+    train = {"max_steps": 1, "learning_rate": 1e-30, "weight_decay": 0.0, "sharding": "full", "devices": 2}
+    chain = Chain(config(**{"runs/main/train": train}))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    result = subprocess.run(
+        [*launcher, *command(chain)[1:]], env=environment(), capture_output=True, text=True, timeout=200
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    base, trained = load_file("inputs/model/model.safetensors"), weights(chain.path("run"))
+    assert base.keys() == trained.keys()
+    assert all(torch.equal(value, trained[name]) for name, value in base.items())
+
+
 def test_the_status_of_a_stopped_training_says_run_again(folder):
     chain = Chain(config(**{"runs/main/train": {"max_steps": 500, "learning_rate": 1e-3}}))
     process = subprocess.Popen(
@@ -362,7 +376,9 @@ def test_the_result_loads_on_its_own_and_says_what_made_it(chain):
     assert record["settings"]["loss"] == {"variant": "dense"}
     manifest = json.loads((model / "longspan.json").read_text())
     assert manifest["license"] == "Apache-2.0"
-    assert record.pop("execution")["processes"] == 1
+    execution = record.pop("execution")
+    assert execution["processes"] == 1
+    assert (execution["attention"], execution["device"]) == ("sdpa by flash attention", "CPU")
     assert manifest["source"] == {"kind": "run", **record}
 
 
@@ -435,7 +451,7 @@ def test_a_mixture_trains_on_its_share_of_short_documents(folder):
         return said, rows, weights(chain.path("run"))
 
     said, rows, first = mixed()
-    assert "attention: longspan_documents\n" in said
+    assert "attention: longspan_documents by flash attention on CPU\n" in said
     assert re.search(r"epochs: long 0\.\d+, short/short 0\.\d+\n", said)
     # One of four sequences is packed: its tokens have weight 1.
     assert [row["weight_std"] == 0 for row in rows].count(True) == 1

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from longspan.attention_kernels import fastest_attention
+from longspan.attention_kernels import attention_name, fastest_attention
+from longspan.decoder_layers import compile_layers
 from longspan.document_attention import NAME
 from longspan.weighted_loss import WeightedLM
 from tiny_models import random_ids, tiny_model
@@ -37,3 +38,30 @@ def test_packed_documents_score_as_if_each_stood_alone(dtype, tolerance):
                 torch.testing.assert_close(within, alone, rtol=tolerance, atol=tolerance)
             start += length
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("keep_attention", [False, True])
+def test_compiled_layers_learn_the_same_from_packed_documents(keep_attention):
+    ids = random_ids(1, sum(LENGTHS)).cuda()
+    gradients = []
+    for compiled in (False, True):
+        model = tiny_model("llama").cuda().train()
+        model.set_attn_implementation(NAME)
+        if compiled:
+            compile_layers(model, keep_attention=keep_attention)
+        for lengths in ((sum(LENGTHS),), LENGTHS, LENGTHS[::-1]):
+            weights = torch.ones(1, sum(LENGTHS) - 1, device="cuda")
+            with fastest_attention("cuda"):
+                loss = WeightedLM(model)(ids, token_weights=weights, document_lengths=[lengths])["loss"]
+                loss.backward()
+        gradients.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
+    assert (gradients[1] - gradients[0]).norm() <= 1e-4 * gradients[0].norm()
+
+
+def test_the_log_names_the_kernel_that_runs():
+    config = tiny_model("llama").config
+    config._attn_implementation = "sdpa"
+    found = attention_name(config, "cuda", torch.bfloat16)
+    hopper = torch.cuda.get_device_capability() >= (9, 0)
+    assert found == f"sdpa by {'cuDNN' if hopper else 'flash attention'}"
+    assert attention_name(config, "cuda", torch.float32) == "sdpa by memory-efficient attention"

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from torch._dynamo.testing import CompileCounterWithBackend
 
+from longspan.decoder_layers import compile_layers
 from longspan.document_attention import NAME
 from longspan.packed_documents import PackedDocuments
 from longspan.training import collate_windows
@@ -108,6 +110,27 @@ def test_documents_learn_as_if_each_stood_alone(architecture, recomputed):
     torch.testing.assert_close(inside, torch.cat(plain), rtol=1e-5, atol=1e-5)
     assert (output["weights"][1] == 1).all()
     assert output["weights"][0].std() > 0
+
+
+@pytest.mark.parametrize("keep_attention", [False, True, 1])
+def test_compiled_layers_learn_the_same_from_documents_of_any_lengths(keep_attention):
+    torch._dynamo.reset()
+    compiled, plain = weighted(), weighted()
+    counter = CompileCounterWithBackend("aot_eager")
+    compile_layers(compiled.model, keep_attention=keep_attention, backend=counter)
+    frames = []
+    for lengths in [(TOKENS,), (5, 12, 7), (1, 23), (6, 6, 6, 6)]:
+        row = Batch().long if len(lengths) == 1 else Batch().short | {"document_lengths": list(lengths)}
+        losses = []
+        for model in (compiled, plain):
+            model.zero_grad()
+            losses.append(model(**collate_windows([row]))["loss"])
+            losses[-1].backward()
+        assert torch.equal(*losses)
+        torch.testing.assert_close(gradient(compiled), gradient(plain), rtol=1e-4, atol=1e-6)
+        frames.append(counter.frame_count)
+    # Each kind of row compiles once, whatever the lengths.
+    assert 0 < frames[0] < frames[1] == frames[2] == frames[3]
 
 
 def test_without_documents_nothing_differs_from_sdpa():

@@ -855,12 +855,6 @@ MIXED = {"corpus": "short", "token_share": 0.5, "document_tokens": 64}
         ),
         (
             [MIXED],
-            {"runs/main/train": {"max_steps": 1, "learning_rate": 1e-3, "compile_layers": True}},
-            "runs.main.mixture: packed documents of ever other lengths cannot be compiled; set "
-            "compile_layers: false",
-        ),
-        (
-            [MIXED],
             {"models/tiny/attention": "eager"},
             "runs.main.mixture: packed documents need attention: sdpa of model 'tiny'",
         ),

@@ -1,5 +1,6 @@
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -11,7 +12,15 @@ from safetensors.torch import load_file
 
 from full_disk import small_disk
 from longspan.checkpoints import drop_broken_checkpoints, last_whole_checkpoint
-from longspan.training import Execution, TrainingStopped, collate_windows, save_weights, train
+from longspan.model_flops import training_flops
+from longspan.training import (
+    Execution,
+    TrainingStopped,
+    collate_windows,
+    drop_weights,
+    save_weights,
+    train,
+)
 from longspan.training_rows import TrainingRows
 from longspan.weighted_loss import WeightedLM
 from longspan.weighting import weighting_from_settings
@@ -19,7 +28,7 @@ from tiny_models import VOCABULARY, tiny_model
 
 # Beside this file, where torchrun finds it too.
 sys.path.insert(0, str(Path(__file__).parent))
-from training_processes import ARGUMENTS, CASES, OwnWindows, Windows, trained
+from training_processes import ARGUMENTS, CASES, OwnWindows, Packed, Windows, trained
 
 PROGRAM = Path(__file__).with_name("training_processes.py")
 
@@ -270,6 +279,29 @@ def test_speed_and_memory_are_logged(tmp_path):
         assert row["tokens_per_second"] == pytest.approx(96 / row["seconds"])
         assert row["memory_bytes"] > 50_000_000
         assert row["mfu"] is None  # nobody knows a CPU's rate
+
+
+def test_mfu_counts_what_each_sequence_computes(tmp_path, monkeypatch):
+    monkeypatch.setattr("longspan.training.peak_flops", lambda device: 1e9)
+    log = trained(tmp_path, mixed=True)
+    model = tiny_model("llama")
+    total = sum(row["mfu"] * row["seconds"] * 1e9 for row in log.speed)
+    rows = TrainingRows({"long": Windows(), "short": Packed()}, {"long": 0.6, "short": 0.4}, 16, seed=1)
+    lengths = [rows[number].get("document_lengths", [24]) for number in range(16)]
+    assert total == pytest.approx(sum(training_flops(model, documents) for documents in lengths))
+    assert total < 16 * training_flops(model, [24])
+
+
+def test_dropped_weights_take_no_memory_and_stay_tied():
+    model = tiny_model("llama_tied")
+    drop_weights(model)
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+    with torch.device("meta"):
+        large = torch.nn.Linear(2**15, 2**15, bias=False)  # 4 GB
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    drop_weights(large)
+    assert large.weight.device.type == "cpu"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB
 
 
 def test_one_process_is_the_default():

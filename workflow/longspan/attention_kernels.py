@@ -1,18 +1,28 @@
 """Which of PyTorch's attention kernels runs."""
 
 import contextlib
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from longspan import document_attention
+
+_HOPPER = (9, 0)  # compute capability
+_KERNELS = {"cudnn": "cuDNN", "flash": "flash attention", "efficient": "memory-efficient attention"}
 
 
 def fastest_attention(device: torch.device | str) -> contextlib.AbstractContextManager:
-    """Prefer cuDNN's attention on CUDA, the fastest on an H100: 599 TFLOP/s against the default's 354.
+    """Prefer cuDNN's attention from Hopper on, the fastest on an H100: 599 TFLOP/s against the default's 354.
 
-    Every other kernel stays allowed, for shapes and dtypes that cuDNN refuses. A backward pass that computes
-    activations again (gradient checkpointing) must run inside the same context.
+    Every other kernel stays allowed, for shapes and dtypes that cuDNN refuses; other devices keep PyTorch's
+    own order. A backward pass that computes activations again (gradient checkpointing) must run inside the
+    same context.
     """
-    if torch.device(device).type != "cuda":
+    if torch.device(device).type != "cuda" or torch.cuda.get_device_capability(device) < _HOPPER:
         return contextlib.nullcontext()
     order = [
         SDPBackend.CUDNN_ATTENTION,
@@ -23,9 +33,40 @@ def fastest_attention(device: torch.device | str) -> contextlib.AbstractContextM
     return sdpa_kernel(order, set_priority=True)
 
 
-def attention_name(implementation: str, device: torch.device | str) -> str:
-    """Which attention a model runs by on a device, for its log."""
-    by_torch = implementation in ("sdpa", "longspan_documents")
-    if not by_torch or torch.device(device).type != "cuda":
+def attention_name(config: Any, device: torch.device | str, dtype: torch.dtype) -> str:
+    """Name the attention that a model runs by, and for sdpa the kernel, seen in a small causal call.
+
+    Args:
+        config: the model's transformers config, with its attention implementation set.
+        device: where it runs; on CUDA under :func:`fastest_attention`.
+        dtype: of its products.
+    """
+    config = config.get_text_config()
+    implementation = config._attn_implementation
+    if implementation not in ("sdpa", document_attention.NAME):
         return implementation
-    return f"{implementation}, by cuDNN's kernel where it can"
+    heads = config.num_attention_heads
+    key_heads = getattr(config, "num_key_value_heads", None) or heads
+    head_size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    query, key = (
+        torch.zeros(1, count, 128, head_size, device=device, dtype=dtype, requires_grad=True)
+        for count in (heads, key_heads)
+    )
+    module = SimpleNamespace(num_key_value_groups=heads // key_heads, is_causal=True)
+    with fastest_attention(device), _Operations() as seen:
+        sdpa_attention_forward(module, query, key, key, None)
+    attending = [name for name in seen.names if "scaled_dot_product" in name]
+    kernel = next((name for part, name in _KERNELS.items() if part in "".join(attending)), "plain products")
+    return f"{implementation} by {kernel}"
+
+
+class _Operations(TorchDispatchMode):
+    """Names of the operations that run."""
+
+    def __init__(self):
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.append(str(func))
+        return func(*args, **(kwargs or {}))

@@ -37,6 +37,7 @@ def compile_layers(
             whose result is kept: gradient checkpointing without its dearest part at long context. It takes
             the place of the model's own checkpointing, for one more array of [tokens, hidden size] a layer.
             A number keeps that of so many layers, the last ones, and computes the others again whole.
+            Batches with packed documents keep none: attention within short documents is cheap.
         mlp_tokens: tokens that go through a layer's MLP at a time, so that its intermediate results in the
             backward pass are as small; None takes all at once. MLPs of experts stay as they are.
         options: passed to ``torch.compile`` over ``dynamic=False``.
@@ -62,13 +63,16 @@ def compile_layers(
                 if type(module).__name__.endswith("MLP"):
                     module.mlp_tokens = mlp_tokens
                     module.forward = types.MethodType(_forward_in_pieces, module)
-        if keep_attention is not False:
-            keeps = number >= len(layers) - kept
-            layer.forward = types.MethodType(
-                _forward_keeping_attention if keeps else _forward_computed_again, layer
-            )
         # The forward alone, so that a layer's hooks (of FSDP, say) stay outside.
-        layer.forward = torch.compile(layer.forward, **({"dynamic": False} | options))
+        compiled = functools.partial(torch.compile, **({"dynamic": False} | options))
+        if keep_attention is False:
+            layer.forward = compiled(layer.forward)
+        else:
+            keeps = number >= len(layers) - kept
+            again = _forward_keeping_attention if keeps else _forward_computed_again
+            layer.forward_of_documents = compiled(layer.forward)
+            layer.forward_of_windows = compiled(types.MethodType(again, layer))
+            layer.forward = types.MethodType(_forward_by_kind, layer)
 
 
 def checkpoint_layers(model: nn.Module) -> None:
@@ -81,6 +85,13 @@ def checkpoint_layers(model: nn.Module) -> None:
 def _forward_in_pieces(self: nn.Module, hidden_BTD: torch.Tensor) -> torch.Tensor:
     pieces_BPD = (piece.contiguous() for piece in hidden_BTD.split(self.mlp_tokens, dim=1))
     return torch.cat([type(self).forward(self, piece_BPD) for piece_BPD in pieces_BPD], dim=1)
+
+
+def _forward_by_kind(self: nn.Module, *args: Any, documents: Any = None, **kwargs: Any) -> Any:
+    if documents is None:
+        return self.forward_of_windows(*args, **kwargs)
+    # Attention to packed documents parts the compiled code, which a region that is computed again must not.
+    return checkpoint(self.forward_of_documents, *args, documents=documents, use_reentrant=False, **kwargs)
 
 
 def _forward_keeping_attention(self: nn.Module, *args: Any, **kwargs: Any) -> Any:

@@ -44,6 +44,18 @@ def attend_within_documents(
     """
     if documents is None:
         return sdpa_attention_forward(module, query_BHTD, key_BHTD, value_BHTD, attention_mask, **options)
+    return _attend_to_each(module, query_BHTD, key_BHTD, value_BHTD, documents, **options), None
+
+
+@torch.compiler.disable  # or each batch's lengths would compile anew
+def _attend_to_each(
+    module: nn.Module,
+    query_BHTD: torch.Tensor,
+    key_BHTD: torch.Tensor,
+    value_BHTD: torch.Tensor,
+    documents: Documents,
+    **options,
+) -> torch.Tensor:
     window = options.get("sliding_window")
     longest = max(length for lengths in documents.lengths for length in lengths)
     if window is not None and longest > window:
@@ -63,7 +75,7 @@ def attend_within_documents(
             parts.append(attended)
             start += length
         rows.append(torch.cat(parts, dim=1))
-    return torch.cat(rows), None
+    return torch.cat(rows)
 
 
 AttentionInterface.register(NAME, attend_within_documents)

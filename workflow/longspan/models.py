@@ -29,15 +29,18 @@ def load_model(
         dtype: name of a torch dtype.
         attention: attention implementation of transformers.
         rope_theta: base of the rotary embedding (θ), or None for the model's own.
-        device: where it goes.
+        device: where it goes. On "meta" no weights are read, but its buffers are there, for a process that
+            gets its part of the weights from another.
         compile_layers: fuse each decoder layer by torch.compile.
 
     Raises:
-        ValueError: θ for a model without rotary embedding, or weights that are not those of the folder's
-            manifest.
+        ValueError: θ for a model without rotary embedding, weights that are not those of the folder's
+            manifest, or an attention that is not installed.
     """
-    require_intact_weights(Path(folder))
+    if device != "meta":
+        require_intact_weights(Path(folder))
     import torch
+    from accelerate import init_empty_weights
     from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.utils import logging as transformers_logging
 
@@ -47,9 +50,16 @@ def load_model(
     config = AutoConfig.from_pretrained(folder)
     if rope_theta is not None:
         set_rope_theta(config, rope_theta)
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, config=config, dtype=getattr(torch, dtype), attn_implementation=attention
-    ).to(device)
+    options = {"dtype": getattr(torch, dtype), "attn_implementation": attention}
+    try:
+        if device == "meta":
+            with init_empty_weights(include_buffers=False):
+                model = AutoModelForCausalLM.from_config(config, **options)
+            model.tie_weights()
+        else:
+            model = AutoModelForCausalLM.from_pretrained(folder, config=config, **options).to(device)
+    except ImportError as error:
+        raise ValueError(f"attention '{attention}': {error}; install it, or set attention: sdpa") from error
     if compile_layers:
         decoder_layers.compile_layers(model)
     return model

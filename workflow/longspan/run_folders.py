@@ -2,10 +2,14 @@
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from longspan.artifacts import atomic_path, digest_of, open_table
+from longspan.locks import exclusive_lock
 from longspan.model_folders import MANIFEST_NAME, empty_folder, read_manifest
+from longspan.processes import decided_by_first
 
 
 class RunFolder:
@@ -25,7 +29,18 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.lock = path / "lock"
         self._record = path / "settings.json"
-        self._identity = identity
+        self.identity = identity
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the folder by a lock of the first process.
+
+        Raises:
+            ValueError: another training holds it.
+        """
+        with ExitStack() as held:
+            decided_by_first(lambda: held.enter_context(exclusive_lock(self.lock)))
+            yield
 
     def is_finished(self) -> bool:
         """Whether a whole training of this identity is there; if so, its files get a new time."""
@@ -34,7 +49,7 @@ class RunFolder:
             read_manifest(manifest)
             open_table(self.metrics, "training_metrics")
             record = json.loads(self._record.read_text())
-            if {key: record.get(key) for key in self._identity} != self._identity:
+            if {key: record.get(key) for key in self.identity} != self.identity:
                 return False
         except (ValueError, OSError):
             return False
@@ -45,14 +60,14 @@ class RunFolder:
     def start(self) -> None:
         """Drop checkpoints that a training of another identity left."""
         mark = self.checkpoints / "identity"
-        identity = digest_of(self._identity)
+        identity = digest_of(self.identity)
         if not mark.exists() or mark.read_text() != identity:
             empty_folder(self.checkpoints)
             mark.write_text(identity)
 
     def finish(self, execution: dict) -> None:
         """Say that model and metrics are whole, of what, and, for the record, how it ran."""
-        record = self._identity | {"execution": execution}
+        record = self.identity | {"execution": execution}
         with atomic_path(self._record) as temporary:
             temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
         shutil.rmtree(self.checkpoints, ignore_errors=True)

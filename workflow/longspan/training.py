@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback, TrainingArguments
@@ -62,8 +63,16 @@ class Execution:
 
 @dataclass(frozen=True)
 class TrainingLog:
-    """What a training logged: rows of the tables training_metrics, training_speed and training_guard."""
+    """What a training logged.
 
+    Attributes:
+        attention: what it attended by.
+        device: name of its devices.
+        metrics, speed, guard: rows of the tables training_metrics, training_speed and training_guard.
+    """
+
+    attention: str
+    device: str
     metrics: list[dict]
     speed: list[dict]
     guard: list[dict]
@@ -113,7 +122,8 @@ def train(
     """Train, going on from the last checkpoint in `checkpoints` if there is one.
 
     Args:
-        model: the model with its weighted loss, on the CPU; it is trained in place.
+        model: the model with its weighted loss, on the CPU; it is trained in place. Under sharding "full"
+            only the first process's weights count, and the others' may be on the meta device.
         rows: the sequences of the whole training, in order.
         checkpoints: folder of checkpoints.
         seed: of what the model itself draws (dropout).
@@ -132,12 +142,13 @@ def train(
     arguments = _with_accumulation(arguments, execution.processes)
     with StopSignals() as stop:
         resumed = _last_checkpoint(checkpoints, execution.sharding == "full")
-        flops_per_row = training_flops(model.model, len(rows[0]["input_ids"]), model.self_scoring)
+        if execution.sharding == "full" and not is_first_process():
+            drop_weights(model)
         _prepare_layers(model, execution)
         hugging_face = _training_arguments(model, checkpoints, seed, arguments, execution, guard)
         trainer = WeightedTrainer(
             stop=stop,
-            flops_per_row=flops_per_row,
+            flops_of=lambda documents: training_flops(model.model, documents, model.self_scoring),
             peak_flops=peak_flops(hugging_face.device),
             model=model,
             args=hugging_face,
@@ -148,11 +159,15 @@ def train(
             callbacks=_own_reports(execution),
         )
         model.train()
+        attention = attention_name(
+            model.config, hugging_face.device, torch.bfloat16 if arguments["bf16"] else torch.float32
+        )
+        device = _device_name(hugging_face.device)
         if is_first_process():
-            print("attention:", attention_name(model.config._attn_implementation, hugging_face.device))
+            print(f"attention: {attention} on {device}")
         with fastest_attention(hugging_face.device):
             trainer.train(resume_from_checkpoint=resumed)
-    return _training_log(trainer.state.log_history)
+    return TrainingLog(attention, device, *_tables(trainer.state.log_history))
 
 
 def _with_accumulation(arguments: dict, processes: int) -> dict:
@@ -178,6 +193,18 @@ def _last_checkpoint(folder: Path, sharded: bool) -> str | None:
     if checkpoint is not None:
         require_sharding(checkpoint, sharded)
     return checkpoint
+
+
+def drop_weights(model: nn.Module) -> None:
+    """Give each parameter new memory of which nothing is written, so that none is taken before it is filled.
+
+    Accelerate tells parameters apart by their addresses, so they cannot stay on the meta device.
+    """
+    dropped: dict[int, nn.Parameter] = {}
+    for module in model.modules():
+        for name, old in module.named_parameters(recurse=False, remove_duplicate=False):
+            empty = nn.Parameter(torch.empty_like(old, device="cpu"), old.requires_grad)
+            setattr(module, name, dropped.setdefault(id(old), empty))
 
 
 def _prepare_layers(model: WeightedLM, execution: Execution) -> None:
@@ -240,6 +267,10 @@ def _training_arguments(
     return hugging_face
 
 
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+
+
 def _own_reports(execution: Execution) -> list[TrainerCallback]:
     if "tensorboard" not in execution.report_to or not is_first_process():
         return []
@@ -264,7 +295,7 @@ def _guard_rows(history: list[dict]) -> list[dict]:
     return [dict(zip(columns, (*key, value), strict=True)) for key, value in found.items()]
 
 
-def _training_log(history: list[dict]) -> TrainingLog:
+def _tables(history: list[dict]) -> tuple[list[dict], list[dict], list[dict]]:
     rows = [row for row in history if "loss" in row]
     # The log is part of a checkpoint, what the trainer counted is not.
     tokens_seen = itertools.accumulate(row["tokens"] for row in rows)
@@ -285,7 +316,7 @@ def _training_log(history: list[dict]) -> TrainingLog:
     ]
     names = ("step", "seconds", "tokens_per_second", "mfu", "memory_bytes")
     speed = [{name: row.get(name) for name in names} for row in rows]
-    return TrainingLog(metrics, speed, _guard_rows(history))
+    return metrics, speed, _guard_rows(history)
 
 
 def save_weights(model: WeightedLM, folder: Path) -> None:

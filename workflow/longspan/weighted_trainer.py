@@ -9,6 +9,7 @@ import resource
 import shutil
 import signal
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -44,17 +45,25 @@ class WeightedTrainer(Trainer):
 
     Args:
         stop: signals that ask it to stop; it does before the next batch, at the state of the last update.
-        flops_per_row: floating-point operations of training on one sequence.
+        flops_of: floating-point operations of training on a sequence, by the lengths of its documents.
         peak_flops: FLOP/s of one device, or None where not known.
         arguments: of Trainer; the data are taken in the order in which they come.
     """
 
-    def __init__(self, *, stop: StopSignals, flops_per_row: float, peak_flops: float | None, **arguments):
+    def __init__(
+        self,
+        *,
+        stop: StopSignals,
+        flops_of: Callable[[Sequence[int]], float],
+        peak_flops: float | None,
+        **arguments,
+    ):
         super().__init__(**arguments)
         self._stop = stop
-        self._flops_per_row = flops_per_row
+        self._flops_of = flops_of
         self._peak_flops = peak_flops
         self._update_ids: list[str] = []
+        self._losses: list[tuple[torch.Tensor, list[str]]] = []
         self._random_state: tuple | None = None
         self._reset_statistics()
 
@@ -71,6 +80,10 @@ class WeightedTrainer(Trainer):
                 **self.args.fsdp_plugin_args
             )
             self.is_fsdp_enabled = True
+        if self.is_fsdp_enabled:
+            # The first process sends the others their parts of the weights. As an argument of the plugin it
+            # would stay in the environment, for every later training of this process.
+            self.accelerator.state.fsdp_plugin.cpu_ram_efficient_loading = True
 
     def _get_train_sampler(self, train_dataset=None) -> SequentialSampler:
         return SequentialSampler(self.train_dataset)
@@ -81,6 +94,7 @@ class WeightedTrainer(Trainer):
         """Note when an update begins, and its sequences."""
         self._began = time.perf_counter()
         self._random_state = None
+        self._losses = []
         batches, targets = super().get_batch_samples(*arguments, **keywords)
         self._update_ids = [data_id for batch in batches for data_id in batch["sequence_ids"]]
         return batches, targets
@@ -91,15 +105,25 @@ class WeightedTrainer(Trainer):
             self._random_state = _random_state()
         self._heed_signals(model)
         loss = super().training_step(model, inputs, num_items_in_batch)
-        fault = not math.isfinite(loss.item())
-        if largest_over_processes([fault])[0]:
-            self._refuse(f"loss ({loss.item()})", inputs["sequence_ids"] if fault else [])
+        self._losses.append((loss, inputs["sequence_ids"]))
+        if self.accelerator.sync_gradients:
+            self._refuse_broken_losses()
         return loss
+
+    def _refuse_broken_losses(self) -> None:
+        # Once an update, since looking at a loss waits for the device.
+        values = torch.stack([loss for loss, _ in self._losses]).tolist()
+        broken = [number for number, value in enumerate(values) if not math.isfinite(value)]
+        if largest_over_processes([float(bool(broken))])[0]:
+            data_ids = [data_id for number in broken for data_id in self._losses[number][1]]
+            self._refuse(f"loss ({values[broken[0]] if broken else math.nan})", data_ids)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Compute the weighted loss, and count what its log will say."""
         outputs = model(**inputs, num_items_in_batch=num_items_in_batch)
         self._sums += _statistics(inputs, outputs)
+        whole = [[inputs["input_ids"].shape[1]]] * len(inputs["input_ids"])
+        self._flops += sum(map(self._flops_of, inputs.get("document_lengths", whole)))
         # Replicas and shards average gradients over processes; num_items_in_batch counts those of all.
         return outputs["loss"] * process_count()
 
@@ -118,6 +142,7 @@ class WeightedTrainer(Trainer):
         )
 
     def _reset_statistics(self) -> None:
+        self._flops = 0.0
         self._sums = torch.zeros(len(_STATISTICS), dtype=torch.float64, device=self.args.device)
 
     def log(self, logs, *arguments, **keywords):
@@ -128,7 +153,8 @@ class WeightedTrainer(Trainer):
         super().log(logs, *arguments, **keywords)
 
     def _counted(self) -> dict[str, float]:
-        sums = dict(zip(_STATISTICS, sum_over_processes(self._sums.tolist()), strict=True))
+        *sums, flops = sum_over_processes([*self._sums.tolist(), self._flops])
+        sums = dict(zip(_STATISTICS, sums, strict=True))
         seconds, memory_bytes = largest_over_processes(
             [time.perf_counter() - self._began, _peak_memory_bytes(self.args.device)]
         )
@@ -139,8 +165,7 @@ class WeightedTrainer(Trainer):
             "memory_bytes": int(memory_bytes),
         }
         if self._peak_flops is not None:
-            flops = self._flops_per_row * sums["sequences"] / seconds / process_count()
-            speed["mfu"] = flops / self._peak_flops
+            speed["mfu"] = flops / seconds / process_count() / self._peak_flops
         return speed | {
             "loss_unweighted": sums["nll"] / sums["count"],
             "weight_mean": mean,

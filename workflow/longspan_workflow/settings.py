@@ -370,10 +370,6 @@ def _check_mixture(settings: dict, run: dict, window_tokens: int, where: str) ->
                 f"mixtures.{run['mixture']}: documents of {source['document_tokens']} tokens are longer than "
                 f"the {window_tokens} of a window; lower document_tokens"
             )
-    if run["train"]["compile_layers"]:
-        raise SettingsError(
-            f"{where}: packed documents of ever other lengths cannot be compiled; set compile_layers: false"
-        )
     if settings["models"][run["model"]]["attention"] != "sdpa":
         raise SettingsError(f"{where}: packed documents need attention: sdpa of model '{run['model']}'")
 
