@@ -2,11 +2,13 @@
 
     torchrun --standalone --nproc-per-node 2 benchmarks/train_sharded.py
     torchrun --standalone --nproc-per-node 2 benchmarks/train_sharded.py --shape tiny --tokens 256
+    python benchmarks/train_sharded.py --shape 1b --short-share 0.5 --warm-up 4 --updates 12 [--uncompiled]
 
 Llama-3-8B's shape with random weights and tokens, one sequence a device and update, trained by the library's
 own path: FSDP2, bfloat16 products with float32 master weights, AdamW, layers compiled, attention kept and
 the rest recomputed. Once with short NLLs that are given (frozen), once with those of the model itself. A
-time is that of a whole update, median without the first two.
+time is that of a whole update, median without the first two. The third command trains on a mixture of long
+windows and packed short documents, half of each, with layers compiled or not.
 
 Model FLOPs utilisation counts no recomputation: ``3 * (2 T P + 2 T V D + 2 layers heads d T^2)`` a sequence
 of T tokens, P weights of the layers' matrices, V x D the output layer, d the size of a head; self-scoring
@@ -31,6 +33,7 @@ import torch
 import transformers
 from llama_shapes import LLAMA_1B, LLAMA_8B, TINY, llama_config
 
+from longspan import document_attention
 from longspan.processes import is_first_process, join_processes, process_count
 from longspan.resources import training_memory_bytes
 from longspan.self_scoring import SelfScoring
@@ -66,6 +69,18 @@ class RandomWindows:
         return item
 
 
+class RandomDocuments(RandomWindows):
+    """Sequences of random documents of up to an eighth of a window."""
+
+    data_ids = tuple(f"random-packed_{number:07d}" for number in range(64))
+
+    def __getitem__(self, index):
+        item = super().__getitem__(index)
+        ends = np.random.default_rng(index).choice(np.arange(1, self.tokens), 15, replace=False)
+        edges = np.unique([0, *ends, *range(0, self.tokens + 1, self.tokens // 8)])
+        return item | {"document_lengths": np.diff(edges).tolist()}
+
+
 def train_once(arguments, folder, *, layers, updates, scoring=None, save_steps=10**6, stop_at=None):
     """Train a fresh model; its config and log."""
     config = llama_config(SHAPES[arguments.shape] | {"num_hidden_layers": layers}, arguments.tokens)
@@ -74,7 +89,12 @@ def train_once(arguments, folder, *, layers, updates, scoring=None, save_steps=1
         model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     weighted = WeightedLM(model, weighting_from_settings({"variant": "dense"}), self_scoring=scoring)
     windows = RandomWindows(config.vocab_size, arguments.tokens, scoring is None, stop_at)
-    rows = TrainingRows({"long": windows}, {"long": 1.0}, updates * process_count(), seed=0)
+    sources, shares = {"long": windows}, {"long": 1 - arguments.short_share}
+    if arguments.short_share:
+        model.set_attn_implementation(document_attention.NAME)
+        sources["short"] = RandomDocuments(config.vocab_size, arguments.tokens, scoring is None)
+        shares["short"] = arguments.short_share
+    rows = TrainingRows(sources, shares, updates * process_count(), seed=0)
     settings = {
         "max_steps": updates,
         "per_device_train_batch_size": 1,
@@ -95,8 +115,8 @@ def train_once(arguments, folder, *, layers, updates, scoring=None, save_steps=1
         sharding=arguments.sharding,
         cpu_offload=arguments.cpu_offload,
         gradient_checkpointing=True,
-        compile_layers=True,
-        keep_attention=not arguments.recompute_attention,
+        compile_layers=not arguments.uncompiled,
+        keep_attention=_keeps_attention(arguments),
     )
     if DEVICE == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -108,6 +128,10 @@ def train_once(arguments, folder, *, layers, updates, scoring=None, save_steps=1
         torch._dynamo.reset()
         if DEVICE == "cuda":
             torch.cuda.empty_cache()
+
+
+def _keeps_attention(arguments):
+    return not (arguments.recompute_attention or arguments.uncompiled)
 
 
 def report(*words):
@@ -134,9 +158,9 @@ def measure_speed(arguments, folder):
             processes=process_count(),
             sharding=arguments.sharding,
             cpu_offload=arguments.cpu_offload,
-            keep_attention=not arguments.recompute_attention,
+            keep_attention=_keeps_attention(arguments),
         )
-        steady = log.speed[2:]
+        steady = log.speed[arguments.warm_up :]
         seconds, mfu = (statistics.median(row[key] or 0.0 for row in steady) for key in ("seconds", "mfu"))
         memory = max(row["memory_bytes"] for row in log.speed)
         report("losses ", *(f"{row['loss_weighted']:.4f}" for row in log.metrics))
@@ -148,6 +172,9 @@ def measure_speed(arguments, folder):
             f"{name:12} {seconds:9.3f} {arguments.tokens * process_count() / seconds:9.0f} {mfu:6.1%} "
             f"{memory / 1e9:8.1f} {estimate / 1e9:9.1f} {estimate / memory - 1:6.1%}"
         )
+        if arguments.short_share:
+            tokens = arguments.tokens * process_count() * len(steady)
+            report(f"mean of all {tokens / sum(row['seconds'] for row in steady):.0f} tokens/s")
 
 
 def show_resume(arguments, folder):
@@ -178,6 +205,9 @@ def main():
     parser.add_argument("--shape", choices=SHAPES, default="8b")
     parser.add_argument("--tokens", type=int, default=32768)
     parser.add_argument("--updates", type=int, default=6)
+    parser.add_argument("--warm-up", type=int, default=2, help="updates that do not count")
+    parser.add_argument("--short-share", type=float, default=0.0, help="of packed documents in a mixture")
+    parser.add_argument("--uncompiled", action="store_true", help="leave the layers as they are")
     parser.add_argument("--layers", type=int, help="instead of the shape's")
     parser.add_argument("--sharding", choices=("none", "full"), help="full, with several processes")
     parser.add_argument("--cpu-offload", action="store_true")

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import transformers
 
 from longspan.attention_kernels import attention_name, fastest_attention
 from longspan.decoder_layers import compile_layers
@@ -59,9 +60,14 @@ def test_compiled_layers_learn_the_same_from_packed_documents(keep_attention):
 
 
 def test_the_log_names_the_kernel_that_runs():
-    config = tiny_model("llama").config
+    config = transformers.LlamaConfig(num_attention_heads=8, num_key_value_heads=2, head_dim=128)
     config._attn_implementation = "sdpa"
-    found = attention_name(config, "cuda", torch.bfloat16)
-    hopper = torch.cuda.get_device_capability() >= (9, 0)
-    assert found == f"sdpa by {'cuDNN' if hopper else 'flash attention'}"
+    windows = "cuDNN" if torch.cuda.get_device_capability() >= (9, 0) else "flash attention"
+    assert attention_name(config, "cuda", torch.bfloat16) == f"sdpa by {windows}"
+    # In float32 no kernel shares keys among heads.
+    assert attention_name(config, "cuda", torch.float32) == "sdpa by plain products"
+    config.num_key_value_heads = 8
     assert attention_name(config, "cuda", torch.float32) == "sdpa by memory-efficient attention"
+    config._attn_implementation = NAME
+    documents = f"sdpa by {windows}, to packed documents by flash attention"
+    assert attention_name(config, "cuda", torch.bfloat16) == documents

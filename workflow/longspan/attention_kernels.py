@@ -9,9 +9,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from longspan import document_attention
-
+PACKED_DOCUMENTS = "longspan_documents"  # attention implementation of longspan.document_attention
 _HOPPER = (9, 0)  # compute capability
+_OF_ANY_LENGTH = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 _KERNELS = {"cudnn": "cuDNN", "flash": "flash attention", "efficient": "memory-efficient attention"}
 
 
@@ -24,13 +24,12 @@ def fastest_attention(device: torch.device | str) -> contextlib.AbstractContextM
     """
     if torch.device(device).type != "cuda" or torch.cuda.get_device_capability(device) < _HOPPER:
         return contextlib.nullcontext()
-    order = [
-        SDPBackend.CUDNN_ATTENTION,
-        SDPBackend.FLASH_ATTENTION,
-        SDPBackend.EFFICIENT_ATTENTION,
-        SDPBackend.MATH,
-    ]
-    return sdpa_kernel(order, set_priority=True)
+    return sdpa_kernel([SDPBackend.CUDNN_ATTENTION, *_OF_ANY_LENGTH], set_priority=True)
+
+
+def attention_of_any_length() -> contextlib.AbstractContextManager:
+    """Leave out cuDNN's attention, which builds a plan for each new length, for a tenth of a second each."""
+    return sdpa_kernel(_OF_ANY_LENGTH, set_priority=True)
 
 
 def attention_name(config: Any, device: torch.device | str, dtype: torch.dtype) -> str:
@@ -43,8 +42,18 @@ def attention_name(config: Any, device: torch.device | str, dtype: torch.dtype) 
     """
     config = config.get_text_config()
     implementation = config._attn_implementation
-    if implementation not in ("sdpa", document_attention.NAME):
+    if implementation == PACKED_DOCUMENTS:
+        windows = _kernel(config, device, dtype, fastest_attention(device))
+        documents = _kernel(config, device, dtype, attention_of_any_length())
+        return f"sdpa by {windows}, to packed documents by {documents}"
+    if implementation != "sdpa":
         return implementation
+    return f"sdpa by {_kernel(config, device, dtype, fastest_attention(device))}"
+
+
+def _kernel(
+    config: Any, device: torch.device | str, dtype: torch.dtype, chosen: contextlib.AbstractContextManager
+) -> str:
     heads = config.num_attention_heads
     key_heads = getattr(config, "num_key_value_heads", None) or heads
     head_size = getattr(config, "head_dim", None) or config.hidden_size // heads
@@ -53,11 +62,10 @@ def attention_name(config: Any, device: torch.device | str, dtype: torch.dtype) 
         for count in (heads, key_heads)
     )
     module = SimpleNamespace(num_key_value_groups=heads // key_heads, is_causal=True)
-    with fastest_attention(device), _Operations() as seen:
+    with chosen, _Operations() as seen:
         sdpa_attention_forward(module, query, key, key, None)
     attending = [name for name in seen.names if "scaled_dot_product" in name]
-    kernel = next((name for part, name in _KERNELS.items() if part in "".join(attending)), "plain products")
-    return f"{implementation} by {kernel}"
+    return next((name for part, name in _KERNELS.items() if part in "".join(attending)), "plain products")
 
 
 class _Operations(TorchDispatchMode):

@@ -12,7 +12,9 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-NAME = "longspan_documents"
+from longspan.attention_kernels import PACKED_DOCUMENTS, attention_of_any_length
+
+NAME = PACKED_DOCUMENTS
 
 
 @dataclass
@@ -69,9 +71,10 @@ def _attend_to_each(
         parts, start = [], 0
         for length in lengths:
             part = (slice(row, row + 1), slice(None), slice(start, start + length))
-            attended, _ = sdpa_attention_forward(
-                module, query_BHTD[part], key_BHTD[part], value_BHTD[part], None, **options
-            )
+            with attention_of_any_length():
+                attended, _ = sdpa_attention_forward(
+                    module, query_BHTD[part], key_BHTD[part], value_BHTD[part], None, **options
+                )
             parts.append(attended)
             start += length
         rows.append(torch.cat(parts, dim=1))
