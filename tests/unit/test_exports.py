@@ -301,9 +301,7 @@ def test_memory_holds_one_document_and_not_the_shard(tmp_path):
     reads = []
     file = export._documents._file
     export._documents._file = SimpleNamespace(
-        read_row_group=lambda group, columns: (
-            reads.append(group) or file.read_row_group(group, columns=columns)
-        )
+        read_row_group=lambda group, **options: reads.append(group) or file.read_row_group(group, **options)
     )
     seen = []
     for row in export.rows(export.store.data_ids):

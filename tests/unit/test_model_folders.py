@@ -134,9 +134,9 @@ def test_a_missing_manifest_is_refused(tmp_path):
 def test_a_manifest_that_is_cut_short_is_refused(folder, content):
     path = folder / "longspan.json"
     path.write_text(content, encoding="latin-1")
-    with pytest.raises(ValueError, match="is no model manifest") as caught:
+    with pytest.raises(ValueError, match="is no manifest of a model") as caught:
         read_manifest(path)
-    assert str(caught.value).startswith(f"{path} is no model manifest (")
+    assert str(caught.value).startswith(f"{path} is no manifest of a model (")
     assert str(caught.value).endswith(f"); {again(folder)}")
 
 

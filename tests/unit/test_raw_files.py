@@ -11,7 +11,8 @@ import pytest
 import zstandard
 
 from longspan import raw_files
-from longspan.raw_files import Fault, format_of, read_bytes, read_rows, title_of
+from longspan.raw_files import Fault, read_bytes, read_rows
+from longspan.raw_formats import format_of, title_of
 
 ROWS = [{"text": f"text {number}"} for number in range(50)]
 

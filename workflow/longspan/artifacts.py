@@ -301,6 +301,32 @@ def _require_unique(table: pa.Table, path: Path | str, kind: str) -> None:
         )
 
 
+def read_json_manifest(path: Path | str, *, what: str, makes: str, again: str) -> dict:
+    """Read a manifest that is a JSON file of its own.
+
+    Args:
+        path: the file.
+        what: what it is a manifest of, for errors.
+        makes: what running the target again does when it is missing.
+        again: what to do about one that is of no use.
+
+    Raises:
+        ValueError: it is missing, damaged or of another schema version.
+    """
+    try:
+        manifest = json.loads(Path(path).read_text())
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing; run the same target again, which {makes}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no manifest of {what} ({error}); {again}") from None
+    version = manifest.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise SchemaVersionError(
+            f"{path} has schema version {version}, this longspan reads {SCHEMA_VERSION}; {again}"
+        )
+    return manifest
+
+
 @contextmanager
 def naming_damage(path: Path | str, kind: str) -> Iterator[None]:
     """Refuse, as `open_table` does, a table whose data turn out to be damaged while they are read."""

@@ -20,6 +20,7 @@ from longspan.artifacts import (
     atomic_path,
     digest_file,
     open_table,
+    read_json_manifest,
     read_table,
     require_same,
 )
@@ -218,21 +219,6 @@ def _numbers(array: np.ndarray) -> list:
 
 
 def read_export_manifest(path: Path | str) -> dict:
-    """Read the manifest of an export's file.
-
-    Raises:
-        ValueError: it is missing, damaged or of another schema version.
-    """
+    """Read the manifest of an export's file; errors as `read_json_manifest`."""
     again = f"delete {path} and run the same target again, which reruns export_windows"
-    try:
-        manifest = json.loads(Path(path).read_text())
-    except FileNotFoundError:
-        raise ValueError(f"{path} is missing; run the same target again, which runs export_windows") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no manifest of an export ({error}); {again}") from None
-    if manifest.get("schema_version") != SCHEMA_VERSION:
-        raise ValueError(
-            f"{path} has schema version {manifest.get('schema_version')}, this longspan reads "
-            f"{SCHEMA_VERSION}; {again}"
-        )
-    return manifest
+    return read_json_manifest(path, what="an export", makes="runs export_windows", again=again)

@@ -12,17 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from longspan.boilerplate import strip_boilerplate
-from longspan.raw_files import (
-    FORMATS,
-    NO_ROWS,
-    Fault,
-    format_of,
-    matching_members,
-    read_bytes,
-    read_rows,
-    read_text,
-    title_of,
-)
+from longspan.raw_files import NO_ROWS, Fault, matching_members, read_bytes, read_rows, read_text
+from longspan.raw_formats import FORMATS, format_of, title_of
 
 # Small enough that a shard of a cluster (about 32 M tokens) can be filled evenly with long books.
 ROWS_PER_ITEM = 16
@@ -98,7 +89,7 @@ class Item:
         return cls(**{**values, "rows": rows, "without": tuple(values["without"]), "drops": drops})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A document in an item: its row (None: the whole item), digests of what it is read from and of its text.
 
@@ -113,7 +104,7 @@ class Entry:
     size_bytes: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Listing:
     """An item with the documents in it."""
 
@@ -271,7 +262,7 @@ def _listings_of(source: dict, path: str, member: str | None) -> Iterator[Listin
         yield from _blocks(rows, source["hold_out"], common)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Row:
     """What is known of a row, or of a text file, when its item is listed."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from longspan.artifacts import atomic_path, digest_file, digest_of
+from longspan.artifacts import atomic_path, digest_file, digest_of, read_json_manifest
 from longspan.checkpoint_index import INDEX_NAME, SINGLE_NAME, first_layer_files
 from longspan.contracts import SCHEMA_VERSION
 from longspan.tokenization import tokenizer_identity
@@ -113,17 +113,7 @@ def read_manifest(path: Path | str) -> dict:
     """
     path = Path(path)
     again = _AGAIN.format(path)
-    try:
-        manifest = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise ValueError(f"{path} is missing; run the same target again, which makes the model") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no model manifest ({error}); {again}") from None
-    if manifest.get("schema_version") != SCHEMA_VERSION:
-        raise ValueError(
-            f"{path} has schema version {manifest.get('schema_version')}, "
-            f"this longspan reads {SCHEMA_VERSION}; {again}"
-        )
+    manifest = read_json_manifest(path, what="a model", makes="makes the model", again=again)
     for name, file in manifest["files"].items():
         size = (path.parent / name).stat().st_size if (path.parent / name).exists() else None
         if size != file["size_bytes"]:

@@ -21,8 +21,8 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-FORMATS = {".txt": "txt", ".jsonl": "jsonl", ".parquet": "parquet"}
-COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+from longspan.raw_formats import COMPRESSIONS
+
 # A longer line or text file is passed over without being read as one; texts of 50 MB are far below it.
 MAX_BYTES = 2**27
 _DAMAGE = (OSError, pa.ArrowException)
@@ -38,22 +38,6 @@ class Fault:
 
 # What a file of rows is that has none.
 NO_ROWS = Fault("empty", "holds no rows")
-
-
-def format_of(name: str) -> str | None:
-    """The format that a file's ending tells, a compression's ending behind it or not."""
-    path = Path(name)
-    if path.suffix in COMPRESSIONS:
-        path = path.with_suffix("")
-    return FORMATS.get(path.suffix)
-
-
-def title_of(name: str) -> str:
-    """A file's name without its endings."""
-    path = Path(name)
-    if path.suffix in COMPRESSIONS:
-        path = path.with_suffix("")
-    return path.stem
 
 
 def read_bytes(path: str, member: str | None) -> bytes | Fault:

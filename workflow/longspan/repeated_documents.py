@@ -26,21 +26,26 @@ def mark_repeats(
     order.sort(
         key=lambda pair: pair[0] >= len(held_out) and 2 - was_kept(before, listings[pair[0]].item, pair[1])
     )
-    holders: dict[str | bytes, str] = {}
-    drops: dict[int, list[tuple[int | None, str, str]]] = {}
-    for number, entry in order:
-        item = listings[number].item
+
+    def place_of(pair: tuple[int, Entry]) -> str:
+        item, row = listings[pair[0]].item, pair[1].row
         place = f"{item.path}/{item.name}" if item.member else item.name
-        place += "" if entry.row is None else f"#{entry.row:07d}"
-        holder = holders.setdefault(entry.document_id, place)
-        if holder != place:
-            drops.setdefault(number, []).append((entry.row, "duplicate id", f"has the id of {holder}"))
-            continue
-        if not drop_duplicates or entry.text_digest is None:
-            continue
-        holder = holders.setdefault(entry.text_digest, place)
-        if holder != place:
-            drops.setdefault(number, []).append((entry.row, "duplicate", f"has the text of {holder}"))
+        return place if row is None else f"{place}#{row:07d}"
+
+    # Of millions of documents the names are made only where two meet.
+    holders: dict[str | bytes, tuple[int, Entry]] = {}
+    drops: dict[int, list[tuple[int | None, str, str]]] = {}
+    for pair in order:
+        number, entry = pair
+        keys = {entry.document_id: "duplicate id"}
+        if drop_duplicates and entry.text_digest is not None:
+            keys[entry.text_digest] = "duplicate"
+        for key, reason in keys.items():
+            holder = holders.setdefault(key, pair)
+            if holder is not pair and (place := place_of(holder)) != place_of(pair):
+                what = "id" if reason == "duplicate id" else "text"
+                drops.setdefault(number, []).append((entry.row, reason, f"has the {what} of {place}"))
+                break
     items = [
         replace(listing.item, drops=(*listing.item.drops, *sorted(drops.get(number, ()), key=itemgetter(0))))
         for number, listing in enumerate(listings)

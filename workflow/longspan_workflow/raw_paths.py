@@ -4,9 +4,7 @@ import glob
 import os
 from collections.abc import Iterable
 
-ENDINGS = tuple(
-    ending + compression for ending in (".txt", ".jsonl", ".parquet") for compression in ("", ".gz", ".zst")
-)
+from longspan.raw_formats import ENDINGS
 
 
 def raw_paths(patterns: Iterable[str]) -> list[str]:
