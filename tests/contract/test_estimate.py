@@ -204,7 +204,7 @@ def test_of_a_model_of_the_hub_its_config_alone_is_fetched(tmp_path, monkeypatch
     )
     found = {row["stage"]: row for row in rows()}
     assert float(found["score_short"]["host_gb"]) > 16.06
-    assert float(found["train"]["gpu_hours"]) == pytest.approx(2 * 240 * 16 * 5.042 / 3600, rel=0.03)
+    assert float(found["train"]["gpu_hours"]) == pytest.approx(2 * 240 * 16 * 5.104 / 3600, rel=0.03)
     assert found["score_short"]["gpu_hours"] == "unknown"
     assert "tokens of corpus 'pg19'" in result.stdout
 

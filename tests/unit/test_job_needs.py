@@ -94,7 +94,7 @@ def test_an_8b_is_given_memory_for_its_weights():
         memory, _ = requests(needs, rule)
         assert 16_060 < memory < 40_000
     memory, minutes = requests(needs, "train")
-    assert 3 * 32_120 < memory < 200_000
+    assert 2 * 32_120 < memory < 200_000
     assert 5 * 60 < minutes < 24 * 60
     memory, _ = requests(needs, "score_attention", scorer="llama31-8b-layer0")
     assert 4_000 < memory < 8_000

@@ -137,8 +137,8 @@ def test_a_shape_is_that_of_the_model_itself():
     shape = DecoderShape.of(config.to_dict())
     matrices = sum(parameter.numel() for parameter in model.parameters() if parameter.ndim > 1)
     assert shape.parameters == matrices
-    assert shape.forward_flops(64) == forward_flops(model, 64)
-    assert shape.forward_flops(64, 16) == forward_flops(model, 64, 16)
+    assert shape.forward_flops(64) == forward_flops(model, [64])
+    assert shape.forward_flops(64, 16) == forward_flops(model, [64], 16)
     tied = DecoderShape.of(config.to_dict() | {"tie_word_embeddings": True})
     assert shape.parameters - tied.parameters == 96 * 32
     assert training_memory_bytes(shape, 64) == training_memory_bytes(config, 64)
@@ -177,9 +177,9 @@ def test_attention_statistics_are_near_what_one_h100_needed():
 
 def test_updates_are_near_what_two_h200_needed():
     scoring = {"base_length": 8192, "base_stride": 6144}
-    assert seconds_an_update() == pytest.approx(5.042, rel=0.02)
-    assert seconds_an_update(keep_attention=False) == pytest.approx(5.708, rel=0.02)
-    assert seconds_an_update(scoring) == pytest.approx(5.995, rel=0.06)
+    assert seconds_an_update() == pytest.approx(5.104, rel=0.02)
+    assert seconds_an_update(keep_attention=False) == pytest.approx(5.726, rel=0.02)
+    assert seconds_an_update(scoring) == pytest.approx(6.061, rel=0.06)
 
 
 def test_float32_takes_longer_and_more_memory():
@@ -203,7 +203,7 @@ def test_a_training_holds_its_weights_on_the_host_and_its_checkpoints_on_disk():
         )
 
     weights = 4 * SHAPE_8B.parameters
-    assert needs().host_bytes > 3 * weights
+    assert needs(sharding="none").host_bytes == needs().host_bytes + weights > 3 * weights
     assert needs(nodes=2).host_bytes == needs().host_bytes
     assert needs(cpu_offload=True).host_bytes == needs().host_bytes + 4 * weights
     assert needs().disk_bytes == weights

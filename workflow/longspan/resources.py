@@ -98,8 +98,8 @@ def training_memory_bytes(
 # Share of a device's dense bfloat16 rate that is reached: scoring Llama-3-8B's shape in windows of 8192
 # tokens, training it at 32768, and the queries' and keys' products of its first layer at 32768.
 _SCORING_SHARE = 0.773
-_TRAINING_SHARE = 0.577
-_RECOMPUTING_SHARE = 0.509
+_TRAINING_SHARE = 0.570
+_RECOMPUTING_SHARE = 0.508
 _ATTENTION_SHARE = 0.66
 # H100's data sheet: dense bfloat16 over float32 without tensor cores.
 _FLOAT32_SLOWDOWN = 989 / 67
@@ -364,8 +364,9 @@ def training_needs(
 ) -> Needs:
     """Needs of a training.
 
-    Each process loads all weights in float32 before they are shared out, and the first one gathers them at
-    the end. While a checkpoint (weights and two moments) is written, the last one is still there.
+    Weights are loaded in float32, by one process where they are shared out and by each where they are not,
+    and the first one gathers them at the end. While a checkpoint (weights and two moments) is written, the
+    last one is still there.
 
     Args:
         shape: the model's shape.
@@ -386,11 +387,11 @@ def training_needs(
     rate = _rate(device_flops, dtype) * (_RECOMPUTING_SHARE if recomputes else _TRAINING_SHARE)
     batch = train["per_device_train_batch_size"]
     sequences = train["max_steps"] * train["gradient_accumulation_steps"] * batch
-    loading = train["devices"] * weights / _READING_RATE
+    loaded = weights * (1 if train["sharding"] == "full" else train["devices"])
     offloaded = 4 * weights / train["nodes"] if train["cpu_offload"] else 0
     checkpoints = 6 * weights if train["save_steps"] < train["max_steps"] else 0
     return Needs(
-        host_bytes=train["devices"] * (_PROCESS_BYTES + weights) + weights + offloaded,
+        host_bytes=train["devices"] * _PROCESS_BYTES + loaded + weights + offloaded,
         device_bytes=training_memory_bytes(
             shape,
             window_tokens,
@@ -405,7 +406,7 @@ def training_needs(
         ),
         devices=train["devices"],
         nodes=train["nodes"],
-        seconds=_START_SECONDS + _COMPILING_SECONDS + loading + sequences * flops / rate,
+        seconds=_START_SECONDS + _COMPILING_SECONDS + loaded / _READING_RATE + sequences * flops / rate,
         disk_bytes=weights + checkpoints,
     )
 
