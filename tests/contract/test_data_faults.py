@@ -134,7 +134,14 @@ CASES = [
 
 def test_these_tests_know_every_script():
     """Those left out read no table: test_downloads.py, test_publish.py and others show their faults."""
-    others = {"download_model", "download_texts", "index_references", "pin_revisions", "plan_shards"}
+    others = {
+        "download_model",
+        "download_texts",
+        "estimate",
+        "index_references",
+        "pin_revisions",
+        "plan_shards",
+    }
     others |= {"publish_export", "read_documents", "record_settings", "write_data_card"}
     assert others | INPUTS.keys() == {path.stem for path in SCRIPTS.glob("*.py")}
 
