@@ -88,6 +88,7 @@ class Chain:
         for shard in ("00000", "00001"):
             self.make("score_attention", shard=shard)
         self.make("select_windows")
+        self.make("list_kept_windows")
         self.make("select_windows", selection="drawn")
         for shard in ("00000", "00001"):
             self.make("score_short", shard=shard)
@@ -152,9 +153,9 @@ def _scoring(chain: Chain, names: SimpleNamespace) -> list:
     ]
 
 
-def _selections(chain: Chain, names: SimpleNamespace) -> list:
-    selections = chain.layout.limiting_selections(names)
-    return ["--selections", *selections] if selections else []
+def _kept(chain: Chain, names: SimpleNamespace) -> list:
+    kept = chain.layout.windows_to_score(names)
+    return ["--kept", *kept] if kept else []
 
 
 def _guard(chain: Chain, names: SimpleNamespace) -> list:
@@ -171,14 +172,14 @@ def _guard(chain: Chain, names: SimpleNamespace) -> list:
 def _train(chain: Chain, names: SimpleNamespace) -> list:
     windowing = chain.runs.windowing(names)
     index = chain.runs.scores(names)["index"]
-    selection = chain.runs.selection(names)
+    kept = chain.runs.kept(names)
     return [
         *("--settings", as_json(chain.runs.settings(names))),
         *("--execution", as_json(chain.runs.execution(names)), "--model", chain.runs.model(names)),
         *("--tokens", Path(chain.layout.all_tokens(windowing)[0]).parent),
         *("--windows", Path(chain.layout.all_windows(windowing)[0]).parent),
         *("--shards", chain.layout.shard_count(windowing)),
-        *(["--selection", *selection] if selection else []),
+        *(["--kept", *kept] if kept else []),
         *(["--index", *index] if index else []),
         *_guard(chain, names),
         *chain.runs.short_arguments(names),
@@ -190,11 +191,11 @@ def _train(chain: Chain, names: SimpleNamespace) -> list:
 def _export_windows(chain: Chain, names: SimpleNamespace) -> list:
     exports = chain.exports
     names.ending = exports.ending(names)
-    selection, index = exports.selection(names), exports.scores(names)["index"]
+    kept, index = exports.kept(names), exports.scores(names)["index"]
     return [
         *("--settings", as_json(exports.export_settings(names)), "--shard", names.shard),
         *(part for name, path in exports.tables(names).items() for part in (f"--{name}", path)),
-        *(["--selection", *selection] if selection else []),
+        *(["--kept", *kept] if kept else []),
         *(["--index", *index] if index else []),
         *("--export", exports.data.format(**vars(names))),
         *("--manifest", exports.manifest.format(**vars(names))),
@@ -266,11 +267,11 @@ _ARGUMENTS: dict[str, Callable[[Layout, SimpleNamespace], list]] = {
         *("--model", chain.layout.window_tokenizer(names), "--id-prefix", chain.layout.id_prefix(names)),
         *("--windows", chain.layout.windows.format(**vars(names))),
     ],
-    "score_short": lambda chain, names: [*_scoring(chain, names), *_selections(chain, names)],
+    "score_short": lambda chain, names: [*_scoring(chain, names), *_kept(chain, names)],
     "score_attention": _scoring,
     "collect_weights": lambda chain, names: [
         *("--windows", _parent(chain.layout.windows, names), "--scores", _parent(chain.layout.scores, names)),
-        *("--shards", chain.layout.shard_count(names.windowing), *_selections(chain, names)),
+        *("--shards", chain.layout.shard_count(names.windowing), *_kept(chain, names)),
         *("--index", chain.layout.score_index.format(**vars(names))),
     ],
     "record_frozen_weights": lambda chain, names: [
@@ -290,6 +291,10 @@ _ARGUMENTS: dict[str, Callable[[Layout, SimpleNamespace], list]] = {
     "export_windows": _export_windows,
     "write_data_card": _write_data_card,
     "publish_export": _publish_export,
+    "list_kept_windows": lambda chain, names: [
+        *("--selection", chain.layout.selection.format(**vars(names))),
+        *("--kept", chain.layout.kept.format(**vars(names))),
+    ],
     "train": _train,
     "evaluate": lambda chain, names: [
         *(

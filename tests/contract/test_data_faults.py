@@ -30,10 +30,11 @@ INPUTS = {
         ("windows", "windows", {"shard": "00001"}),
         ("scores", "attention_scores", {"scorer": "tiny-layer0"}),
     ],
-    "export_windows": [("documents", "documents", {}), *_WINDOWS, ("selection", "selection", {})],
+    "list_kept_windows": [("selection", "selection", {})],
+    "export_windows": [("documents", "documents", {}), *_WINDOWS, ("kept", "kept_windows", {})],
     "train": [
         *_WINDOWS,
-        ("selection", "selection", {}),
+        ("kept", "kept_windows", {}),
         ("score_index", "score_index", {}),
         ("scores", "nll_scores", {"shard": "00001"}),
     ],
@@ -191,9 +192,9 @@ SHORT, ATTENTION = (
     ("scores", kind, {"shard": "00001", "scorer": scorer})
     for kind, scorer in (("nll_scores", "tiny-32"), ("attention_scores", "tiny-layer0"))
 )
-INDEX, SELECTION, MODEL = (
+INDEX, KEPT, MODEL = (
     ("score_index", "score_index", {}),
-    ("selection", "selection", {}),
+    ("kept", "kept_windows", {}),
     ("model", "", {}),
 )
 OTHER_DOCUMENTS = made_with("documents file", "tokenize_documents")
@@ -216,7 +217,7 @@ FOREIGN = [
     ("assign_windows", TOKENS, OTHER_TOKENIZER, TOKENS, made_with("tokenizer", "tokenize_documents")),
     ("export_windows", DOCUMENTS, of_other_shard, TOKENS, OTHER_DOCUMENTS),
     ("export_windows", TOKENS, of_other_shard, WINDOWS, OTHER_TOKENS),
-    ("export_windows", SELECTION, of_other_windows, SELECTION, made_with(OTHER_WINDOWS, "select_windows")),
+    ("export_windows", KEPT, of_other_windows, KEPT, made_with(OTHER_WINDOWS, "list_kept_windows")),
     ("score_short", TOKENS, of_other_shard, WINDOWS, OTHER_TOKENS),
     ("score_short", WINDOWS, OTHER_TOKENIZER, MODEL, ANOTHER_MODEL),
     ("score_attention", TOKENS, of_other_shard, WINDOWS, OTHER_TOKENS),
@@ -228,7 +229,7 @@ FOREIGN = [
     ("select_windows", WINDOWS, OTHER_TOKENIZER, ATTENTION, SCORED),
     ("train", TOKENS, of_other_shard, WINDOWS, OTHER_TOKENS),
     ("train", WINDOWS, OTHER_TOKENIZER, WINDOWS, UNLIKE_WINDOWS),
-    ("train", SELECTION, of_other_windows, SELECTION, made_with(OTHER_WINDOWS, "select_windows")),
+    ("train", KEPT, of_other_windows, KEPT, made_with(OTHER_WINDOWS, "list_kept_windows")),
     ("train", SHORT, of_other_shard, INDEX, made_with("scores of shard 00001", "collect_weights")),
     ("train", INDEX, of_other_windows, INDEX, made_with(OTHER_WINDOWS, "collect_weights")),
 ]
@@ -353,6 +354,7 @@ OUTPUTS = {
     "assign_windows": ("windows", {}, ""),
     "score_attention": ("scores", {"scorer": "tiny-layer0"}, ""),
     "select_windows": ("selection", {}, ""),
+    "list_kept_windows": ("kept", {}, ""),
     "score_short": ("scores", {}, ""),
     "collect_weights": ("score_index", {}, ""),
     "export_windows": ("data", {}, ""),

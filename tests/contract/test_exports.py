@@ -133,6 +133,7 @@ def test_a_changed_selection_exports_other_windows_and_only_those_shards_change(
     settings["selections"]["half"]["keep"] = {"windows": 1}
     few = Chain(settings)
     few.make("select_windows")
+    few.make("list_kept_windows")
     export(few)
     rows = [read_export_manifest(few.path("manifest", shard=shard))["windows"] for shard in SHARDS]
     assert sum(rows) == 1
@@ -145,6 +146,7 @@ def test_a_shard_without_a_kept_window_is_empty_and_loads(chain, tmp_path):
         settings["exports"]["kept"]["format"] = export_format
         few = Chain(settings)
         few.make("select_windows")
+        few.make("list_kept_windows")
         assert len(load(export(few), tmp_path / export_format)) == 1
 
 

@@ -238,6 +238,7 @@ def test_other_data_train_anew(folder):
     write_table(
         chain.path("selection"), "selection", table, settings=manifest.settings, inputs=manifest.inputs
     )
+    chain.make("list_kept_windows")
     # The windows that are kept now have scores too: the store holds all.
     chain.make("train")
     after = weights(run)
@@ -308,7 +309,7 @@ def test_without_a_selection_all_windows_are_trained_on(folder):
     chain = Chain(
         config(**{"runs/main/selection": None, "runs/main/train": {"max_steps": 1, "learning_rate": 1e-3}})
     )
-    assert "--selection" not in chain.arguments("train")
+    assert "--kept" not in chain.arguments("train")
     chain.make("train")
     assert read_table(chain.path("run") / "metrics.parquet", "training_metrics")[0].num_rows == 1
 
@@ -316,6 +317,7 @@ def test_without_a_selection_all_windows_are_trained_on(folder):
 def test_a_selection_that_keeps_nothing_is_refused(folder):
     chain = Chain(config(**{"selections/half/keep": {"windows": 0}}))
     chain.make("select_windows")
+    chain.make("list_kept_windows")
     result = chain.run("train")
     assert result.code == 1
     assert result.stderr == (
@@ -339,9 +341,10 @@ def test_a_selection_or_an_index_of_other_windows_is_refused(chain):
     now = open_table(smaller.path("windows"), "windows")[1].data_digest
     assert smaller.run("train").stderr == refusal(chain.path("score_index"), "collect_weights")
     smaller.make("collect_weights")  # leaves out the scores of the windows that went
-    assert smaller.run("train").stderr == refusal(chain.path("selection"), "select_windows")
+    assert smaller.run("train").stderr == refusal(chain.path("kept"), "list_kept_windows")
     assert result_files(chain.path("run")) == result
     smaller.make("select_windows")
+    smaller.make("list_kept_windows")
     smaller.make("train")
 
 

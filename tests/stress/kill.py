@@ -46,6 +46,7 @@ STAGES = (
     "tokenize_documents",
     "assign_windows",
     "select_windows",
+    "list_kept_windows",
     "collect_weights",
     "record_frozen_weights",
     "export_windows",

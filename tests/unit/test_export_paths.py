@@ -53,7 +53,7 @@ def test_an_export_reads_its_shard_and_what_selects_and_weighs():
         "tokens": "results/tokens/short/tiny/00001.parquet",
         "windows": "results/windows/short-128/00001.parquet",
     }
-    assert exports.selection(NAMES) == ["results/selections/half.parquet"]
+    assert exports.kept(NAMES) == ["results/selections/half.kept.parquet"]
     assert exports.scores(NAMES) == {
         "index": ["results/scores/short-128/tiny-32/index.parquet"],
         "scores": ["results/scores/short-128/tiny-32/00001.parquet"],
@@ -62,7 +62,7 @@ def test_an_export_reads_its_shard_and_what_selects_and_weighs():
     def all_windows(settings):
         settings["exports"]["kept"] = {"windowing": "short-128"}
 
-    assert exports_of(all_windows).selection(NAMES) == []
+    assert exports_of(all_windows).kept(NAMES) == []
     assert exports_of(all_windows).scores(NAMES) == {"index": [], "scores": []}
     assert exports_of(all_windows).tables(NAMES) == exports.tables(NAMES)
 

@@ -152,6 +152,7 @@ def test_paths_are_those_of_the_contract():
         "scores": "results/scores/short-128/tiny-32/00001.parquet",
         "score_index": "results/scores/short-128/tiny-32/index.parquet",
         "selection": "results/selections/half.parquet",
+        "kept": "results/selections/half.kept.parquet",
         "run": "results/runs/main/dense/seed0",
         "evaluation": "results/evaluations/main/dense/seed0.parquet",
         "frozen_weights": "results/frozen_weights.done",
@@ -263,10 +264,10 @@ def test_only_kept_windows_are_scored_if_every_run_selects_first():
         select_first(settings)
         settings["runs"]["second"] = {**TINY["runs"]["main"], "selection": None}
 
-    assert layout_of().limiting_selections(WILDCARDS) == []
-    assert layout_of(select_first).limiting_selections(WILDCARDS) == ["results/selections/half.parquet"]
-    assert layout_of(and_another_that_does_not).limiting_selections(WILDCARDS) == []
-    assert Runs(layout_of(and_another_that_does_not)).selection(wildcards(run="second")) == []
+    assert layout_of().windows_to_score(WILDCARDS) == []
+    assert layout_of(select_first).windows_to_score(WILDCARDS) == ["results/selections/half.kept.parquet"]
+    assert layout_of(and_another_that_does_not).windows_to_score(WILDCARDS) == []
+    assert Runs(layout_of(and_another_that_does_not)).kept(wildcards(run="second")) == []
 
 
 GAIN = {"windowing": "short-128", "method": "nll_gain", "scorer": "tiny-32", "keep": {"ratio": 0.5}}
@@ -279,7 +280,7 @@ def test_a_store_that_a_selection_chooses_by_is_scored_whole():
         settings["runs"]["main"]["select_first"] = True
         settings["selections"]["gain"] = GAIN
 
-    assert layout_of(change).limiting_selections(WILDCARDS) == []
+    assert layout_of(change).windows_to_score(WILDCARDS) == []
 
 
 @pytest.mark.parametrize(
@@ -345,7 +346,7 @@ def test_a_scorer_of_another_model_is_compared_with_the_tokenizer_on_the_shards_
 
 def test_a_scorer_that_no_run_uses_scores_every_window():
     layout = layout_of(put("scorers/idle", dict(TINY["scorers"]["tiny-32"])))
-    assert layout.limiting_selections(wildcards(scorer="idle")) == []
+    assert layout.windows_to_score(wildcards(scorer="idle")) == []
 
 
 def test_base_and_trained_models_are_evaluated_with_the_same_forward_pass():

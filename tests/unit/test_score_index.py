@@ -35,12 +35,11 @@ def digests_of(paths, kind):
     return {shard: open_table(path, kind)[1].data_digest for shard, path in paths.items()}
 
 
-def write_selection(path, data_ids, windows):
-    """A selection over these windows that keeps some."""
-    rest = {"category": "prose", "score": 0.0, "rank": 1, "percentile": 0.0, "kept": True, "reason": ""}
+def write_kept(path, data_ids, windows):
+    """Some of these windows, kept by a selection."""
     inputs = {f"windows/{shard}": digest for shard, digest in digests_of(windows, "windows").items()}
-    rows = [{"data_id": data_id, **rest} for data_id in data_ids]
-    write_table(path, "selection", rows, settings={}, inputs=inputs)
+    rows = [{"data_id": data_id} for data_id in data_ids]
+    write_table(path, "kept_windows", rows, settings={}, inputs=inputs)
     return path
 
 
@@ -86,12 +85,12 @@ def test_missing_scores_are_counted_named_and_blamed_on_their_shards(stores, tmp
 def test_only_what_a_selection_keeps_must_be_there(stores, tmp_path):
     windows, scores, ids = stores
     write_scores(scores["00000"], window_store(tmp_path, "00000"), ids["00000"][1:])
-    one = write_selection(tmp_path / "one", ids["00000"][1:2], windows)
-    other = write_selection(tmp_path / "other", ids["00001"], windows)
+    one = write_kept(tmp_path / "one", ids["00000"][1:2], windows)
+    other = write_kept(tmp_path / "other", ids["00001"], windows)
     rows, _ = build_index(windows, scores, [one, other])
     # What is there beyond is indexed too: a store serves several runs.
     assert [row["data_id"] for row in rows] == ids["00000"][1:] + ids["00001"]
-    third = write_selection(tmp_path / "third", ids["00000"][:1], windows)
+    third = write_kept(tmp_path / "third", ids["00000"][:1], windows)
     with refused(
         "scores cover 1 of 2 windows; first missing: books-00000_0000001; "
         f"rerun score_short for shard 00000 (delete {scores['00000']})"
@@ -99,15 +98,15 @@ def test_only_what_a_selection_keeps_must_be_there(stores, tmp_path):
         build_index(windows, scores, [one, third])
 
 
-def test_a_selection_of_other_windows_is_refused(stores, tmp_path):
+def test_kept_windows_of_other_windows_are_refused(stores, tmp_path):
     windows, scores, ids = stores
-    path = write_selection(tmp_path / "selection", ids["00001"], windows)
+    path = write_kept(tmp_path / "selection", ids["00001"], windows)
     before = digests_of(windows, "windows")["00001"]
     write_windows(windows["00001"], tmp_path / "tokens" / "00001.parquet", [("beta", 0)])
     now = digests_of(windows, "windows")["00001"]
     with refused(
         f"{path} was made with another windows of shard 00001 ({before[:12]}) than the one at hand "
-        f"({now[:12]}); delete it and run the same target again, which reruns select_windows"
+        f"({now[:12]}); delete it and run the same target again, which reruns list_kept_windows"
     ):
         build_index(windows, scores, [path])
 

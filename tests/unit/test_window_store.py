@@ -110,44 +110,33 @@ def test_a_model_of_another_tokenizer_is_refused(tmp_path):
         store.require_tokenizer("u" * 64, "models/tiny")
 
 
-def write_selection(path, kept, digests):
-    rows = [
-        {
-            "data_id": data_id,
-            "category": "prose",
-            "score": 0.0,
-            "rank": 1,
-            "percentile": 0.0,
-            "kept": keep,
-            "reason": "",
-        }
-        for data_id, keep in kept.items()
-    ]
+def write_kept(path, data_ids, digests):
     inputs = {f"windows/{shard}": digest for shard, digest in digests.items()}
-    write_table(path, "selection", rows, settings={}, inputs=inputs)
+    rows = [{"data_id": data_id} for data_id in data_ids]
+    write_table(path, "kept_windows", rows, settings={}, inputs=inputs)
     return path
 
 
 def test_kept_ids_are_those_of_any_selection(tmp_path):
     digests = {"00000": "v" * 64, "00001": "w" * 64}
-    one = write_selection(tmp_path / "one", {"c": True, "b": False, "a": True}, digests)
-    other = write_selection(tmp_path / "other", {"c": True, "d": True}, digests)
+    one = write_kept(tmp_path / "one", ["c", "a"], digests)
+    other = write_kept(tmp_path / "other", ["c", "d"], digests)
     assert kept_ids([one], digests) == ["a", "c"]
     assert kept_ids([one, other], digests) == ["a", "c", "d"]
-    assert kept_ids([write_selection(tmp_path / "none", {"a": False}, digests)], digests) == []
+    assert kept_ids([write_kept(tmp_path / "none", [], digests)], digests) == []
     # Who scores one shard compares only its windows.
     assert kept_ids([one], {"00001": "w" * 64}) == ["a", "c"]
 
 
-def test_a_selection_of_other_windows_is_refused(tmp_path):
+def test_kept_windows_of_other_windows_are_refused(tmp_path):
     digests = {"00000": "v" * 64, "00001": "w" * 64}
-    path = write_selection(tmp_path / "selection", {"a": True}, digests)
+    path = write_kept(tmp_path / "kept", ["a"], digests)
     for now, found in ({"00001": "x" * 64}, "w" * 12), ({"00002": "x" * 64}, ""):
         message = (
             f"{path} was made with another windows of shard {next(iter(now))} ({found}) than the one at hand "
-            "(xxxxxxxxxxxx); delete it and run the same target again, which reruns select_windows"
+            "(xxxxxxxxxxxx); delete it and run the same target again, which reruns list_kept_windows"
         )
         with refused(message):
             kept_ids([path], digests | now)
         with refused(message):
-            require_windows(open_table(path, "selection")[1], now, where=path, rule="select_windows")
+            require_windows(open_table(path, "kept_windows")[1], now, where=path, rule="list_kept_windows")

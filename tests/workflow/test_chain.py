@@ -133,6 +133,7 @@ def test_a_keep_ratio_touches_the_selection_and_what_follows(workflow):
     # Two trainings a loss and their evaluations; the base model's evaluation stays.
     assert {rule: count for rule, count in workflow.jobs().items() if rule not in REPORT_RULES} == {
         "select_windows": 1,
+        "list_kept_windows": 1,
         "export_windows": 2,
         "write_data_card": 1,
         "train": 4,

@@ -40,7 +40,16 @@ def test_nothing_runs_again_after_a_fresh_checkout_or_under_another_profile(chai
     ("module", "jobs"),
     [
         ("short_scores", {"score_short": 2} | AFTER_SCORES),
-        ("attention_stats", {"score_attention": 2, "select_windows": 1, "train": 1, "evaluate": 1}),
+        (
+            "attention_stats",
+            {
+                "score_attention": 2,
+                "select_windows": 1,
+                "list_kept_windows": 1,
+                "train": 1,
+                "evaluate": 1,
+            },
+        ),
         ("training", {"train": 1, "evaluate": 1}),
     ],
 )

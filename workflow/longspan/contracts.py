@@ -145,6 +145,8 @@ CONTRACTS = {
         rule="select_windows",
         key="data_id",
     ),
+    # What a shard's job needs of a selection.
+    "kept_windows": Contract(pa.schema({"data_id": pa.string()}), rule="list_kept_windows", key="data_id"),
     # Tables for others. content is the exact slice char_start:char_stop of the document's text. Entry t of
     # loss_weights weighs the loss of predicting token t of input_ids; the first has 0.
     "exported_windows": Contract(

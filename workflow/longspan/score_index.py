@@ -13,7 +13,7 @@ from longspan.window_store import doubled_error, kept_ids, require_windows
 def build_index(
     windows: Mapping[str, Path | str],
     scores: Mapping[str, Path | str],
-    selections: Iterable[Path | str] = (),
+    kept: Iterable[Path | str] = (),
     *,
     kind: str = "nll_scores",
 ) -> tuple[list[dict], dict[str, str]]:
@@ -25,7 +25,7 @@ def build_index(
     Args:
         windows: windows file by shard.
         scores: scores file by shard.
-        selections: if any, only windows that one of them keeps must have a score.
+        kept: kept windows of selections; if any, only those must have a score.
         kind: kind of the scores' tables.
 
     Raises:
@@ -48,9 +48,9 @@ def build_index(
             digest_of_window[row["data_id"]] = row["tokens_digest"]
             shard_of[row["data_id"]] = shard
     wanted = shard_of.keys()
-    if selections:
+    if kept:
         windows_digests = {shard: inputs[f"windows/{shard}"] for shard in windows}
-        wanted = kept_ids(selections, windows_digests)
+        wanted = kept_ids(kept, windows_digests)
 
     rows: list[dict] = []
     seen: set[str] = set()

@@ -99,21 +99,21 @@ def doubled_error(windows: Path | str, data_id: str) -> ValueError:
     )
 
 
-def kept_ids(selections: Iterable[Path | str], windows_digests: Mapping[str, str]) -> list[str]:
+def kept_ids(tables: Iterable[Path | str], windows_digests: Mapping[str, str]) -> list[str]:
     """Ids of the windows that at least one selection keeps, sorted.
 
     Args:
-        selections: selection tables.
+        tables: kept windows of selections.
         windows_digests: digest of the windows at hand, by shard.
 
     Raises:
         ValueError: a selection was made of other windows.
     """
     kept: set[str] = set()
-    for path in selections:
-        table, manifest = read_table(path, "selection", ["data_id", "kept"])
-        require_windows(manifest, windows_digests, where=path, rule="select_windows")
-        kept.update(table.filter(table.column("kept")).column("data_id").to_pylist())
+    for path in tables:
+        table, manifest = read_table(path, "kept_windows")
+        require_windows(manifest, windows_digests, where=path, rule="list_kept_windows")
+        kept.update(table.column("data_id").to_pylist())
     return sorted(kept)
 
 

@@ -47,10 +47,10 @@ class Exports:
             "windows": self._layout.windows.format(windowing=windowing, shard=wildcards.shard),
         }
 
-    def selection(self, wildcards) -> list[str]:
-        """Selection of an export, if it has one."""
+    def kept(self, wildcards) -> list[str]:
+        """Kept windows of an export's selection, if it has one."""
         selection = self._settings["exports"][wildcards.export].get("selection")
-        return [self._layout.selection.format(selection=selection)] if selection else []
+        return [self._layout.kept.format(selection=selection)] if selection else []
 
     def scores(self, wildcards) -> dict[str, list[str]]:
         """Index of an export's frozen NLL store and the shard's scores, if it has a loss."""

@@ -44,6 +44,7 @@ class Layout:
         self.scores = f"{results}/scores/{{windowing}}/{{scorer}}/{{shard}}.parquet"
         self.score_index = f"{results}/scores/{{windowing}}/{{scorer}}/index.parquet"
         self.selection = f"{results}/selections/{{selection}}.parquet"
+        self.kept = f"{results}/selections/{{selection}}.kept.parquet"
         self.frozen_weights = f"{results}/frozen_weights.done"
 
     def log(self, rule: str, *wildcards: str) -> str:
@@ -297,13 +298,13 @@ class Layout:
         shards = self.shards_of(windowing)
         return [self.scores.format(windowing=windowing, scorer=scorer, shard=shard) for shard in shards]
 
-    def limiting_selections(self, wildcards) -> list[str]:
-        """Selections whose kept windows alone need an NLL; none if all windows need one."""
+    def windows_to_score(self, wildcards) -> list[str]:
+        """Kept windows of the selections that alone need an NLL; none if all windows need one."""
         store = (wildcards.windowing, wildcards.scorer)
         parts = scored_pairs(self.settings).get(store, [None])
         if store in selecting_pairs(self.settings) or None in parts:
             return []
-        return sorted(self.selection.format(selection=name) for name in parts)
+        return sorted(self.kept.format(selection=name) for name in parts)
 
     def score_indexes(self) -> list[str]:
         """Indexes of all frozen NLL stores that runs and exports need."""

@@ -142,10 +142,10 @@ class Runs:
         """Windowing of a run."""
         return self._settings["runs"][wildcards.run]["windowing"]
 
-    def selection(self, wildcards) -> list[str]:
-        """Selection of a run, if it has one."""
+    def kept(self, wildcards) -> list[str]:
+        """Kept windows of a run's selection, if it has one."""
         selection = self._settings["runs"][wildcards.run]["selection"]
-        return [self._layout.selection.format(selection=selection)] if selection else []
+        return [self._layout.kept.format(selection=selection)] if selection else []
 
     def scores(self, wildcards) -> dict[str, list[str]]:
         """Index and scores of a run's frozen NLL store, if its loss uses one."""

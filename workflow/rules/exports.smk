@@ -3,7 +3,7 @@ Exports: windows for others, as Parquet or JSON lines with a data card.
 
 REQUIRED INPUTS: results/corpora/{corpus}/documents/{shard}.parquet
     results/tokens/{corpus}/{tokenizer}/{shard}.parquet, results/windows/{windowing}/{shard}.parquet
-    results/selections/{selection}.parquet, results/scores/{windowing}/{scorer}/index.parquet
+    results/selections/{selection}.kept.parquet, results/scores/{windowing}/{scorer}/index.parquet
     downloads/revisions.json, of sources and models of the hub
 OUTPUTS: results/exports/{export}/data/{shard}.{ending}
     results/exports/{export}/manifests/{shard}.{ending}.json
@@ -21,7 +21,7 @@ rule export_windows:
     input:
         unpack(exports.tables),
         unpack(exports.scores),
-        selection=exports.selection,
+        kept=exports.kept,
     output:
         data=exports.data,
         manifest=exports.manifest,
@@ -36,16 +36,14 @@ rule export_windows:
         runtime=needs.minutes("export_windows"),
     params:
         settings=as_json(exports.export_settings),
-        selection=lambda wildcards, input: (
-            ["--selection", *input.selection] if input.selection else []
-        ),
+        kept=lambda wildcards, input: (["--kept", *input.kept] if input.kept else []),
         index=lambda wildcards, input: ["--index", *input.index] if input.index else [],
         code=code_digest("export_windows"),
     shell:
         """
         python "$SCRIPTS"/export_windows.py --settings {params.settings:q} \
             --documents {input.documents:q} --tokens {input.tokens:q} --windows {input.windows:q} \
-            --shard {wildcards.shard} {params.selection:q} {params.index:q} \
+            --shard {wildcards.shard} {params.kept:q} {params.index:q} \
             --export {output.data:q} --manifest {output.manifest:q} 2>&1 | tee {log:q}
         """
 

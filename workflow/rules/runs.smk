@@ -2,7 +2,7 @@
 Trainings under a weighted loss, and held-out evaluations of base and trained models.
 
 REQUIRED INPUTS: results/models/{model}/, results/windows/{windowing}/{shard}.parquet
-    results/selections/{selection}.parquet, results/scores/{windowing}/{scorer}/index.parquet
+    results/selections/{selection}.kept.parquet, results/scores/{windowing}/{scorer}/index.parquet
 OUTPUTS: results/runs/{run}/{loss}/seed{seed}/model/, metrics.parquet, speed.parquet, guard.parquet,
     settings.json
     results/evaluations/{run}/base.parquet
@@ -20,7 +20,7 @@ rule train:
         model=runs.model,
         tokens=lambda wildcards: layout.all_tokens(runs.windowing(wildcards)),
         windows=lambda wildcards: layout.all_windows(runs.windowing(wildcards)),
-        selection=runs.selection,
+        kept=runs.kept,
     output:
         # A training whose settings and data turn out to be the same is kept; its checkpoints are undeclared.
         model=update(f"{runs.run}/model/longspan.json"),
@@ -57,9 +57,7 @@ rule train:
         ),
         tokens=lambda wildcards, input: str(Path(input.tokens[0]).parent),
         windows=lambda wildcards, input: str(Path(input.windows[0]).parent),
-        selection=lambda wildcards, input: (
-            ["--selection", *input.selection] if input.selection else []
-        ),
+        kept=lambda wildcards, input: (["--kept", *input.kept] if input.kept else []),
         index=lambda wildcards, input: ["--index", *input.index] if input.index else [],
         short=runs.short_arguments,
         guard=lambda wildcards, input: (
@@ -85,7 +83,7 @@ rule train:
         python -m longspan_workflow.claim_devices {resources.gpu} \
             {params.launcher} "$SCRIPTS"/train.py --settings {params.settings:q} \
             --execution {params.execution:q} --model {input.model:q} --tokens {params.tokens:q} \
-            --windows {params.windows:q} --shards {params.shards} {params.selection:q} {params.index:q} \
+            --windows {params.windows:q} --shards {params.shards} {params.kept:q} {params.index:q} \
             {params.guard:q} {params.short:q} --run-folder {params.folder:q} --card {params.card:q} --threads {threads} 2>&1 | (
             trap '' TERM
             tee {log:q}

@@ -18,7 +18,7 @@ rule score_short:
         tokens=layout.window_tokens,
         windows=layout.windows,
         documents=layout.scorer_documents,
-        selections=layout.limiting_selections,
+        kept=layout.windows_to_score,
     output:
         update(layout.scores),
     log:
@@ -40,16 +40,14 @@ rule score_short:
         documents=lambda wildcards, input: (
             ["--documents", *input.documents] if input.documents else []
         ),
-        selections=lambda wildcards, input: (
-            ["--selections", *input.selections] if input.selections else []
-        ),
+        kept=lambda wildcards, input: (["--kept", *input.kept] if input.kept else []),
         version=stage_version("short_scores"),
     shell:
         """
         python -m longspan_workflow.claim_devices {resources.gpu} \
             python "$SCRIPTS"/score_short.py --settings {params.settings:q} --model {input.model:q} \
             --tokens {input.tokens:q} --windows {input.windows:q} {params.documents:q} \
-            {params.selections:q} --scores {output:q} --threads {threads} 2>&1 | tee {log:q}
+            {params.kept:q} --scores {output:q} --threads {threads} 2>&1 | tee {log:q}
         """
 
 
@@ -96,7 +94,7 @@ rule collect_weights:
         scores=lambda wildcards: layout.all_scores(
             wildcards.windowing, wildcards.scorer
         ),
-        selections=layout.limiting_selections,
+        kept=layout.windows_to_score,
     output:
         layout.score_index,
     log:
@@ -113,15 +111,13 @@ rule collect_weights:
     params:
         windows=lambda wildcards, input: str(Path(input.windows[0]).parent),
         scores=lambda wildcards, input: str(Path(input.scores[0]).parent),
-        selections=lambda wildcards, input: (
-            ["--selections", *input.selections] if input.selections else []
-        ),
+        kept=lambda wildcards, input: (["--kept", *input.kept] if input.kept else []),
         shards=lambda wildcards: layout.shard_count(wildcards.windowing),
         code=code_digest("collect_weights"),
     shell:
         """
         python "$SCRIPTS"/collect_weights.py --windows {params.windows:q} \
-            --scores {params.scores:q} --shards {params.shards} {params.selections:q} \
+            --scores {params.scores:q} --shards {params.shards} {params.kept:q} \
             --index {output:q} 2>&1 | tee {log:q}
         """
 

@@ -4,7 +4,7 @@ Selections: which windows are kept, over all shards at once.
 REQUIRED INPUTS: results/windows/{windowing}/{shard}.parquet
     results/scores/{windowing}/{scorer}/{shard}.parquet (methods longattn, nll_gain)
     results/corpora/{corpus}/documents/{shard}.parquet (method gzip)
-OUTPUTS: results/selections/{selection}.parquet
+OUTPUTS: results/selections/{selection}.parquet, results/selections/{selection}.kept.parquet
 """
 
 
@@ -41,4 +41,28 @@ rule select_windows:
         python "$SCRIPTS"/select_windows.py --settings {params.settings:q} \
             --windows {params.windows:q} {params.sources:q} --shards {params.shards} \
             --selection {output:q} 2>&1 | tee {log:q}
+        """
+
+
+# The jobs of thousands of shards wait for this list. Snakemake looks through all inputs of whatever they wait for,
+# once a job, and a selection has as many inputs as there are shards.
+rule list_kept_windows:
+    input:
+        layout.selection,
+    output:
+        layout.kept,
+    log:
+        layout.log("list_kept_windows", "selection"),
+    benchmark:
+        layout.benchmark("list_kept_windows", "selection")
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=needs.memory_mb("select_windows"),
+        runtime=needs.minutes("select_windows"),
+    params:
+        code=code_digest("list_kept_windows"),
+    shell:
+        """
+        python "$SCRIPTS"/list_kept_windows.py --selection {input:q} --kept {output:q} 2>&1 | tee {log:q}
         """

@@ -19,15 +19,13 @@ def main(argv=None):
     parser.add_argument("--windows", type=Path, required=True, help="folder of tables of windows")
     parser.add_argument("--scores", type=Path, required=True, help="folder of tables of scores")
     parser.add_argument("--shards", type=int, required=True, help="number of shards")
-    parser.add_argument(
-        "--selections", nargs="*", default=[], help="only what one of these keeps must be there"
-    )
+    parser.add_argument("--kept", nargs="*", default=[], help="kept windows: only those must be there")
     parser.add_argument("--index", required=True, help="index to write")
     arguments = parser.parse_args(argv)
 
     scores = shard_files(arguments.scores, arguments.shards)
     windows = shard_files(arguments.windows, arguments.shards)
-    rows, inputs = build_index(windows, scores, arguments.selections)
+    rows, inputs = build_index(windows, scores, arguments.kept)
     _, manifest = open_table(next(iter(scores.values())), "nll_scores")
     write_table(
         arguments.index,

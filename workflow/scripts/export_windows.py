@@ -3,7 +3,7 @@
     python workflow/scripts/export_windows.py --settings '{"format": "parquet", "loss": null, "seed": null}' \
         --documents results/corpora/books/documents/00000.parquet --shard 00000 \
         --tokens results/tokens/books/llama/00000.parquet --windows results/windows/books-2k/00000.parquet \
-        --selection results/selections/best.parquet --export results/exports/best/data/00000.parquet \
+        --kept results/selections/best.kept.parquet --export results/exports/best/data/00000.parquet \
         --manifest results/exports/best/manifests/00000.parquet.json
 """
 
@@ -26,7 +26,7 @@ def main(argv=None):
     parser.add_argument("--tokens", required=True, help="table of tokens")
     parser.add_argument("--windows", required=True, help="table of windows")
     parser.add_argument("--shard", required=True, help="the shard's name")
-    parser.add_argument("--selection", help="export the windows that it keeps; otherwise all")
+    parser.add_argument("--kept", help="kept windows of a selection: export those; otherwise all")
     parser.add_argument("--index", type=Path, help="index beside the frozen scores, if there is a loss")
     parser.add_argument("--export", type=Path, required=True, help="file to write")
     parser.add_argument("--manifest", type=Path, required=True, help="its manifest, written last")
@@ -36,8 +36,8 @@ def main(argv=None):
     export = WindowExport(arguments.documents, arguments.tokens, arguments.windows, shard)
     store, inputs = export.store, export.inputs
     data_ids = store.data_ids
-    if arguments.selection:
-        kept = set(kept_ids([arguments.selection], store.windows_digests))
+    if arguments.kept:
+        kept = set(kept_ids([arguments.kept], store.windows_digests))
         data_ids = [data_id for data_id in data_ids if data_id in kept]
         inputs["kept"] = digest_of(data_ids)
     weights_of = None

@@ -18,7 +18,7 @@ from longspan_workflow.code_digests import code_digest, stage_version
 def main(argv=None):
     """Add the missing scores of a shard."""
     parser = scoring_parser(__doc__)
-    parser.add_argument("--selections", nargs="*", default=[], help="score only what one of these keeps")
+    parser.add_argument("--kept", nargs="*", default=[], help="kept windows of selections: score only those")
     arguments = parser.parse_args(argv)
     settings = arguments.settings
 
@@ -57,8 +57,8 @@ def main(argv=None):
         return score
 
     wanted = windows.data_ids
-    if arguments.selections:
-        wanted = kept_ids(arguments.selections, windows.windows_digests)
+    if arguments.kept:
+        wanted = kept_ids(arguments.kept, windows.windows_digests)
     with ScoreWriter(
         arguments.scores,
         "nll_scores",

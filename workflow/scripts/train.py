@@ -3,7 +3,7 @@
     python workflow/scripts/train.py --settings '{"loss": {"variant": "dense"}, "train": {…}, …}' \
         --execution '{"processes": 1}' --model results/models/llama/longspan.json \
         --tokens results/tokens/books/llama --windows results/windows/books-2k --shards 2 \
-        --selection results/selections/best.parquet --index results/scores/books-2k/short/index.parquet \
+        --kept results/selections/best.kept.parquet --index results/scores/books-2k/short/index.parquet \
         --run-folder results/runs/main/dense/seed0
     torchrun --standalone --nproc-per-node 2 workflow/scripts/train.py --execution '{"processes": 2}' …
 
@@ -36,7 +36,7 @@ def main(argv=None):
     parser.add_argument("--tokens", type=Path, required=True, help="folder of tables of tokens")
     parser.add_argument("--windows", type=Path, required=True, help="folder of tables of windows")
     parser.add_argument("--shards", type=int, required=True, help="number of shards")
-    parser.add_argument("--selection", help="train on the windows that it keeps; otherwise on all")
+    parser.add_argument("--kept", help="kept windows of a selection: train on those; otherwise on all")
     parser.add_argument("--index", type=Path, help="index beside the frozen scores, if the loss uses them")
     parser.add_argument("--run-folder", type=Path, required=True, help="folder to write")
     short_help = "a mixture's corpus, its folder of tables of tokens, and their number"
@@ -74,7 +74,7 @@ def _data(arguments) -> TrainingData:
     if arguments.index:
         tables = shard_files(arguments.index.parent, arguments.shards)
         scores = IndexedScores(arguments.index, tables, store.windows_digests)
-    kept = arguments.selection and kept_ids([arguments.selection], store.windows_digests)
+    kept = arguments.kept and kept_ids([arguments.kept], store.windows_digests)
     return TrainingData.read(
         store,
         store.data_ids if kept is None else kept,
