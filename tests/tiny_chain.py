@@ -221,7 +221,7 @@ def _write_data_card(chain: Chain, names: SimpleNamespace) -> list:
 
 
 # As in workflow/rules: a rule's command line for its wildcards.
-_ARGUMENTS: dict[str, Callable[[Layout, SimpleNamespace], list]] = {
+_ARGUMENTS: dict[str, Callable[[Chain, SimpleNamespace], list]] = {
     "download_model": lambda chain, names: [
         *(
             "--settings",

@@ -311,10 +311,16 @@ def test_a_model_of_another_tokenizer_is_refused(chain, script):
 
 
 @pytest.mark.parametrize(
-    ("script", "made"), [("score_short", "scores"), ("train", "run"), ("evaluate", "evaluation")]
+    ("script", "made"),
+    [
+        ("score_short", "scores"),
+        ("score_attention", "scores"),
+        ("train", "run"),
+        ("evaluate", "evaluation"),
+    ],
 )
 def test_a_flipped_bit_of_a_models_weights_is_refused(chain, script, made):
-    names = {"trained": "base"} if script == "evaluate" else {}
+    names = {"evaluate": {"trained": "base"}, "score_attention": {"scorer": "tiny-layer0"}}.get(script, {})
     path = chain.path(made, **names)  # what is there would be kept without the model
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     weights = chain.path("model").with_name("model.safetensors")

@@ -260,6 +260,7 @@ class Chain:
         self._held: set[int] = set()
         self._moments: dict[int, tuple[bool, float]] = {}
         self._scored: dict[str, list[str]] = {}
+        self.saw_scores = False
         self._updates = 0
 
     def run(self) -> None:
@@ -383,6 +384,7 @@ class Chain:
             if len(ids) > len(set(ids)):
                 sys.exit(f"{name}: a window was scored twice")
         self._scored = found
+        self.saw_scores = self.saw_scores or any(found.values())
 
     def _check(self) -> None:
         self._keep_scores()
@@ -398,6 +400,7 @@ def main():
     options = parser.parse_args()
     draw = random.Random(options.seed)
     hits, refused, chains, start = Counter(), 0, 0, time.monotonic()
+    saw_scores = False
     with tempfile.TemporaryDirectory(prefix="longspan-kill-") as temporary:
         victim = Victim(Path(temporary))
         victim.run("all")
@@ -410,9 +413,13 @@ def main():
             compare(victim, expected)
             hits.update(chain.hits)
             refused += chain.refused
+            saw_scores = saw_scores or chain.saw_scores
             chains += 1
             print(f"chain {chains}: {len(chain.hits)} kills, {time.monotonic() - start:.0f} s", flush=True)
     report(hits)
+    scoring = sum(count for hit, count in hits.items() if hit.stage.startswith("score_") and hit.writes)
+    if scoring >= 5 and not saw_scores:
+        sys.exit("no score was seen on the disk at any kill, so that none was lost says nothing")
     print(f"{refused} calls were refused, because an orphan was at work")
     print(f"{hits.total()} kills over {chains} chains, each ended with the data of the unbroken one")
 

@@ -148,6 +148,8 @@ def test_a_shape_is_read_of_other_names_and_of_a_part_of_the_config():
     names = {"vocab_size": 96, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_inner": None}
     assert DecoderShape.of(names) == DecoderShape(96, 32, 128, 2, 4, 4, 8)
     assert DecoderShape.of({"text_config": names}) == DecoderShape.of(names)
+    with refused("config.json names several experts, and what they need is not estimated"):
+        DecoderShape.of(names | {"num_local_experts": 8})
     with refused("config.json has no num_hidden_layers, so what its model needs is not known"):
         DecoderShape.of({name: value for name, value in names.items() if name != "n_layer"})
 

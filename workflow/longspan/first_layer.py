@@ -21,6 +21,7 @@ from transformers import AttentionInterface, AutoConfig, AutoModelForCausalLM, P
 from longspan import decoder_layers
 from longspan.attention_stats import attention_variance, dependency_strength, far_attention_sums
 from longspan.checkpoint import Checkpoint
+from longspan.model_folders import require_intact_weights
 from longspan.rope import set_rope_theta
 
 _CAPTURE = "longspan_capture"
@@ -176,10 +177,12 @@ def load_first_layer(
         compile_layers: fuse norm and rotation by torch.compile, which moves results by rounding.
 
     Raises:
-        ValueError: no safetensors, a needed tensor or file missing (named), θ for a model without RoPE,
-            and whatever `FirstLayer.queries_keys` refuses for a shortest window.
+        ValueError: no safetensors, a needed tensor or file missing (named), weights that are not those of
+            the folder's manifest, θ for a model without RoPE, and whatever `FirstLayer.queries_keys` refuses
+            for a shortest window.
     """
     model_dir = Path(model_dir)
+    require_intact_weights(model_dir, first_layer_only=True)
     dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
     config = _one_layer_config(AutoConfig.from_pretrained(model_dir), rope_theta)
     # buffers are made for real: a rotary embedding's frequencies are in no checkpoint

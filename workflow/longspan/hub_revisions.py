@@ -1,5 +1,6 @@
 """Repositories of the Hugging Face hub: whether they may be read, and which commit a revision is."""
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -39,6 +40,23 @@ def pin_revision(kind: str, repo: str, revision: str) -> str:
         if commit := _cached_commit(kind, repo, revision):
             return commit
         raise
+
+
+def pinned_commit(revisions: Path, pin: str) -> str:
+    """The commit that a file of pinned revisions names.
+
+    Args:
+        revisions: the file that pin_revisions wrote.
+        pin: "model" or "dataset", owner/name and revision, with spaces between them.
+
+    Raises:
+        ValueError: the file lacks it.
+    """
+    if commit := json.loads(revisions.read_text()).get(pin):
+        return commit
+    raise ValueError(
+        f"{revisions} has no commit of {pin}; run snakemake --forcerun pin_revisions -- {revisions}"
+    )
 
 
 @contextmanager

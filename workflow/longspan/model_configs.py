@@ -1,11 +1,10 @@
 """The config.json of a model that is not here yet, without its weights."""
 
 import json
-import tempfile
-import zipfile
 from pathlib import Path
 
 from longspan.hub_revisions import naming_hub_faults
+from longspan.model_sources import gguf_file
 
 
 def hub_config(repo: str, revision: str) -> dict:
@@ -29,10 +28,9 @@ def gguf_config(archive: Path | str, member: str) -> dict:
     """The config that a GGUF file inside a wheel becomes.
 
     Raises:
-        KeyError: the archive has no such member.
+        ValueError: the archive has no such member.
     """
     from transformers import AutoConfig
 
-    with tempfile.TemporaryDirectory() as scratch, zipfile.ZipFile(archive) as wheel:
-        path = Path(wheel.extract(member, scratch))
+    with gguf_file(archive, member) as path:
         return AutoConfig.from_pretrained(path.parent, gguf_file=path.name).to_dict()

@@ -126,10 +126,14 @@ def read_manifest(path: Path | str) -> dict:
     return manifest | {"digest": digest_of(hashes), "first_layer_digest": digest_of(first_layer)}
 
 
-def require_intact_weights(folder: Path) -> None:
+def require_intact_weights(folder: Path, *, first_layer_only: bool = False) -> None:
     """Refuse weights that are not those that the folder's manifest was written for.
 
-    It reads all of them, so it is for who loads all of them. A folder without a manifest is not checked.
+    It reads them whole. A folder without a manifest is not checked.
+
+    Args:
+        folder: the model's folder.
+        first_layer_only: leave out files that hold nothing of the first layer.
 
     Raises:
         ValueError: naming the file.
@@ -138,8 +142,10 @@ def require_intact_weights(folder: Path) -> None:
     if not path.exists():
         return
     again = _AGAIN.format(path)
-    for name, file in json.loads(path.read_text())["files"].items():
-        if name.endswith(WEIGHTS):
+    manifest = json.loads(path.read_text())
+    read = manifest["first_layer_files"] if first_layer_only else manifest["files"]
+    for name, file in manifest["files"].items():
+        if name.endswith(WEIGHTS) and name in read:
             _require_intact(folder / name, file["sha256"], again)
 
 

