@@ -75,15 +75,20 @@ def ours(model, texts):
 
 
 def tokenized(checked_tokenizer, model, texts):
+    from longspan.tokenization import encode_batches
+
+    def batches():
+        batch, size = [], 0
+        for text in texts:
+            batch.append(text)
+            size += len(text)
+            if size >= 2**20:
+                yield batch
+                batch, size = [], 0
+        yield batch
+
     tokenizer, _ = checked_tokenizer(model, [text[:4000] for text in texts[:64]])
-    batches, batch, size = [], [], 0
-    for text in texts:
-        batch.append(text)
-        size += len(text)
-        if size >= 2**20:
-            batches.append(tokenizer.encode_batch(batch))
-            batch, size = [], 0
-    return [*batches, tokenizer.encode_batch(batch)]
+    return list(encode_batches(tokenizer, batches()))
 
 
 def windows(model, texts):

@@ -1,5 +1,6 @@
 import itertools
 import json
+import time
 
 import numpy as np
 import pytest
@@ -7,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, processors
 
-from longspan.tokenization import DocumentTokenizer, tokenizer_identity
+from longspan import tokenization
+from longspan.tokenization import DocumentTokenizer, encode_batches, tokenizer_identity
 from tiny_inputs import make_model
 
 TEXT = "the old house by the river — café, naïve, 🌊 and a little light in the garden. " * 5
@@ -136,3 +138,25 @@ def test_identity_is_that_of_the_mapping_from_text_to_ids(tmp_path, folder):
         identity(pre_tokenizer=None),
     }
     assert len(others | {same}) == 5
+
+
+def test_batches_are_tokenized_ahead_and_stay_in_order(monkeypatch):
+    """One large batch among them waits for those before it, and those behind it wait for it."""
+    monkeypatch.setattr(tokenization, "_LARGE_BATCH_CHARACTERS", 50)
+    batches = [[f"text {number}" * (9 if number % 4 == 2 else 1)] for number in range(11)]
+    read = []
+
+    class Slow:
+        def encode_batch(self, texts):
+            time.sleep(0.02 * (len(texts[0]) % 3))
+            return texts
+
+    def reading():
+        for batch in batches:
+            read.append(batch)
+            yield batch
+
+    for number, found in enumerate(encode_batches(Slow(), reading())):
+        assert found == batches[number]
+        assert len(read) <= number + 4
+    assert read == batches

@@ -87,19 +87,27 @@ class ByteLevelTokenizer:
         input_ids = np.frombuffer(content, np.uint32).view(np.int32)
         stops = np.frombuffer(offsets, np.uint64).astype(np.int64)
         starts, num_tokens = stops[:-1], np.diff(stops)
-        text_bytes = [text.encode() for text in texts]
+        others = {row: text.encode() for row, text in enumerate(texts) if not text.isascii()}
+        text_bytes = [len(others[row]) if row in others else len(text) for row, text in enumerate(texts)]
         sizes = self._token_bytes[input_ids]
-        edges = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
-        if (sizes < 1).any() or np.diff(edges[stops]).tolist() != [len(one) for one in text_bytes]:
+        # Arrays are few, and as narrow as they may be: touching new memory takes most of the time here.
+        edges = np.zeros(len(sizes) + 1, np.int32 if sum(text_bytes) < 2**30 else np.int64)
+        np.cumsum(sizes, out=edges[1:])
+        if sizes.min(initial=1) < 1 or np.diff(edges[stops]).tolist() != text_bytes:
             # Tokens that are not the text's bytes.
             return self._encode_halves(texts)
         # Bytes 0x80 to 0xbf, which continue a character, are far fewer than tokens in most texts.
-        continuing = np.flatnonzero(np.frombuffer(b"".join(text_bytes), np.int8) < -64)
+        found = [
+            np.flatnonzero(np.frombuffer(content, np.int8) < -64) + edges[starts[row]]
+            for row, content in others.items()
+        ]
+        continuing = np.concatenate([np.zeros(0, int), *found]).astype(edges.dtype)
         token_of_byte = np.searchsorted(edges, continuing, side="right") - 1
-        characters = sizes
-        np.subtract.at(characters, token_of_byte, 1)
+        np.subtract.at(sizes, token_of_byte, 1)
         splits = token_of_byte[edges[token_of_byte] == continuing]
-        char_deltas = np.insert(characters, starts, 0)
+        char_deltas = np.zeros(len(sizes) + len(texts), np.int32)
+        for row, (start, stop) in enumerate(itertools.pairwise(stops.tolist())):
+            char_deltas[start + row + 1 : stop + row + 1] = sizes[start:stop]
         row_of_split = np.searchsorted(stops[1:], splits, side="right")
         # A token that begins inside a character begins where that character does.
         char_deltas[splits + row_of_split] -= 1

@@ -1,7 +1,9 @@
 """Token ids and character offsets of documents, by a model's own tokenizer."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from longspan.contracts import TOKEN_IDS
 # A text of more characters is tokenized in pieces, because an Encoding takes 100 bytes a token and more.
 PIECE_CHARACTERS = 2**18
 OVERLAP_CHARACTERS = 2**12
+_LARGE_BATCH_CHARACTERS = 2**23
 
 
 @dataclass(frozen=True)
@@ -205,3 +208,29 @@ def tokenizer_identity(folder: Path | str) -> str:
     """Digest of the mapping from text to ids: the tokenizer.json's model, normalizer and splitting."""
     content = json.loads(Path(folder, "tokenizer.json").read_text())
     return digest_of({key: content[key] for key in ("added_tokens", "normalizer", "pre_tokenizer", "model")})
+
+
+def encode_batches(
+    tokenizer: "DocumentTokenizer", batches: Iterable[Sequence[str]], workers: int = 2
+) -> Iterator[TokenizedBatch]:
+    """Tokenize batches of texts in their order, as many at once as there are workers.
+
+    While the words of one are looked up, another one's offsets are counted, and a third is written.
+
+    Args:
+        tokenizer: what tokenizes a batch, in several threads at once.
+        batches: texts. They are read a few batches ahead; a large one is tokenized alone, so that memory
+            holds one.
+        workers: threads.
+    """
+    with ThreadPoolExecutor(workers) as pool:
+        ahead: deque[Future[TokenizedBatch]] = deque()
+        for texts in batches:
+            is_large = sum(map(len, texts)) > _LARGE_BATCH_CHARACTERS
+            while is_large and ahead:
+                yield ahead.popleft().result()
+            ahead.append(pool.submit(tokenizer.encode_batch, texts))
+            while len(ahead) > (0 if is_large else workers):
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()

@@ -4,6 +4,7 @@
         --model results/models/llama/longspan.json --tokens results/tokens/books/llama/00000.parquet
 """
 
+import itertools
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from longspan.artifacts import RowReader, TableWriter, read_table
 from longspan.byte_level_tokenization import checked_tokenizer, sample_texts
 from longspan.command_line import parser_for, run_script
 from longspan.model_folders import read_manifest
+from longspan.tokenization import encode_batches
 from longspan_workflow.code_digests import code_digest
 
 # Enough to keep the cores busy; a batch's tokens become one row group.
@@ -44,8 +46,9 @@ def main(argv=None):
         tokenizer, said = checked_tokenizer(arguments.model.parent, sample_texts(documents))
         print(said, flush=True)
         with tqdm(desc="tokenize", total=len(documents), unit="document", mininterval=2) as progress:
-            for batch in documents.batches(BATCH_BYTES):
-                tokenized = tokenizer.encode_batch(batch.column("text").to_pylist())
+            batches, read = itertools.tee(documents.batches(BATCH_BYTES))
+            texts = (batch.column("text").to_pylist() for batch in read)
+            for tokenized, batch in zip(encode_batches(tokenizer, texts), batches, strict=True):
                 num_tokens += len(tokenized.input_ids)
                 columns = {"document_id": batch.column("document_id")} | tokenized.columns()
                 table.write(pa.table(columns))
