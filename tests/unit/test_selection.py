@@ -115,7 +115,13 @@ def stores(tmp_path):
             # The store's order is not the windows'.
             for number, data_id in reversed(list(enumerate(data_ids, start=int(shard) * 3)))
         ]
-        write_table(tmp_path / "attention" / f"{shard}.parquet", "attention_scores", rows, settings={})
+        write_table(
+            tmp_path / "attention" / f"{shard}.parquet",
+            "attention_scores",
+            rows,
+            settings={},
+            tokenizer=window_store(tmp_path, shard).tokenizer,
+        )
         names = {"00000": ("alpha", "mu"), "00001": ("beta",)}[shard]
         texts = {"alpha": "abcdefghijklmnopqrst", "mu": "ααααααααα", "beta": "xxxxxxxxyzyzyzyz"}
         rows = [
@@ -184,7 +190,8 @@ def test_a_gain_needs_all_windows_and_their_long_nll(stores, tmp_path):
             {"data_id": data_id, "tokens_digest": store.tokens_digest_of[data_id], "short_nll": [1.0] * 7}
             for data_id in store.data_ids
         ]
-        write_table(path, "nll_scores", rows, settings={}, without=frozenset({"long_nll"}))
+        of = {"settings": {}, "tokenizer": store.tokenizer}
+        write_table(path, "nll_scores", rows, **of, without=frozenset({"long_nll"}))
     with refused(f"{scores['00000']} holds no long NLL, which a gain needs; set store_long of its scorer"):
         method_scores("nll_gain", windows, scores=scores)
 
@@ -215,9 +222,9 @@ def test_random_is_a_draw_by_id_and_seed(stores, tmp_path):
 
 def test_a_statistic_that_is_not_finite_is_named_by_its_window(stores, tmp_path):
     attention = files(tmp_path, "attention")
-    table = read_table(attention["00001"], "attention_scores")[0].to_pylist()
-    rows = [row | {"strength": np.nan} if row["data_id"] == stores[4] else row for row in table]
-    write_table(attention["00001"], "attention_scores", rows, settings={})
+    table, manifest = read_table(attention["00001"], "attention_scores")
+    rows = [row | {"strength": np.nan} if row["data_id"] == stores[4] else row for row in table.to_pylist()]
+    write_table(attention["00001"], "attention_scores", rows, settings={}, tokenizer=manifest.tokenizer)
     with refused(f"strength is not finite for 1 of 5 windows: {stores[4]}"):
         method_scores("longattn", files(tmp_path, "windows"), scores=attention)
 
