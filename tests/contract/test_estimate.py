@@ -10,8 +10,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import yaml
 
+from llama3_8b import CONFIG as LLAMA3_8B
+from llama3_8b import SHAPE as SHAPE_8B
 from local_hub import TOKEN, local_hub
 from longspan.model_configs import gguf_config
 from longspan.resources import TEXT_STAGES
@@ -23,16 +24,6 @@ from tiny_chain import TINY, Chain, run_main
 from tiny_gguf import FEED_FORWARD, HEADS, HIDDEN, LAYERS, write_gguf
 from tiny_inputs import make_inputs
 
-ROOT = Path(__file__).parents[2]
-LLAMA3_8B = yaml.safe_load((ROOT / "configs" / "llama3-8b-32k.yaml").read_text())
-SHAPE_8B = {
-    "vocab_size": 128256,
-    "hidden_size": 4096,
-    "intermediate_size": 14336,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-}
 TABLE = Path("results/estimate.tsv")
 
 

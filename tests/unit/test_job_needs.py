@@ -4,23 +4,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import yaml
 
+from llama3_8b import CONFIG as LLAMA3_8B
+from llama3_8b import SHAPE as SHAPE_8B
 from longspan_workflow.job_needs import JobNeeds
 from longspan_workflow.layout import Layout
 from longspan_workflow.settings import SettingsError, load_settings
 from refusals import refused
 
-ROOT = Path(__file__).parents[2]
-LLAMA3_8B = yaml.safe_load((ROOT / "configs" / "llama3-8b-32k.yaml").read_text())
-SHAPE_8B = {
-    "vocab_size": 128256,
-    "hidden_size": 4096,
-    "intermediate_size": 14336,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-}
 NAMES = SimpleNamespace(
     corpus="pg19",
     tokenizer="llama3-8b",

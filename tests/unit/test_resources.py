@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 import transformers
 
+from llama3_8b import SHAPE
 from longspan.model_flops import forward_flops
 from longspan.resources import (
     ATTENTION_BYTES,
@@ -19,16 +20,7 @@ from longspan.resources import (
 )
 from refusals import refused
 
-LLAMA_8B = transformers.LlamaConfig(
-    vocab_size=128256,
-    hidden_size=4096,
-    intermediate_size=14336,
-    num_hidden_layers=32,
-    num_attention_heads=32,
-    num_key_value_heads=8,
-)
-
-
+LLAMA_8B = transformers.LlamaConfig(**SHAPE)
 # Tied weights and heads of 64.
 LLAMA_1B = transformers.LlamaConfig(
     vocab_size=128256,
