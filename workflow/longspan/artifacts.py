@@ -129,6 +129,7 @@ class TableWriter:
         assert without <= contract.optional
         self.schema = pa.schema([column for column in contract.columns if column.name not in without])
         self.rows = 0
+        self._split_bytes = contract.split_bytes
         self._hash = _RowsHash(self.schema)
         self._path = path
         self._rows: list[dict] = []
@@ -153,7 +154,9 @@ class TableWriter:
                 self._temporary,
                 self.schema,
                 compression="zstd",
+                compression_level=3,
                 use_dictionary=False,
+                use_byte_stream_split=[f"{name}.list.element" for name in self._split_bytes],
                 write_statistics=False,
                 write_page_checksum=True,
             )
