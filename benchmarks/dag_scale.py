@@ -4,8 +4,9 @@
 
 Makes a folder with the settings of configs/tiny.yaml for so many shards (six jobs each) and, for the no-op,
 the state after a whole run: its files are empty, Snakemake's records of them are written by Snakemake. Beside
-it stands a Snakefile of five rules a shard and nothing else: no checkpoint, no function, no log. It says how
-much of the time is Snakemake's own on this machine. A job's cost is measured over 44 jobs that do nothing.
+it stands a Snakefile of six rules a shard and nothing else: no checkpoint, no function, no parameter, no log.
+It says how much of the time is Snakemake's own on this machine. A job's cost is measured over 52 jobs that do
+nothing.
 """
 
 import argparse
@@ -20,12 +21,19 @@ from pathlib import Path
 
 import yaml
 
+from longspan_workflow.layout import Layout
+from longspan_workflow.plans import plan_index
+from longspan_workflow.settings import load_settings
+from longspan_workflow.shards import HELD_OUT
+
 ROOT = Path(__file__).parents[1]
-# Five jobs a shard and their joins, in the chain's shape.
+# Six jobs a shard and their joins, in the chain's shape.
 PLAIN = """
+import gc
+gc.set_threshold(1_000_000)
 SHARDS = [f"{number:05d}" for number in range(%d)]
 rule all:
-    input: "plain/selection", "plain/index", "plain/funnel"
+    input: "plain/selection", "plain/index", "plain/funnel", "plain/card"
 rule model:
     output: "plain/model"
     shell: "touch {output}"
@@ -55,6 +63,14 @@ rule select:
 rule collect:
     input: expand("plain/short/{shard}", shard=SHARDS)
     output: "plain/index"
+    shell: "touch {output}"
+rule export:
+    input: "plain/documents/{shard}", "plain/tokens/{shard}", "plain/windows/{shard}"
+    output: "plain/export/{shard}"
+    shell: "touch {output}"
+rule card:
+    input: expand("plain/export/{shard}", shard=SHARDS)
+    output: "plain/card"
     shell: "touch {output}"
 rule count:
     input: expand("plain/documents/{shard}", shard=SHARDS), expand("plain/windows/{shard}", shard=SHARDS)
@@ -102,8 +118,8 @@ def snakemake(
     return time.perf_counter() - start, result.stdout
 
 
-def prepare(folder: Path, shards: int) -> list[str]:
-    """Write settings and inputs; the arguments that name them."""
+def prepare(folder: Path, shards: int) -> Path:
+    """Write settings and inputs; the file with the settings."""
     settings = yaml.safe_load((ROOT / "configs" / "tiny.yaml").read_text())
     settings["corpora"]["short"]["shards"] = shards
     configfile = folder / "config.yaml"
@@ -112,18 +128,22 @@ def prepare(folder: Path, shards: int) -> list[str]:
         path = folder / "inputs" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("{}")
-    return ["--configfile", str(configfile)]
+    return configfile
 
 
-def finish(folder: Path, dry_run: str, *arguments: str, plan: dict | None = None, **options: Path) -> None:
-    """Make every output as an empty file, except the plan, and let Snakemake record it."""
+def finish(folder: Path, dry_run: str, *arguments: str, plan: Path | None = None, **options: Path) -> None:
+    """Make every output as an empty file, except the plan for some settings, and let Snakemake record it."""
     for line in re.findall(r"^    output: (.+)$", dry_run, re.MULTILINE):
         for name in line.split(", "):
             path = folder / name.removesuffix(" (update)")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
     if plan:
-        (folder / "results" / "corpora" / "short" / "plan.json").write_text(json.dumps(plan))
+        os.chdir(folder)  # the settings' paths begin there
+        layout = Layout(load_settings(yaml.safe_load(plan.read_text())))
+        digests = dict.fromkeys([*layout.shards("short"), HELD_OUT], "digest")
+        index = plan_index(digests, layout.plan_settings("short"))
+        Path(layout.plan_index.format(corpus="short")).write_text(json.dumps(index))
     snakemake(
         folder, *arguments, "--dry-run", "--quiet", "all", "--", "all", script=("-c", RECORD), **options
     )
@@ -135,15 +155,14 @@ def main():
     parser.add_argument("--folder", type=Path, help="where to work; otherwise a temporary folder")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = options.folder or Path(temporary)
+        folder = (options.folder or Path(temporary)).resolve()
         folder.mkdir(exist_ok=True)
-        arguments = prepare(folder, options.shards)
+        configfile = prepare(folder, options.shards)
         plain = folder / "Snakefile.plain"
         plain.write_text(PLAIN % options.shards)
-        names = [*(f"{number:05d}" for number in range(options.shards)), "held_out"]
         for title, more, kind, plan in (
             ("as many shards and nothing else", [], {"snakefile": plain}, None),
-            ("the workflow", arguments, {}, dict.fromkeys(names, "digest")),
+            ("the workflow", ["--configfile", str(configfile)], {}, configfile),
         ):
             seconds, output = snakemake(folder, *more, "--dry-run", "all", **kind)
             jobs = int(re.search(r"^total +(\d+)$", output, re.MULTILINE)[1])
@@ -157,7 +176,7 @@ def main():
         plain.write_text(PLAIN.replace("plain/", "few/") % 8)
         seconds, _ = snakemake(folder, "--cores", "1", "all", snakefile=plain)
         nothing, _ = snakemake(folder, "--cores", "1", "all", snakefile=plain)
-        print(f"a local job beyond its work: {(seconds - nothing) / 44:.2f} s")
+        print(f"a local job beyond its work: {(seconds - nothing) / 52:.2f} s")
 
 
 if __name__ == "__main__":

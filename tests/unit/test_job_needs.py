@@ -94,11 +94,11 @@ def test_an_8b_is_given_memory_for_its_weights():
 def test_time_follows_the_tokens_of_the_shard():
     layout, needs = layout_of(), needs_of()
     before = requests(needs, "score_short")
-    put(layout.tokens_of("pg19-32k", "00000"), 32e6 * 2.11)
+    put(layout.tokens_of("pg19-32k", "00000"), 32e6 * 1.75)
     memory, minutes = requests(needs, "score_short")
     # A shard of 977 windows of which an eighth is scored, 1.1 seconds each.
     assert (memory, minutes) == (before[0], 60 + 13)
-    put(layout.tokens_of("pg19-32k", "00000"), 320e6 * 2.11)
+    put(layout.tokens_of("pg19-32k", "00000"), 320e6 * 1.75)
     assert requests(needs, "score_short")[1] == pytest.approx(60 + 3 * 1220 * 1.128 / 60, rel=0.1)
 
 

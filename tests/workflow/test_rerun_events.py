@@ -90,6 +90,17 @@ def test_a_removed_intermediate_is_made_again_when_it_is_needed(chain):
     assert chain.jobs(*TARGETS) == {}
 
 
+def test_what_is_planned_needs_no_checkpoint(chain):
+    text = chain.folder / "inputs/prose/prose_4.txt"
+    times = os.stat(text)
+    assert "checkpoint" not in chain.run("-n", *TARGETS).stdout
+    os.utime(text)
+    output = chain.run("-n", *TARGETS).stdout
+    os.utime(text, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert "Updating checkpoint dependencies" in output
+    assert "Nothing to be done" in output
+
+
 def shards_after_planning(chain) -> dict[str, int]:
     """Rules and jobs that follow once the plan is made."""
     assert chain.jobs(*TARGETS) == {"plan_shards": 1}

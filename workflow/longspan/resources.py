@@ -251,9 +251,9 @@ class TextStage:
 # benchmarks/collect_weights.py.
 TEXT_STAGES = {
     "plan_shards": TextStage(million_token_seconds=2, token_bytes=0.02),
-    "read_documents": TextStage(million_token_seconds=4, token_bytes=1.44),
-    "tokenize_documents": TextStage(million_token_seconds=3, token_bytes=2.11),
-    "assign_windows": TextStage(million_token_seconds=1, token_bytes=0.06),
+    "read_documents": TextStage(million_token_seconds=4, token_bytes=1.29),
+    "tokenize_documents": TextStage(million_token_seconds=3, token_bytes=1.75),
+    "assign_windows": TextStage(million_token_seconds=1, token_bytes=0.07),
     "select_windows": TextStage(window_bytes=14e3, window_seconds=2e-4),
     "collect_weights": TextStage(window_bytes=14e3, window_seconds=2e-4),
     "export_windows": TextStage(million_token_seconds=30, token_bytes=6.4),

@@ -4,15 +4,13 @@ Templates hold wildcards in braces; functions that take `wildcards` are input an
 the rules. A rule's settings hold only what the rule uses, so that nothing else makes it run again.
 """
 
-import functools
 import glob
 import json
-import os
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 from longspan.seeds import derive_seed
+from longspan_workflow.plans import is_current, plan_digests
 from longspan_workflow.raw_paths import raw_paths
 from longspan_workflow.settings import scored_pairs, selecting_pairs
 from longspan_workflow.shards import HELD_OUT, shard_names
@@ -155,9 +153,7 @@ class Layout:
 
     def archive_settings(self, wildcards) -> dict:
         """What is fetched, and the digest that it must have."""
-        source = self.text_archives()[wildcards.archive]
-        keys = ("kind", "requirement", "sha256", "dataset", "config", "split", "revision")
-        return {key: source[key] for key in keys if key in source}
+        return _archive_settings(self.text_archives()[wildcards.archive])
 
     def plan_settings(self, corpus: str) -> dict:
         """Sources of a corpus, each with the files it reads."""
@@ -176,7 +172,10 @@ class Layout:
                 *columns,
             )
             block = {key: source[key] for key in kept if key in source}
-            sources.append(block | {"paths": self._raw_paths(source)})
+            block["paths"] = self._raw_paths(source)
+            if source["kind"] != "files":
+                block["archive"] = _archive_settings(source)
+            sources.append(block)
         block = self.settings["corpora"][corpus]
         plan = {"sources": sources, "shards": block["shards"], "drop_duplicates": block["drop_duplicates"]}
         if any("sample" in source for source in sources):
@@ -195,7 +194,15 @@ class Layout:
 
     def plan_digest(self, wildcards) -> str:
         """Digest of a shard's plan, as far as the corpus is planned now."""
-        return _plan_digests(self.plan_index.format(corpus=wildcards.corpus)).get(wildcards.shard, "")
+        return plan_digests(self.plan_index.format(corpus=wildcards.corpus)).get(wildcards.shard, "")
+
+    def is_planned(self) -> bool:
+        """Whether planning the corpora in use anew would change nothing."""
+        corpora = {block["corpus"] for block in self.settings["windowings"].values()}
+        return all(
+            is_current(self.plan_index.format(corpus=corpus), self.plan_settings(corpus))
+            for corpus in corpora
+        )
 
     def reading_settings(self, wildcards) -> dict:
         """What is done with bad documents, and what else is left out; held-out works all stay."""
@@ -348,17 +355,9 @@ def as_json(settings: dict | Callable) -> str | Callable:
     return json.dumps(settings, sort_keys=True, ensure_ascii=False)
 
 
-def _plan_digests(index: str) -> dict[str, str]:
-    try:
-        changed = os.stat(index).st_mtime_ns
-    except FileNotFoundError:
-        return {}
-    return _read_plan_digests(index, changed)
-
-
-@functools.lru_cache(maxsize=8)
-def _read_plan_digests(index: str, changed: int) -> dict[str, str]:
-    return json.loads(Path(index).read_text())
+def _archive_settings(source: dict) -> dict:
+    keys = ("kind", "requirement", "sha256", "dataset", "config", "split", "revision")
+    return {key: source[key] for key in keys if key in source}
 
 
 def archive_name(source: dict) -> str:

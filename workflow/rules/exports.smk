@@ -36,14 +36,12 @@ rule export_windows:
         runtime=needs.minutes("export_windows"),
     params:
         settings=as_json(exports.export_settings),
-        kept=lambda wildcards, input: (["--kept", *input.kept] if input.kept else []),
-        index=lambda wildcards, input: ["--index", *input.index] if input.index else [],
         code=code_digest("export_windows"),
     shell:
         """
         python "$SCRIPTS"/export_windows.py --settings {params.settings:q} \
             --documents {input.documents:q} --tokens {input.tokens:q} --windows {input.windows:q} \
-            --shard {wildcards.shard} {params.kept:q} {params.index:q} \
+            --shard {wildcards.shard} --kept {input.kept:q} --index {input.index:q} \
             --export {output.data:q} --manifest {output.manifest:q} 2>&1 | tee {log:q}
         """
 
@@ -68,9 +66,6 @@ rule write_data_card:
     params:
         settings=as_json(exports.card_settings),
         manifests=lambda wildcards, input: str(Path(input.manifests[0]).parent),
-        revisions=lambda wildcards, input: (
-            ["--revisions", *input.revisions] if input.revisions else []
-        ),
         shards=exports.shard_count,
         ending=exports.ending,
         code=code_digest("write_data_card"),
@@ -78,7 +73,7 @@ rule write_data_card:
         """
         python "$SCRIPTS"/write_data_card.py --settings {params.settings:q} \
             --manifests {params.manifests:q} --shards {params.shards} --ending {params.ending} \
-            {params.revisions:q} --card {output:q} 2>&1 | tee {log:q}
+            --revisions {input.revisions:q} --card {output:q} 2>&1 | tee {log:q}
         """
 
 

@@ -56,12 +56,9 @@ rule download_model:
     params:
         settings=as_json(layout.model_settings),
         archives=layout.model_archives,
-        revisions=lambda wildcards, input: (
-            ["--revisions", *input.revisions] if input.revisions else []
-        ),
         code=code_digest("download_model"),
     shell:
         """
         HF_TOKEN="$hub_token" python "$SCRIPTS"/download_model.py --settings {params.settings:q} \
-            --archives {params.archives:q} {params.revisions:q} --manifest {output:q} 2>&1 | tee {log:q}
+            --archives {params.archives:q} --revisions {input.revisions:q} --manifest {output:q} 2>&1 | tee {log:q}
         """

@@ -57,8 +57,6 @@ rule train:
         ),
         tokens=lambda wildcards, input: str(Path(input.tokens[0]).parent),
         windows=lambda wildcards, input: str(Path(input.windows[0]).parent),
-        kept=lambda wildcards, input: (["--kept", *input.kept] if input.kept else []),
-        index=lambda wildcards, input: ["--index", *input.index] if input.index else [],
         short=runs.short_arguments,
         guard=lambda wildcards, input: (
             [
@@ -83,7 +81,7 @@ rule train:
         python -m longspan_workflow.claim_devices {resources.gpu} \
             {params.launcher} "$SCRIPTS"/train.py --settings {params.settings:q} \
             --execution {params.execution:q} --model {input.model:q} --tokens {params.tokens:q} \
-            --windows {params.windows:q} --shards {params.shards} {params.kept:q} {params.index:q} \
+            --windows {params.windows:q} --shards {params.shards} --kept {input.kept:q} --index {input.index:q} \
             {params.guard:q} {params.short:q} --run-folder {params.folder:q} --card {params.card:q} --threads {threads} 2>&1 | (
             trap '' TERM
             tee {log:q}

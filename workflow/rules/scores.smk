@@ -37,17 +37,13 @@ rule score_short:
         runtime=needs.minutes("score_short"),
     params:
         settings=as_json(layout.scorer_settings),
-        documents=lambda wildcards, input: (
-            ["--documents", *input.documents] if input.documents else []
-        ),
-        kept=lambda wildcards, input: (["--kept", *input.kept] if input.kept else []),
         version=stage_version("short_scores"),
     shell:
         """
         python -m longspan_workflow.claim_devices {resources.gpu} \
             python "$SCRIPTS"/score_short.py --settings {params.settings:q} --model {input.model:q} \
-            --tokens {input.tokens:q} --windows {input.windows:q} {params.documents:q} \
-            {params.kept:q} --scores {output:q} --threads {threads} 2>&1 | tee {log:q}
+            --tokens {input.tokens:q} --windows {input.windows:q} --documents {input.documents:q} \
+            --kept {input.kept:q} --scores {output:q} --threads {threads} 2>&1 | tee {log:q}
         """
 
 
@@ -75,15 +71,12 @@ rule score_attention:
         runtime=needs.minutes("score_attention"),
     params:
         settings=as_json(layout.scorer_settings),
-        documents=lambda wildcards, input: (
-            ["--documents", *input.documents] if input.documents else []
-        ),
         version=stage_version("attention_stats"),
     shell:
         """
         python -m longspan_workflow.claim_devices {resources.gpu} \
             python "$SCRIPTS"/score_attention.py --settings {params.settings:q} --model {input.model:q} \
-            --tokens {input.tokens:q} --windows {input.windows:q} {params.documents:q} \
+            --tokens {input.tokens:q} --windows {input.windows:q} --documents {input.documents:q} \
             --scores {output:q} --threads {threads} 2>&1 | tee {log:q}
         """
 
@@ -111,13 +104,12 @@ rule collect_weights:
     params:
         windows=lambda wildcards, input: str(Path(input.windows[0]).parent),
         scores=lambda wildcards, input: str(Path(input.scores[0]).parent),
-        kept=lambda wildcards, input: (["--kept", *input.kept] if input.kept else []),
         shards=lambda wildcards: layout.shard_count(wildcards.windowing),
         code=code_digest("collect_weights"),
     shell:
         """
         python "$SCRIPTS"/collect_weights.py --windows {params.windows:q} \
-            --scores {params.scores:q} --shards {params.shards} {params.kept:q} \
+            --scores {params.scores:q} --shards {params.shards} --kept {input.kept:q} \
             --index {output:q} 2>&1 | tee {log:q}
         """
 

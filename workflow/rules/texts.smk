@@ -26,13 +26,10 @@ rule download_texts:
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         settings=as_json(layout.archive_settings),
-        revisions=lambda wildcards, input: (
-            ["--revisions", *input.revisions] if input.revisions else []
-        ),
     shell:
         """
         HF_TOKEN="$hub_token" python "$SCRIPTS"/download_texts.py --settings {params.settings:q} \
-            {params.revisions:q} --archive {output:q} 2>&1 | tee {log:q}
+            --revisions {input.revisions:q} --archive {output:q} 2>&1 | tee {log:q}
         """
 
 
@@ -60,6 +57,12 @@ checkpoint plan_shards:
         python "$SCRIPTS"/plan_shards.py --settings {params.settings:q} \
             --plan-folder {params.folder:q} --index {output:q} 2>&1 | tee {log:q}
         """
+
+
+# Snakemake makes the jobs behind a checkpoint twice, and looks through all jobs twice for what has changed. While
+# planning anew would change nothing, an ordinary rule does the same.
+IS_PLANNED = layout.is_planned()
+workflow.get_rule("plan_shards").is_checkpoint = not IS_PLANNED
 
 
 rule index_references:
@@ -92,7 +95,9 @@ rule read_documents:
         references=layout.reading_references,
         # A new plan alone makes no shard run; a shard's own part of it does, by its digest.
         index=ancient(
-            lambda wildcards: checkpoints.plan_shards.get(
+            layout.plan_index
+            if IS_PLANNED
+            else lambda wildcards: checkpoints.plan_shards.get(
                 corpus=wildcards.corpus
             ).output[0]
         ),
@@ -112,14 +117,11 @@ rule read_documents:
         settings=as_json(layout.reading_settings),
         plan=layout.plan,
         plan_digest=layout.plan_digest,
-        references=lambda wildcards, input: (
-            ["--references", *input.references] if input.references else []
-        ),
         code=code_digest("read_documents"),
     shell:
         """
         python "$SCRIPTS"/read_documents.py --settings {params.settings:q} --plan {params.plan:q} \
-            {params.references:q} --documents {output.documents:q} --dropped {output.dropped:q} 2>&1 | tee {log:q}
+            --references {input.references:q} --documents {output.documents:q} --dropped {output.dropped:q} 2>&1 | tee {log:q}
         """
 
 

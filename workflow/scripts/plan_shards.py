@@ -3,7 +3,8 @@
     python workflow/scripts/plan_shards.py --settings '{"sources": […], "shards": 2}' \
         --plan-folder results/corpora/books/plan --index results/corpora/books/plan.json
 
-The index holds the digest of each shard's plan, so that a shard runs again when its own plan changed.
+The index holds the digest of each shard's plan, so that a shard runs again when its own plan changed, and of
+what the plan was made from.
 """
 
 import json
@@ -15,6 +16,7 @@ from longspan.items import list_items
 from longspan.repeated_documents import mark_repeats
 from longspan.shard_plans import assign_items, read_plan, write_plan
 from longspan.source_samples import sample_listings
+from longspan_workflow.plans import plan_index
 from longspan_workflow.raw_paths import raw_paths
 from longspan_workflow.shards import HELD_OUT, shard_names
 
@@ -53,7 +55,7 @@ def main(argv=None):
         digests[shard] = digest_file(path)
         print(f"shard {shard}: {len(items)} pieces, {sum(item.size_bytes for item in items):,} bytes")
     with atomic_path(arguments.index) as temporary:
-        temporary.write_text(json.dumps(digests, indent=1) + "\n")
+        temporary.write_text(json.dumps(plan_index(digests, settings), indent=1) + "\n")
 
 
 if __name__ == "__main__":

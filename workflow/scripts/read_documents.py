@@ -23,7 +23,7 @@ def main(argv=None):
     parser.add_argument("--plan", required=True, help="the shard's plan")
     parser.add_argument("--documents", required=True, help="table of documents to write")
     parser.add_argument("--dropped", required=True, help="table of left out documents to write")
-    parser.add_argument("--references", help="table of n-grams that no document may share")
+    parser.add_argument("--references", nargs="?", help="table of n-grams that no document may share")
     arguments = parser.parse_args(argv)
 
     items = read_plan(arguments.plan)

@@ -1,0 +1,65 @@
+"""The index of a corpus's plan: the digest of each shard's part, and of what all of it was made from."""
+
+import functools
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from longspan_workflow.code_digests import code_digest
+from longspan_workflow.raw_paths import raw_paths
+
+
+def plan_index(digests: dict[str, str], settings: dict) -> dict:
+    """Content of an index.
+
+    Args:
+        digests: digest of each shard's plan.
+        settings: of the rule plan_shards.
+    """
+    return {"made_from": _made_from(settings), "shards": digests}
+
+
+def plan_digests(path: str) -> dict[str, str]:
+    """Digests of the shards' plans; none if there is no index yet."""
+    return _read(path).get("shards", {})
+
+
+def is_current(path: str, settings: dict) -> bool:
+    """Whether planning anew would change nothing: the settings, code and raw files are what they were.
+
+    A raw file counts as changed when it is newer than the index, as for Snakemake.
+    """
+    if _read(path).get("made_from") != _made_from(settings):
+        return False
+    planned = os.stat(path).st_mtime_ns
+    try:
+        return all(_changed(raw) <= planned for raw in _raw_files(settings))
+    except FileNotFoundError:
+        return False
+
+
+def _raw_files(settings: dict) -> list[str]:
+    return raw_paths(pattern for source in settings["sources"] for pattern in source["paths"])
+
+
+def _made_from(settings: dict) -> str:
+    parts = [settings, _raw_files(settings), code_digest("plan_shards")]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _changed(path: str) -> int:
+    return max(os.stat(path).st_mtime_ns, os.lstat(path).st_mtime_ns)
+
+
+def _read(path: str) -> dict:
+    try:
+        changed = os.stat(path).st_mtime_ns
+    except FileNotFoundError:
+        return {}
+    return _read_cached(path, changed)
+
+
+@functools.lru_cache(maxsize=8)
+def _read_cached(path: str, changed: int) -> dict:
+    return json.loads(Path(path).read_text())
