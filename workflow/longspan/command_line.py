@@ -22,7 +22,7 @@ def scoring_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--model", type=Path, required=True, help="manifest of the scoring model")
     parser.add_argument("--tokens", required=True, help="table of tokens")
     parser.add_argument("--windows", required=True, help="table of windows")
-    parser.add_argument("--documents", nargs="?", help="table of documents, if the model has a tokenizer of its own")
+    parser.add_argument("--documents", nargs="?", help="table of documents, for a tokenizer of its own")
     parser.add_argument("--scores", type=Path, required=True, help="table of scores to write")
     parser.add_argument("--threads", type=int, help="CPU threads")
     return parser

@@ -18,7 +18,7 @@ def main(argv=None):
     parser = parser_for(__doc__)
     parser.add_argument("--archives", type=Path, required=True, help="where fetched archives are kept")
     parser.add_argument("--manifest", type=Path, required=True, help="written last, into the model's folder")
-    parser.add_argument("--revisions", nargs="?", type=Path, help="commits of the hub's revisions, by pin_revisions")
+    parser.add_argument("--revisions", nargs="?", type=Path, help="the hub's commits, by pin_revisions")
     arguments = parser.parse_args(argv)
     settings = arguments.settings
     source = settings["source"]

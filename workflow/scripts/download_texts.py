@@ -17,7 +17,7 @@ def main(argv=None):
     """Fetch what the settings name, or find it there."""
     parser = parser_for(__doc__)
     parser.add_argument("--archive", type=Path, required=True, help="where the texts are kept")
-    parser.add_argument("--revisions", nargs="?", type=Path, help="commits of the hub's revisions, by pin_revisions")
+    parser.add_argument("--revisions", nargs="?", type=Path, help="the hub's commits, by pin_revisions")
     arguments = parser.parse_args(argv)
     settings, archive = arguments.settings, arguments.archive
 

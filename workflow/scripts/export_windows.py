@@ -27,7 +27,7 @@ def main(argv=None):
     parser.add_argument("--windows", required=True, help="table of windows")
     parser.add_argument("--shard", required=True, help="the shard's name")
     parser.add_argument("--kept", nargs="?", help="kept windows of a selection: export those; otherwise all")
-    parser.add_argument("--index", nargs="?", type=Path, help="index beside the frozen scores, if there is a loss")
+    parser.add_argument("--index", nargs="?", type=Path, help="index of the frozen scores, for a loss")
     parser.add_argument("--export", type=Path, required=True, help="file to write")
     parser.add_argument("--manifest", type=Path, required=True, help="its manifest, written last")
     arguments = parser.parse_args(argv)

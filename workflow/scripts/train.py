@@ -36,8 +36,8 @@ def main(argv=None):
     parser.add_argument("--tokens", type=Path, required=True, help="folder of tables of tokens")
     parser.add_argument("--windows", type=Path, required=True, help="folder of tables of windows")
     parser.add_argument("--shards", type=int, required=True, help="number of shards")
-    parser.add_argument("--kept", nargs="?", help="kept windows of a selection: train on those; otherwise on all")
-    parser.add_argument("--index", nargs="?", type=Path, help="index beside the frozen scores, if the loss uses them")
+    parser.add_argument("--kept", nargs="?", help="kept windows of a selection; otherwise all")
+    parser.add_argument("--index", nargs="?", type=Path, help="index of the frozen scores, if it uses them")
     parser.add_argument("--run-folder", type=Path, required=True, help="folder to write")
     short_help = "a mixture's corpus, its folder of tables of tokens, and their number"
     parser.add_argument("--short", action="append", nargs=3, default=[], help=short_help)

@@ -21,7 +21,7 @@ def main(argv=None):
     parser.add_argument("--manifests", type=Path, required=True, help="folder of the shards' manifests")
     parser.add_argument("--shards", type=int, required=True, help="number of shards")
     parser.add_argument("--ending", required=True, help="ending of the shards' files")
-    parser.add_argument("--revisions", nargs="?", type=Path, help="commits of the hub's revisions, by pin_revisions")
+    parser.add_argument("--revisions", nargs="?", type=Path, help="the hub's commits, by pin_revisions")
     parser.add_argument("--card", type=Path, required=True, help="file to write")
     arguments = parser.parse_args(argv)
 
