@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -70,6 +71,15 @@ def test_a_raw_file_that_changes_asks_for_a_plan(index, settings, tmp_path, chan
 def test_a_missing_raw_file_asks_for_a_plan(index, settings, tmp_path):
     (tmp_path / "link.txt").unlink()
     assert not is_current(index, settings)
+
+
+@pytest.mark.parametrize("content", ["", '{"made_from": "a', "[]", "\xff"])
+def test_a_damaged_index_is_named(index, settings, content):
+    Path(index).write_text(content, encoding="latin-1")
+    with pytest.raises(ValueError, match=r"plan\.json is no index of a plan .*; delete it"):
+        is_current(index, settings)
+    with pytest.raises(ValueError, match="no index"):
+        plan_digests(index)
 
 
 def test_other_code_asks_for_a_plan(index, settings, monkeypatch):

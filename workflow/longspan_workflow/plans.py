@@ -21,7 +21,11 @@ def plan_index(digests: dict[str, str], settings: dict) -> dict:
 
 
 def plan_digests(path: str) -> dict[str, str]:
-    """Digests of the shards' plans; none if there is no index yet."""
+    """Digests of the shards' plans; none if there is no index yet.
+
+    Raises:
+        ValueError: the file is no index.
+    """
     return _read(path).get("shards", {})
 
 
@@ -29,6 +33,9 @@ def is_current(path: str, settings: dict) -> bool:
     """Whether planning anew would change nothing: the settings, code and raw files are what they were.
 
     A raw file counts as changed when it is newer than the index, as for Snakemake.
+
+    Raises:
+        ValueError: the file is no index.
     """
     if _read(path).get("made_from") != _made_from(settings):
         return False
@@ -62,4 +69,13 @@ def _read(path: str) -> dict:
 
 @functools.lru_cache(maxsize=8)
 def _read_cached(path: str, changed: int) -> dict:
-    return json.loads(Path(path).read_text())
+    try:
+        index = json.loads(Path(path).read_text())
+        if not isinstance(index, dict):
+            raise TypeError("no JSON object")
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{path} is no index of a plan ({error}); delete it and run the same target again, which plans "
+            "anew and leaves every text in its shard"
+        ) from None
+    return index
