@@ -22,7 +22,7 @@ from pathlib import Path
 import yaml
 
 from longspan_workflow.layout import Layout
-from longspan_workflow.plans import plan_index
+from longspan_workflow.plans import made_from, plan_index
 from longspan_workflow.settings import load_settings
 from longspan_workflow.shards import HELD_OUT
 
@@ -142,7 +142,7 @@ def finish(folder: Path, dry_run: str, *arguments: str, plan: Path | None = None
         os.chdir(folder)  # the settings' paths begin there
         layout = Layout(load_settings(yaml.safe_load(plan.read_text())))
         digests = dict.fromkeys([*layout.shards("short"), HELD_OUT], "digest")
-        index = plan_index(digests, layout.plan_settings("short"))
+        index = plan_index(made_from(layout.plan_settings("short")), digests)
         Path(layout.plan_index.format(corpus="short")).write_text(json.dumps(index))
     snakemake(
         folder, *arguments, "--dry-run", "--quiet", "all", "--", "all", script=("-c", RECORD), **options

@@ -10,14 +10,18 @@ from longspan_workflow.code_digests import code_digest
 from longspan_workflow.raw_paths import raw_paths
 
 
-def plan_index(digests: dict[str, str], settings: dict) -> dict:
-    """Content of an index.
+def made_from(settings: dict) -> str:
+    """Digest of what a plan is made from: settings of the rule plan_shards, names of raw files, and code.
 
-    Args:
-        digests: digest of each shard's plan.
-        settings: of the rule plan_shards.
+    A script takes it before it looks at the files, so that one that comes meanwhile is not taken for planned.
     """
-    return {"made_from": _made_from(settings), "shards": digests}
+    parts = [settings, _raw_files(settings), code_digest("plan_shards")]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def plan_index(source_digest: str, digests: dict[str, str]) -> dict:
+    """Content of an index, by `made_from` and the digest of each shard's plan."""
+    return {"made_from": source_digest, "shards": digests}
 
 
 def plan_digests(path: str) -> dict[str, str]:
@@ -37,7 +41,7 @@ def is_current(path: str, settings: dict) -> bool:
     Raises:
         ValueError: the file is no index.
     """
-    if _read(path).get("made_from") != _made_from(settings):
+    if _read(path).get("made_from") != made_from(settings):
         return False
     planned = os.stat(path).st_mtime_ns
     try:
@@ -48,11 +52,6 @@ def is_current(path: str, settings: dict) -> bool:
 
 def _raw_files(settings: dict) -> list[str]:
     return raw_paths(pattern for source in settings["sources"] for pattern in source["paths"])
-
-
-def _made_from(settings: dict) -> str:
-    parts = [settings, _raw_files(settings), code_digest("plan_shards")]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _changed(path: str) -> int:
