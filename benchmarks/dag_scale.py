@@ -142,8 +142,9 @@ def finish(folder: Path, dry_run: str, *arguments: str, plan: Path | None = None
         os.chdir(folder)  # the settings' paths begin there
         layout = Layout(load_settings(yaml.safe_load(plan.read_text())))
         digests = dict.fromkeys([*layout.shards("short"), HELD_OUT], "digest")
-        index = plan_index(made_from(layout.plan_settings("short")), digests)
-        Path(layout.plan_index.format(corpus="short")).write_text(json.dumps(index))
+        made = made_from(layout.plan_settings("short"), layout.raw_files("short"))
+        index = Path(layout.plan_index.format(corpus="short"))
+        index.write_text(json.dumps(plan_index(made, digests)))
     snakemake(
         folder, *arguments, "--dry-run", "--quiet", "all", "--", "all", script=("-c", RECORD), **options
     )

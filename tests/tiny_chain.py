@@ -148,14 +148,13 @@ def _scoring(chain: Chain, names: SimpleNamespace) -> list:
             "--windows",
             chain.layout.windows.format(**vars(names)),
         ),
-        *(argument for path in chain.layout.scorer_documents(names) for argument in ("--documents", path)),
+        *("--documents", *chain.layout.scorer_documents(names)),
         *("--scores", chain.layout.scores.format(**vars(names)), "--threads", 1),
     ]
 
 
 def _kept(chain: Chain, names: SimpleNamespace) -> list:
-    kept = chain.layout.windows_to_score(names)
-    return ["--kept", *kept] if kept else []
+    return ["--kept", *chain.layout.windows_to_score(names)]
 
 
 def _guard(chain: Chain, names: SimpleNamespace) -> list:
@@ -195,8 +194,7 @@ def _export_windows(chain: Chain, names: SimpleNamespace) -> list:
     return [
         *("--settings", as_json(exports.export_settings(names)), "--shard", names.shard),
         *(part for name, path in exports.tables(names).items() for part in (f"--{name}", path)),
-        *(["--kept", *kept] if kept else []),
-        *(["--index", *index] if index else []),
+        *("--kept", *kept, "--index", *index),
         *("--export", exports.data.format(**vars(names))),
         *("--manifest", exports.manifest.format(**vars(names))),
     ]
@@ -245,7 +243,7 @@ _ARGUMENTS: dict[str, Callable[[Chain, SimpleNamespace], list]] = {
         ),
         *("--documents", chain.layout.documents.format(**vars(names))),
         *("--dropped", chain.layout.dropped.format(**vars(names))),
-        *(["--references", *references] if (references := chain.layout.reading_references(names)) else []),
+        *("--references", *chain.layout.reading_references(names)),
     ],
     "index_references": lambda chain, names: [
         *("--settings", as_json(chain.layout.reference_settings(names))),

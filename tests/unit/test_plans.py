@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from longspan_workflow import plans
-from longspan_workflow.plans import is_current, made_from, plan_digests, plan_index
+from longspan_workflow.plans import is_current, made_from, plan_digests, plan_index, raw_files
 
 DIGESTS = {"00000": "one", "00001": "two"}
 
@@ -29,7 +29,7 @@ def settings(tmp_path):
 def index(tmp_path, settings):
     """The index that was written after them."""
     path = tmp_path / "plan.json"
-    path.write_text(json.dumps(plan_index(made_from(settings), DIGESTS)))
+    path.write_text(json.dumps(plan_index(made_from(settings, raw_files(settings)), DIGESTS)))
     return str(path)
 
 

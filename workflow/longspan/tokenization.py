@@ -211,7 +211,7 @@ def tokenizer_identity(folder: Path | str) -> str:
 
 
 def encode_batches(
-    tokenizer: "DocumentTokenizer", batches: Iterable[Sequence[str]], workers: int = 2
+    tokenizer: DocumentTokenizer, batches: Iterable[Sequence[str]], workers: int = 2
 ) -> Iterator[TokenizedBatch]:
     """Tokenize batches of texts in their order, as many at once as there are workers.
 

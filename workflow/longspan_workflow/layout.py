@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 
 from longspan.seeds import derive_seed
-from longspan_workflow.plans import is_current, plan_digests
+from longspan_workflow.plans import is_current, plan_digests, raw_files
 from longspan_workflow.raw_paths import raw_paths
 from longspan_workflow.settings import scored_pairs, selecting_pairs
 from longspan_workflow.shards import HELD_OUT, shard_names
@@ -184,8 +184,7 @@ class Layout:
 
     def raw_files(self, corpus: str) -> list[str]:
         """Archives and local files of a corpus; a pattern without a match stays, and is missing then."""
-        sources = self.settings["corpora"][corpus]["sources"]
-        return raw_paths(pattern for source in sources for pattern in self._raw_paths(source))
+        return raw_files(self.plan_settings(corpus))
 
     def _raw_paths(self, source: dict) -> list[str]:
         if source["kind"] == "files":

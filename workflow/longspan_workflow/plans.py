@@ -10,12 +10,17 @@ from longspan_workflow.code_digests import code_digest
 from longspan_workflow.raw_paths import raw_paths
 
 
-def made_from(settings: dict) -> str:
+def raw_files(settings: dict) -> list[str]:
+    """Archives and local files that the settings of the rule plan_shards name."""
+    return raw_paths(pattern for source in settings["sources"] for pattern in source["paths"])
+
+
+def made_from(settings: dict, files: list[str]) -> str:
     """Digest of what a plan is made from: settings of the rule plan_shards, names of raw files, and code.
 
     A script takes it before it looks at the files, so that one that comes meanwhile is not taken for planned.
     """
-    parts = [settings, _raw_files(settings), code_digest("plan_shards")]
+    parts = [settings, files, code_digest("plan_shards")]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -41,17 +46,14 @@ def is_current(path: str, settings: dict) -> bool:
     Raises:
         ValueError: the file is no index.
     """
-    if _read(path).get("made_from") != made_from(settings):
+    files = raw_files(settings)
+    if _read(path).get("made_from") != made_from(settings, files):
         return False
     planned = os.stat(path).st_mtime_ns
     try:
-        return all(_changed(raw) <= planned for raw in _raw_files(settings))
+        return all(_changed(raw) <= planned for raw in files)
     except FileNotFoundError:
         return False
-
-
-def _raw_files(settings: dict) -> list[str]:
-    return raw_paths(pattern for source in settings["sources"] for pattern in source["paths"])
 
 
 def _changed(path: str) -> int:

@@ -60,8 +60,9 @@ checkpoint plan_shards:
 
 
 # Snakemake makes the jobs behind a checkpoint twice, and looks through all jobs twice for what has changed. While
-# planning anew would change nothing, an ordinary rule does the same.
-IS_PLANNED = layout.is_planned()
+# planning anew would change nothing, an ordinary rule does the same. A job on another node, which is told what to do,
+# need not look at the raw files for that.
+IS_PLANNED = not workflow.is_main_process or layout.is_planned()
 workflow.get_rule("plan_shards").is_checkpoint = not IS_PLANNED
 
 

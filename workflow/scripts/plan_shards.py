@@ -16,7 +16,7 @@ from longspan.items import list_items
 from longspan.repeated_documents import mark_repeats
 from longspan.shard_plans import assign_items, read_plan, write_plan
 from longspan.source_samples import sample_listings
-from longspan_workflow.plans import made_from, plan_index
+from longspan_workflow.plans import made_from, plan_index, raw_files
 from longspan_workflow.raw_paths import raw_paths
 from longspan_workflow.shards import HELD_OUT, shard_names
 
@@ -29,7 +29,7 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
 
     settings = arguments.settings
-    source_digest = made_from(settings)
+    source_digest = made_from(settings, raw_files(settings))
     paths = {path.stem: path for path in arguments.plan_folder.glob("*.json")}
     previous = {shard: read_plan(path) for shard, path in paths.items() if shard != HELD_OUT}
     planned = [item for items in previous.values() for item in items]
