@@ -17,6 +17,7 @@ include: "workflow/rules/selections.smk"
 include: "workflow/rules/exports.smk"
 include: "workflow/rules/runs.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/dag.smk"
 
 
 rule all:

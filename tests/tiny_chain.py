@@ -3,6 +3,7 @@
 import copy
 import importlib.util
 import io
+import re
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
@@ -43,7 +44,7 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Result:
-    """How a script ended, and what it said."""
+    """How a script ended, and what it said, without the line of its time and memory."""
 
     code: int
     stdout: str
@@ -101,7 +102,6 @@ class Chain:
         self.make("evaluate", trained="base")
         self.make("evaluate")
         self.make("summarize_results")
-        self.make("count_funnel")
         self.make("draw_figures")
         self.make("record_settings")
 
@@ -127,28 +127,24 @@ def run_main(script: str, arguments: list[str]) -> Result:
             run_script(module.main)
         except SystemExit as stop:
             code = stop.code
-    return Result(code, stdout.getvalue(), stderr.getvalue())
+    said = re.sub(rf"{script}: [\d.]+ s, at most [\d,]+ MB of memory\n$", "", stdout.getvalue())
+    return Result(code, said, stderr.getvalue())
 
 
 def _parent(template: str, names: SimpleNamespace) -> Path:
     return Path(template.format(**vars(names))).parent
 
 
+def _options(paths: dict[str, str]) -> list[str]:
+    return [part for name, path in paths.items() for part in (f"--{name}", path)]
+
+
 def _scoring(chain: Chain, names: SimpleNamespace) -> list:
+    inputs = chain.layout.scoring_inputs(names)
     return [
-        *(
-            "--settings",
-            as_json(chain.layout.scorer_settings(names)),
-            "--model",
-            chain.layout.scorer_model(names),
-        ),
-        *(
-            "--tokens",
-            chain.layout.window_tokens(names),
-            "--windows",
-            chain.layout.windows.format(**vars(names)),
-        ),
-        *("--documents", *chain.layout.scorer_documents(names)),
+        *("--settings", as_json(chain.layout.scorer_settings(names)), "--model", inputs["model"]),
+        *("--tokens", inputs["tokens"], "--windows", chain.layout.windows.format(**vars(names))),
+        *("--documents", *inputs["documents"]),
         *("--scores", chain.layout.scores.format(**vars(names)), "--threads", 1),
     ]
 
@@ -190,11 +186,12 @@ def _train(chain: Chain, names: SimpleNamespace) -> list:
 def _export_windows(chain: Chain, names: SimpleNamespace) -> list:
     exports = chain.exports
     names.ending = exports.ending(names)
-    kept, index = exports.kept(names), exports.scores(names)["index"]
+    inputs = exports.inputs(names)
+    tables = {name: inputs[name] for name in ("documents", "tokens", "windows")}
     return [
         *("--settings", as_json(exports.export_settings(names)), "--shard", names.shard),
-        *(part for name, path in exports.tables(names).items() for part in (f"--{name}", path)),
-        *("--kept", *kept, "--index", *index),
+        *_options(tables),
+        *("--kept", *inputs["kept"], "--index", *inputs["index"]),
         *("--export", exports.data.format(**vars(names))),
         *("--manifest", exports.manifest.format(**vars(names))),
     ]
@@ -261,8 +258,8 @@ _ARGUMENTS: dict[str, Callable[[Chain, SimpleNamespace], list]] = {
     ],
     "assign_windows": lambda chain, names: [
         *("--settings", as_json(chain.layout.windowing_settings(names))),
-        *("--documents", chain.layout.window_documents(names), "--tokens", chain.layout.window_tokens(names)),
-        *("--model", chain.layout.window_tokenizer(names), "--id-prefix", chain.layout.id_prefix(names)),
+        *_options(chain.layout.windowing_inputs(names)),
+        *("--id-prefix", chain.layout.id_prefix(names)),
         *("--windows", chain.layout.windows.format(**vars(names))),
     ],
     "score_short": lambda chain, names: [*_scoring(chain, names), *_kept(chain, names)],
@@ -308,9 +305,7 @@ _ARGUMENTS: dict[str, Callable[[Chain, SimpleNamespace], list]] = {
     "summarize_results": lambda chain, names: [
         *("--settings", as_json(chain.reports.summary_settings())),
         *("--text", chain.reports.summary, "--table", chain.reports.summary_table),
-    ],
-    "count_funnel": lambda chain, names: [
-        *("--settings", as_json(chain.reports.funnel_settings()), "--funnel", chain.reports.funnel)
+        *("--funnel", chain.reports.funnel),
     ],
     "draw_figures": lambda chain, names: [
         *(

@@ -41,30 +41,23 @@ INPUTS = {
     "evaluate": _HELD_OUT,
     "summarize_results": [
         ("documents", "documents", {}),
+        ("dropped", "dropped", {}),
         ("windows", "windows", {}),
         ("scores", "nll_scores", {}),
         ("selection", "selection", {}),
         *_EVALUATIONS,
-    ],
-    "count_funnel": [
-        ("documents", "documents", {}),
-        ("dropped", "dropped", {}),
-        ("windows", "windows", {}),
-        ("selection", "selection", {}),
     ],
     "draw_figures": [("selection", "selection", {}), *_EVALUATIONS],
 }
 # Who only looks at the manifest sees no damage of a page, nor does anyone in a table without rows.
 UNREAD = {
     ("record_frozen_weights", "score_index"),
-    ("count_funnel", "documents"),
-    ("count_funnel", "dropped"),
+    ("summarize_results", "dropped"),
 }
 # Who does not read the ids sees none twice, or sees before that it is another table than the one it expects.
 NO_DOUBLES = {
     *UNREAD,
     ("summarize_results", "documents"),
-    ("summarize_results", "windows"),
     ("summarize_results", "nll_scores"),
     ("export_windows", "documents"),
     ("train", "nll_scores"),

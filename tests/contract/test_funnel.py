@@ -1,4 +1,4 @@
-"""count_funnel: documents, windows and tokens at each step, and the reasons of what is left out."""
+"""The funnel: documents, windows and tokens at each step, and the reasons of what is left out."""
 
 import copy
 from pathlib import Path
@@ -58,6 +58,7 @@ def test_every_step_says_what_the_tables_hold(chain):
 def test_documents_that_are_left_out_are_counted_by_reason_and_short_ones_with_their_tokens(chain):
     settings = copy.deepcopy(TINY)
     settings["corpora"]["short"]["on_bad_document"] = "skip"
+    settings |= {"runs": {}, "report": {"compare_selections": []}}
     Path("inputs/prose/prose_2.txt").write_text("\0")
     Path("inputs/prose/prose_3.txt").write_text(" \n")
     Path("inputs/prose/prose_4.txt").write_text("Too short.")
@@ -66,7 +67,7 @@ def test_documents_that_are_left_out_are_counted_by_reason_and_short_ones_with_t
     for shard in SHARDS:
         skipping.make("score_attention", shard=shard)
     skipping.make("select_windows")
-    skipping.make("count_funnel")
+    skipping.make("summarize_results")
     found = funnel(skipping)
     assert found["left out: NUL bytes", "short"] == (1, -1, -1)
     assert found["left out: empty", "short"] == (1, -1, -1)

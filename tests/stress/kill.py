@@ -52,7 +52,6 @@ STAGES = (
     "export_windows",
     "write_data_card",
     "evaluate",
-    "count_funnel",
     "summarize_results",
     "draw_figures",
     "record_settings",
@@ -181,12 +180,7 @@ class Victim:
     def digests(self) -> dict[str, str]:
         """Digests of the data: tables, weights, plans."""
         patterns = ("*.parquet", "*.safetensors", "plan/*.json", "*.jsonl.zst", "*.done", "*.tsv", "*.svg")
-        files = [
-            path
-            for pattern in patterns
-            for path in self.results.rglob(pattern)
-            if path.name != TIMED and "benchmarks" not in path.parts
-        ]
+        files = [path for pattern in patterns for path in self.results.rglob(pattern) if path.name != TIMED]
         return {
             str(path.relative_to(self.folder)): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in files

@@ -48,13 +48,12 @@ def test_a_format_has_an_ending(export_format, ending):
 
 def test_an_export_reads_its_shard_and_what_selects_and_weighs():
     exports = exports_of(with_loss)
-    assert exports.tables(NAMES) == {
+    inputs = exports.inputs(NAMES)
+    assert inputs == {
         "documents": "results/corpora/short/documents/00001.parquet",
         "tokens": "results/tokens/short/tiny/00001.parquet",
         "windows": "results/windows/short-128/00001.parquet",
-    }
-    assert exports.kept(NAMES) == ["results/selections/half.kept.parquet"]
-    assert exports.scores(NAMES) == {
+        "kept": ["results/selections/half.kept.parquet"],
         "index": ["results/scores/short-128/tiny-32/index.parquet"],
         "scores": ["results/scores/short-128/tiny-32/00001.parquet"],
     }
@@ -62,9 +61,7 @@ def test_an_export_reads_its_shard_and_what_selects_and_weighs():
     def all_windows(settings):
         settings["exports"]["kept"] = {"windowing": "short-128"}
 
-    assert exports_of(all_windows).kept(NAMES) == []
-    assert exports_of(all_windows).scores(NAMES) == {"index": [], "scores": []}
-    assert exports_of(all_windows).tables(NAMES) == exports.tables(NAMES)
+    assert exports_of(all_windows).inputs(NAMES) == inputs | {"kept": [], "index": [], "scores": []}
 
 
 def test_only_format_loss_and_its_seed_touch_an_export():

@@ -167,7 +167,7 @@ def test_paths_are_those_of_the_contract():
     assert (
         layout.log("score_short", "windowing", "shard") == "results/logs/score_short/{windowing}/{shard}.log"
     )
-    assert layout.benchmark("report") == "results/benchmarks/report/all.tsv"
+    assert layout.log("report") == "results/logs/report/all.log"
 
 
 def test_paths_follow_the_folders_that_are_set():
@@ -252,7 +252,7 @@ def test_every_loss_and_seed_is_a_training():
     assert len(summary["trainings"]) == len(summary["evaluations"]) == 5
     assert set(Reports(layout, Runs(layout)).summary_inputs()) >= {
         *summary["trainings"].values(),
-        *summary["selections"].values(),
+        *(path for _, path in summary["selections"].values()),
     }
 
 
@@ -340,8 +340,10 @@ def test_a_scorer_of_another_model_is_compared_with_the_tokenizer_on_the_shards_
 
     layout = layout_of(change)
     documents = ["results/corpora/short/documents/00001.parquet"]
-    assert layout.scorer_documents(wildcards(scorer="tiny-layer0")) == documents
-    assert layout.scorer_documents(WILDCARDS) == []
+    other = layout.scoring_inputs(wildcards(scorer="tiny-layer0"))
+    assert (other["model"], other["documents"]) == (layout.model_of("large"), documents)
+    own = layout.scoring_inputs(WILDCARDS)
+    assert (own["model"], own["documents"]) == (layout.model_of("tiny"), [])
 
 
 def test_a_scorer_that_no_run_uses_scores_every_window():

@@ -4,8 +4,13 @@ import argparse
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from longspan.peak_memory import peak_memory_bytes
+
+_BEGUN = time.monotonic()
 
 
 def parser_for(description: str, *, settings: bool = True) -> argparse.ArgumentParser:
@@ -40,10 +45,12 @@ def json_object(text: str) -> dict:
 
 
 def run_script(main: Callable[[Sequence[str] | None], None]) -> None:
-    """Run a script's main; a fault that its user can mend is one line on stderr, not a traceback."""
+    """Run a script's main, then say what it took; a fault that its user can mend is one line on stderr."""
     name = Path(sys.argv[0]).stem
     try:
         main(None)
+        seconds = time.monotonic() - _BEGUN
+        print(f"{name}: {seconds:.1f} s, at most {peak_memory_bytes() / 1e6:,.0f} MB of memory")
     except (ValueError, OSError) as error:
         if os.environ.get("LONGSPAN_TRACEBACK"):
             raise

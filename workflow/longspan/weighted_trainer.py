@@ -5,7 +5,6 @@ Shape suffixes: B sequences, N = T - 1 entries of T tokens.
 
 import errno
 import math
-import resource
 import shutil
 import signal
 import time
@@ -20,6 +19,7 @@ from torch.utils.data import SequentialSampler
 from transformers import Trainer
 
 from longspan.checkpoints import last_whole_checkpoint
+from longspan.peak_memory import peak_memory_bytes
 from longspan.processes import (
     barrier,
     gathered,
@@ -252,7 +252,7 @@ def _statistics(inputs: dict, outputs: dict) -> torch.Tensor:
 def _peak_memory_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return peak_memory_bytes()
 
 
 def _random_state() -> tuple:

@@ -37,31 +37,25 @@ class Exports:
         """Windowing whose windows an export writes."""
         return windowing_of_export(self._settings, self._settings["exports"][wildcards.export])
 
-    def tables(self, wildcards) -> dict[str, str]:
-        """Documents, tokens and windows of a shard of an export."""
+    def inputs(self, wildcards) -> dict[str, str | list[str]]:
+        """Tables of a shard; kept windows if the export has a selection, scores and index if a loss."""
+        block = self._settings["exports"][wildcards.export]
         windowing = self.windowing(wildcards)
         corpus = self._settings["windowings"][windowing]["corpus"]
+        selections = [block["selection"]] if "selection" in block else []
+        scorers = [self._settings["losses"][block["loss"]]["scorer"]] if "loss" in block else []
+        shard = wildcards.shard
+        scores, index = (
+            [template.format(windowing=windowing, scorer=scorer, shard=shard) for scorer in scorers]
+            for template in (self._layout.scores, self._layout.score_index)
+        )
         return {
-            "documents": self._layout.documents.format(corpus=corpus, shard=wildcards.shard),
-            "tokens": self._layout.tokens_of(windowing, wildcards.shard),
-            "windows": self._layout.windows.format(windowing=windowing, shard=wildcards.shard),
-        }
-
-    def kept(self, wildcards) -> list[str]:
-        """Kept windows of an export's selection, if it has one."""
-        selection = self._settings["exports"][wildcards.export].get("selection")
-        return [self._layout.kept.format(selection=selection)] if selection else []
-
-    def scores(self, wildcards) -> dict[str, list[str]]:
-        """Index of an export's frozen NLL store and the shard's scores, if it has a loss."""
-        block = self._settings["exports"][wildcards.export]
-        if "loss" not in block:
-            return {"index": [], "scores": []}
-        scorer = self._settings["losses"][block["loss"]]["scorer"]
-        names = {"windowing": self.windowing(wildcards), "scorer": scorer}
-        return {
-            "index": [self._layout.score_index.format(**names)],
-            "scores": [self._layout.scores.format(**names, shard=wildcards.shard)],
+            "documents": self._layout.documents.format(corpus=corpus, shard=shard),
+            "tokens": self._layout.tokens_of(windowing, shard),
+            "windows": self._layout.windows.format(windowing=windowing, shard=shard),
+            "kept": [self._layout.kept.format(selection=selection) for selection in selections],
+            "scores": scores,
+            "index": index,
         }
 
     # An export over all shards

@@ -18,6 +18,7 @@ from longspan.resources import (
     training_needs,
 )
 from longspan_workflow.layout import Layout
+from longspan_workflow.rule_functions import remember_parameters
 from longspan_workflow.settings import SettingsError, scored_pairs, selecting_pairs, windowing_of_export
 from longspan_workflow.shards import HELD_OUT
 
@@ -48,6 +49,7 @@ class JobNeeds:
     def memory_mb(self, rule: str) -> Callable[..., int]:
         """Function of a rule's wildcards and attempt: memory of a node (MB), more on each attempt."""
 
+        @remember_parameters
         def request(wildcards, attempt: int) -> int:
             needs = self._of_job(rule, wildcards)
             return attempt * (math.ceil(needs.host_bytes / 1e6) if needs else _FIRST_MEMORY_MB)
@@ -57,6 +59,7 @@ class JobNeeds:
     def minutes(self, rule: str) -> Callable[..., int]:
         """Function of a rule's wildcards and attempt: limit of its time (minutes), more on each attempt."""
 
+        @remember_parameters
         def request(wildcards, attempt: int) -> int:
             needs = self._of_job(rule, wildcards)
             if needs is None or needs.seconds is None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from longspan.seeds import derive_seed
 from longspan_workflow.plans import is_current, plan_digests, raw_files
 from longspan_workflow.raw_paths import raw_paths
+from longspan_workflow.rule_functions import remember_parameters
 from longspan_workflow.settings import scored_pairs, selecting_pairs
 from longspan_workflow.shards import HELD_OUT, shard_names
 
@@ -47,15 +48,8 @@ class Layout:
 
     def log(self, rule: str, *wildcards: str) -> str:
         """Template of a rule's log, named by its wildcards."""
-        return self._named("logs", rule, wildcards, "log")
-
-    def benchmark(self, rule: str, *wildcards: str) -> str:
-        """Template of a rule's benchmark (seconds, memory), named by its wildcards."""
-        return self._named("benchmarks", rule, wildcards, "tsv")
-
-    def _named(self, kind: str, rule: str, wildcards: tuple[str, ...], ending: str) -> str:
         name = "/".join(f"{{{wildcard}}}" for wildcard in wildcards) or "all"
-        return f"{self.results}/{kind}/{rule}/{name}.{ending}"
+        return f"{self.results}/logs/{rule}/{name}.log"
 
     # Names that wildcards may take
 
@@ -238,18 +232,14 @@ class Layout:
         seed = derive_seed(self.settings["seed"], "assign_windows", wildcards.windowing) if sampling else None
         return {**geometry, "sampling": sampling, "seed": seed}
 
-    def window_tokenizer(self, wildcards) -> str:
-        """Manifest of the model whose tokenizer a windowing uses."""
-        return self.model_of(self.settings["windowings"][wildcards.windowing]["tokenizer"])
-
-    def window_documents(self, wildcards) -> str:
-        """Documents that a shard of windows is cut from."""
-        corpus = self.settings["windowings"][wildcards.windowing]["corpus"]
-        return self.documents.format(corpus=corpus, shard=wildcards.shard)
-
-    def window_tokens(self, wildcards) -> str:
-        """Tokens that a shard of windows points to."""
-        return self.tokens_of(wildcards.windowing, wildcards.shard)
+    def windowing_inputs(self, wildcards) -> dict[str, str]:
+        """Documents and tokens that a shard of windows is cut from, and the model with the tokenizer."""
+        windowing = self.settings["windowings"][wildcards.windowing]
+        return {
+            "documents": self.documents.format(corpus=windowing["corpus"], shard=wildcards.shard),
+            "tokens": self.tokens_of(wildcards.windowing, wildcards.shard),
+            "model": self.model_of(windowing["tokenizer"]),
+        }
 
     def id_prefix(self, wildcards) -> str:
         """What stands before the number in the ids of a shard's windows."""
@@ -288,16 +278,16 @@ class Layout:
             forward = {key: forward[key] for key in ("dtype", "rope_theta", "compile_layers")}
         return own | forward
 
-    def scorer_model(self, wildcards) -> str:
-        """Manifest of the model that scores."""
-        return self.model_of(self.settings["scorers"][wildcards.scorer]["model"])
-
-    def scorer_documents(self, wildcards) -> list[str]:
-        """Documents on which a scorer's tokenizer is compared with the windows', if it is another model's."""
-        tokenizer = self.settings["windowings"][wildcards.windowing]["tokenizer"]
-        if self.settings["scorers"][wildcards.scorer]["model"] == tokenizer:
-            return []
-        return [self.window_documents(wildcards)]
+    def scoring_inputs(self, wildcards) -> dict[str, str | list[str]]:
+        """The model that scores a shard and the shard's tokens; also its documents if the model has another
+        tokenizer than the windows', to compare the two."""
+        windows = self.windowing_inputs(wildcards)
+        model = self.model_of(self.settings["scorers"][wildcards.scorer]["model"])
+        return {
+            "model": model,
+            "tokens": windows["tokens"],
+            "documents": [] if model == windows["model"] else [windows["documents"]],
+        }
 
     def all_scores(self, windowing: str, scorer: str) -> list[str]:
         """Scores of every shard of a windowing."""
@@ -350,7 +340,7 @@ class Layout:
 def as_json(settings: dict | Callable) -> str | Callable:
     """Settings (or a function of wildcards that gives them) as JSON, for a command line."""
     if callable(settings):
-        return lambda wildcards: as_json(settings(wildcards))
+        return remember_parameters(lambda wildcards: as_json(settings(wildcards)))
     return json.dumps(settings, sort_keys=True, ensure_ascii=False)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from longspan_workflow.layout import Layout
 from longspan_workflow.runs import BASE, Runs
 from longspan_workflow.settings import scored_pairs, windowing_of_export
-from longspan_workflow.shards import HELD_OUT, shard_names
+from longspan_workflow.shards import HELD_OUT
 
 
 class Reports:
@@ -29,12 +29,19 @@ class Reports:
         self.report = f"{layout.results}/report.html"
 
     def summary_settings(self) -> dict:
-        """Tables that the summary reads, by name; shards as a folder and their number."""
+        """Tables that the summary and the funnel read, by name; shards as folders and their number."""
         used = {name: self._settings["windowings"][name] for name in self._used_windowings()}
         corpora = dict.fromkeys(windowing["corpus"] for windowing in used.values())
         pairs = scored_pairs(self._settings)
         return {
-            "corpora": {name: self._folder(self._layout.documents, name, corpus=name) for name in corpora},
+            "corpora": {
+                name: {
+                    "documents": str(Path(self._layout.documents.format(corpus=name, shard="")).parent),
+                    "dropped": str(Path(self._layout.dropped.format(corpus=name, shard="")).parent),
+                    "shards": len(self._layout.shards(name)),
+                }
+                for name in corpora
+            },
             "windowings": {
                 name: self._folder(self._layout.windows, block["corpus"], windowing=name)
                 for name, block in used.items()
@@ -45,12 +52,12 @@ class Reports:
                 )
                 for windowing, scorer in pairs
             },
-            "selections": self._used_selections(),
-            "comparisons": self._comparisons(),
-            "trainings": {
-                _label(item): f"{self._runs.run.format(**item)}/metrics.parquet"
-                for item in self._runs.trainings()
+            "selections": {
+                name: [self._settings["selections"][name]["windowing"], path]
+                for name, path in self._used_selections().items()
             },
+            "comparisons": self._comparisons(),
+            "trainings": self._metrics(),
             "evaluations": {
                 _label(item): [
                     self._runs.evaluation.format(run=item["run"], trained=name)
@@ -61,54 +68,23 @@ class Reports:
         }
 
     def summary_inputs(self) -> list[str]:
-        """Everything that the summary depends on."""
+        """Everything that the summary and the funnel depend on."""
         settings = self.summary_settings()
-        folders = [*settings["corpora"].values(), *settings["windowings"].values()]
-        shards = [
-            f"{block['folder']}/{shard}.parquet"
-            for block in folders
-            for shard in shard_names(block["shards"])
+        documents = [
+            template.format(corpus=name, shard=shard)
+            for name in settings["corpora"]
+            for template in (self._layout.documents, self._layout.dropped)
+            for shard in [*self._layout.shards(name), HELD_OUT]
         ]
         return [
-            *shards,
+            *documents,
+            *(path for name in settings["windowings"] for path in self._layout.all_windows(name)),
             *self._layout.score_indexes(),
-            *settings["selections"].values(),
+            *self._used_selections().values(),
             *(path for paths in settings["comparisons"].values() for path in paths),
             *settings["trainings"].values(),
             *self._runs.evaluations(),
         ]
-
-    def funnel_settings(self) -> dict:
-        """Tables that the funnel counts, by name; shards as folders and their number."""
-        summary = self.summary_settings()
-        dropped = {name: self._folder(self._layout.dropped, name, corpus=name) for name in summary["corpora"]}
-        return {
-            "corpora": {
-                name: {
-                    "documents": block["folder"],
-                    "dropped": dropped[name]["folder"],
-                    "shards": block["shards"],
-                }
-                for name, block in summary["corpora"].items()
-            },
-            "windowings": summary["windowings"],
-            "selections": {
-                name: [self._settings["selections"][name]["windowing"], path]
-                for name, path in summary["selections"].items()
-            },
-        }
-
-    def funnel_inputs(self) -> list[str]:
-        """Everything that the funnel depends on."""
-        settings = self.funnel_settings()
-        corpora = [
-            template.format(corpus=name, shard=shard)
-            for name, block in settings["corpora"].items()
-            for template in (self._layout.documents, self._layout.dropped)
-            for shard in [*shard_names(block["shards"]), HELD_OUT]
-        ]
-        windows = [path for name in settings["windowings"] for path in self._layout.all_windows(name)]
-        return [*corpora, *windows, *(path for _, path in settings["selections"].values())]
 
     def figure_settings(self) -> dict:
         """Tables that the figures show, by name."""
@@ -119,10 +95,9 @@ class Reports:
         for item in self._runs.trainings():
             trained = f"{item['loss']}/seed{item['seed']}"
             evaluations[_label(item)] = self._runs.evaluation.format(run=item["run"], trained=trained)
-        summary = self.summary_settings()
         return {
-            "selections": summary["selections"],
-            "trainings": summary["trainings"],
+            "selections": self._used_selections(),
+            "trainings": self._metrics(),
             "evaluations": evaluations,
         }
 
@@ -137,6 +112,12 @@ class Reports:
     def figure_inputs(self) -> list[str]:
         """Everything that the figures depend on."""
         return [path for tables in self.figure_settings().values() for path in tables.values()]
+
+    def _metrics(self) -> dict[str, str]:
+        return {
+            _label(item): f"{self._runs.run.format(**item)}/metrics.parquet"
+            for item in self._runs.trainings()
+        }
 
     def _folder(self, template: str, corpus: str, /, **names: str) -> dict:
         path = Path(template.format(**names, shard="00000"))

@@ -1,14 +1,11 @@
 """Settings, paths and the environment that the rules share."""
 
-import gc
 import os
 import sys
 from pathlib import Path
 
 WORKFLOW = Path(workflow.basedir, "workflow")
 sys.path.insert(0, str(WORKFLOW))
-
-from snakemake.common import get_function_params, overwrite_function_params
 
 from longspan_workflow.code_digests import code_digest, stage_version
 from longspan_workflow.environment import prepare_environment
@@ -35,16 +32,6 @@ prepare_environment(WORKFLOW)
 # Only the commands that fetch from the hub are given its token, by name. A prefix takes the place of Snakemake's
 # own, without which a script's failure would end in tee's success.
 shell.prefix('set -euo pipefail; hub_token="${{HF_TOKEN:-}}"; unset HF_TOKEN; ')
-
-
-# The jobs of thousands of shards stay to the end; looking through them for garbage again and again is a fifth
-# of the time until the first job starts.
-gc.set_threshold(1_000_000)
-
-# For the same reason Snakemake is told what parameters the functions have, which it inspects several times a job.
-for paths in (Layout, Runs, Exports):
-    for function in filter(callable, vars(paths).values()):
-        overwrite_function_params(function, get_function_params(function))
 
 
 wildcard_constraints:

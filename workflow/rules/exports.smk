@@ -19,16 +19,12 @@ localrules:
 
 rule export_windows:
     input:
-        unpack(exports.tables),
-        unpack(exports.scores),
-        kept=exports.kept,
+        unpack(exports.inputs),
     output:
         data=exports.data,
         manifest=exports.manifest,
     log:
         layout.log("export_windows", "export", "shard", "ending"),
-    benchmark:
-        layout.benchmark("export_windows", "export", "shard", "ending")
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -56,8 +52,6 @@ rule write_data_card:
         exports.card,
     log:
         layout.log("write_data_card", "export"),
-    benchmark:
-        layout.benchmark("write_data_card", "export")
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -86,8 +80,6 @@ rule publish_export:
         exports.publication,
     log:
         layout.log("publish_export", "export"),
-    benchmark:
-        layout.benchmark("publish_export", "export")
     conda:
         "../../envs/cpu.yaml"
     params:

@@ -19,8 +19,6 @@ rule pin_revisions:
         update(layout.revisions),
     log:
         layout.log("pin_revisions"),
-    benchmark:
-        layout.benchmark("pin_revisions")
     priority: 1
     conda:
         "../../envs/cpu.yaml"
@@ -45,8 +43,6 @@ rule download_model:
         layout.model,
     log:
         layout.log("download_model", "model"),
-    benchmark:
-        layout.benchmark("download_model", "model")
     conda:
         "../../envs/cpu.yaml"
     threads: 2

@@ -57,10 +57,11 @@ rule summarize_results:
         table=report(
             reports.summary_table, category="Summary", caption="../report/summary.rst"
         ),
+        funnel=report(
+            reports.funnel, category="Summary", caption="../report/funnel.rst"
+        ),
     log:
         layout.log("summarize_results"),
-    benchmark:
-        layout.benchmark("summarize_results")
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -72,30 +73,7 @@ rule summarize_results:
     shell:
         """
         python "$SCRIPTS"/summarize_results.py --settings {params.settings:q} \
-            --text {output.text:q} --table {output.table:q} 2>&1 | tee {log:q}
-        """
-
-
-rule count_funnel:
-    input:
-        reports.funnel_inputs(),
-    output:
-        report(reports.funnel, category="Summary", caption="../report/funnel.rst"),
-    log:
-        layout.log("count_funnel"),
-    benchmark:
-        layout.benchmark("count_funnel")
-    conda:
-        "../../envs/cpu.yaml"
-    resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
-    params:
-        settings=as_json(reports.funnel_settings()),
-        code=code_digest("count_funnel"),
-    shell:
-        """
-        python "$SCRIPTS"/count_funnel.py --settings {params.settings:q} --funnel {output:q} \
+            --text {output.text:q} --table {output.table:q} --funnel {output.funnel:q} \
             2>&1 | tee {log:q}
         """
 
@@ -110,8 +88,6 @@ rule draw_figures:
         ],
     log:
         layout.log("draw_figures"),
-    benchmark:
-        layout.benchmark("draw_figures")
     conda:
         "../../envs/cpu.yaml"
     resources:

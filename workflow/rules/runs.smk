@@ -30,8 +30,6 @@ rule train:
         settings=update(f"{runs.run}/settings.json"),
     log:
         layout.log("train", "run", "loss", "seed"),
-    benchmark:
-        layout.benchmark("train", "run", "loss", "seed")
     # A retry goes on from the last checkpoint, also from the one that a stopped training saves.
     retries: 2
     conda:
@@ -100,8 +98,6 @@ rule evaluate:
         runs.evaluation,
     log:
         layout.log("evaluate", "run", "trained"),
-    benchmark:
-        layout.benchmark("evaluate", "run", "trained")
     wildcard_constraints:
         trained=r"base|[^/]+/seed\d+",
     conda:

@@ -14,17 +14,13 @@ OUTPUTS: results/scores/{windowing}/{scorer}/{shard}.parquet
 
 rule score_short:
     input:
-        model=layout.scorer_model,
-        tokens=layout.window_tokens,
+        unpack(layout.scoring_inputs),
         windows=layout.windows,
-        documents=layout.scorer_documents,
         kept=layout.windows_to_score,
     output:
         update(layout.scores),
     log:
         layout.log("score_short", "windowing", "scorer", "shard"),
-    benchmark:
-        layout.benchmark("score_short", "windowing", "scorer", "shard")
     wildcard_constraints:
         scorer=layout.names("scorers", kind="short_nll"),
         shard=r"\d{5}",
@@ -49,16 +45,12 @@ rule score_short:
 
 rule score_attention:
     input:
-        model=layout.scorer_model,
-        tokens=layout.window_tokens,
+        unpack(layout.scoring_inputs),
         windows=layout.windows,
-        documents=layout.scorer_documents,
     output:
         update(layout.scores),
     log:
         layout.log("score_attention", "windowing", "scorer", "shard"),
-    benchmark:
-        layout.benchmark("score_attention", "windowing", "scorer", "shard")
     wildcard_constraints:
         scorer=layout.names("scorers", kind="attention"),
         shard=r"\d{5}",
@@ -92,8 +84,6 @@ rule collect_weights:
         layout.score_index,
     log:
         layout.log("collect_weights", "windowing", "scorer"),
-    benchmark:
-        layout.benchmark("collect_weights", "windowing", "scorer")
     wildcard_constraints:
         scorer=layout.names("scorers", kind="short_nll"),
     conda:
@@ -121,8 +111,6 @@ rule record_frozen_weights:
         layout.frozen_weights,
     log:
         layout.log("record_frozen_weights"),
-    benchmark:
-        layout.benchmark("record_frozen_weights")
     conda:
         "../../envs/cpu.yaml"
     resources:

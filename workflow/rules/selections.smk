@@ -16,8 +16,6 @@ rule select_windows:
         layout.selection,
     log:
         layout.log("select_windows", "selection"),
-    benchmark:
-        layout.benchmark("select_windows", "selection")
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -53,8 +51,6 @@ rule list_kept_windows:
         layout.kept,
     log:
         layout.log("list_kept_windows", "selection"),
-    benchmark:
-        layout.benchmark("list_kept_windows", "selection")
     conda:
         "../../envs/cpu.yaml"
     resources:

@@ -17,8 +17,6 @@ rule download_texts:
         update(layout.text_archive),
     log:
         layout.log("download_texts", "archive"),
-    benchmark:
-        layout.benchmark("download_texts", "archive")
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -41,8 +39,6 @@ checkpoint plan_shards:
         update(layout.plan_index),
     log:
         layout.log("plan_shards", "corpus"),
-    benchmark:
-        layout.benchmark("plan_shards", "corpus")
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -74,8 +70,6 @@ rule index_references:
         layout.reference_ngrams,
     log:
         layout.log("index_references", "corpus"),
-    benchmark:
-        layout.benchmark("index_references", "corpus")
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -107,8 +101,6 @@ rule read_documents:
         dropped=update(layout.dropped),
     log:
         layout.log("read_documents", "corpus", "shard"),
-    benchmark:
-        layout.benchmark("read_documents", "corpus", "shard")
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -134,8 +126,6 @@ rule tokenize_documents:
         update(layout.tokens),
     log:
         layout.log("tokenize_documents", "corpus", "tokenizer", "shard"),
-    benchmark:
-        layout.benchmark("tokenize_documents", "corpus", "tokenizer", "shard")
     conda:
         "../../envs/cpu.yaml"
     threads: 2

@@ -9,15 +9,11 @@ OUTPUTS: results/windows/{windowing}/{shard}.parquet
 
 rule assign_windows:
     input:
-        documents=layout.window_documents,
-        tokens=layout.window_tokens,
-        model=layout.window_tokenizer,
+        unpack(layout.windowing_inputs),
     output:
         update(layout.windows),
     log:
         layout.log("assign_windows", "windowing", "shard"),
-    benchmark:
-        layout.benchmark("assign_windows", "windowing", "shard")
     conda:
         "../../envs/cpu.yaml"
     resources:

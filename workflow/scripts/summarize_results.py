@@ -1,36 +1,63 @@
-"""Write the short table of what the chain did.
+"""Write the short table of what the chain did, and the funnel: what is left at each step, and why.
 
-    python workflow/scripts/summarize_results.py --settings '{"corpora": {"books": {"folder": "…", …}}, …}' \
-        --text results/summary.txt --table results/summary.tsv
+    python workflow/scripts/summarize_results.py --settings '{"windowings": {"books-2k": {"folder": …}}, …}' \
+        --text results/summary.txt --table results/summary.tsv --funnel results/funnel.tsv
 """
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from longspan.artifacts import atomic_path
 from longspan.command_line import parser_for, run_script
+from longspan.funnel import COLUMNS, funnel_rows
 from longspan.summary import format_rows, summary_rows
-from longspan_workflow.shards import shard_files
+from longspan_workflow.shards import HELD_OUT, shard_files
 
 
 def main(argv=None):
-    """Write the table as text and as tab-separated values; its settings name the tables to read."""
+    """Write the summary, as text and as a table, and the funnel; settings name the tables to read."""
     parser = parser_for(__doc__)
     parser.add_argument("--text", type=Path, required=True, help="aligned text to write")
     parser.add_argument("--table", type=Path, required=True, help="tab-separated values to write")
+    parser.add_argument("--funnel", type=Path, required=True, help="funnel to write, tab-separated")
     arguments = parser.parse_args(argv)
 
-    settings = dict(arguments.settings)
-    for kind in ("corpora", "windowings", "stores"):
-        settings[kind] = {
-            name: list(shard_files(Path(block["folder"]), block["shards"]).values())
-            for name, block in settings[kind].items()
+    settings = arguments.settings
+    corpora = {
+        name: {
+            "documents": files(block["documents"], block["shards"]),
+            "held_out": [Path(block["documents"], f"{HELD_OUT}.parquet")],
+            "dropped": [
+                *files(block["dropped"], block["shards"]),
+                Path(block["dropped"], f"{HELD_OUT}.parquet"),
+            ],
         }
-    rows = summary_rows(**settings)
-    header = ("quantity", "name", "value")
-    with atomic_path(arguments.table) as temporary:
-        temporary.write_text("".join("\t".join(row) + "\n" for row in [header, *rows]))
+        for name, block in settings["corpora"].items()
+    }
+    windowings = {name: files(**block) for name, block in settings["windowings"].items()}
+    rows = summary_rows(
+        corpora={name: tables["documents"] for name, tables in corpora.items()},
+        windowings=windowings,
+        stores={name: files(**block) for name, block in settings["stores"].items()},
+        selections={name: path for name, (_, path) in settings["selections"].items()},
+        **{name: settings[name] for name in ("comparisons", "trainings", "evaluations")},
+    )
+    funnel = funnel_rows(corpora, windowings, settings["selections"])
+    write_rows(arguments.table, [("quantity", "name", "value"), *rows])
+    write_rows(arguments.funnel, [COLUMNS, *funnel])
     with atomic_path(arguments.text) as temporary:
         temporary.write_text(format_rows(rows) + "\n")
+
+
+def files(folder: str, shards: int) -> list[Path]:
+    """Tables of all shards in a folder."""
+    return list(shard_files(Path(folder), shards).values())
+
+
+def write_rows(path: Path, rows: Iterable[Sequence[str]]) -> None:
+    """Write rows as tab-separated values."""
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join("\t".join(row) + "\n" for row in rows))
 
 
 if __name__ == "__main__":
