@@ -40,8 +40,6 @@ INPUTS = {
     ],
     "evaluate": _HELD_OUT,
     "summarize_results": [
-        ("documents", "documents", {}),
-        ("dropped", "dropped", {}),
         ("windows", "windows", {}),
         ("scores", "nll_scores", {}),
         ("selection", "selection", {}),
@@ -52,12 +50,10 @@ INPUTS = {
 # Who only looks at the manifest sees no damage of a page, nor does anyone in a table without rows.
 UNREAD = {
     ("record_frozen_weights", "score_index"),
-    ("summarize_results", "dropped"),
 }
 # Who does not read the ids sees none twice, or sees before that it is another table than the one it expects.
 NO_DOUBLES = {
     *UNREAD,
-    ("summarize_results", "documents"),
     ("summarize_results", "nll_scores"),
     ("export_windows", "documents"),
     ("train", "nll_scores"),

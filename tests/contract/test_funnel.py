@@ -1,6 +1,7 @@
 """The funnel: documents, windows and tokens at each step, and the reasons of what is left out."""
 
 import copy
+from collections import Counter
 from pathlib import Path
 
 from longspan.artifacts import open_table, read_table
@@ -84,7 +85,9 @@ def test_documents_that_are_left_out_are_counted_by_reason_and_short_ones_with_t
 
 def test_the_manifest_of_windows_counts_what_cutting_made(chain):
     tokens = rows(chain.path("tokens"), "tokens")
+    categories = Counter(row["category"] for row in rows(chain.path("documents"), "documents"))
     assert open_table(chain.path("windows"), "windows")[1].counts == {
+        **{f"documents of {category}": count for category, count in categories.items()},
         "documents": len(tokens),
         "tokens": sum(len(row["input_ids"]) for row in tokens),
         "short_documents": 0,

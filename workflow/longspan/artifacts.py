@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, fields
@@ -135,13 +136,14 @@ class TableWriter:
         self._rows: list[dict] = []
         self._elements = 0
         self._keeps = False
+        # Grows while rows are written; the manifest holds what it is at the end.
+        self.counts = Counter(counts)
         self._manifest = {
             "kind": kind,
             "settings": settings,
             "inputs": inputs or {},
             "stage_version": stage_version,
             "tokenizer": tokenizer,
-            "counts": counts or {},
             "code_digest": code_digest,
         }
 
@@ -223,7 +225,9 @@ class TableWriter:
 
     def _write_manifest(self) -> None:
         self._flush()
-        manifest = Manifest(rows=self.rows, data_digest=self._hash.hexdigest(), **self._manifest)
+        manifest = Manifest(
+            rows=self.rows, counts=dict(self.counts), data_digest=self._hash.hexdigest(), **self._manifest
+        )
         self._writer.add_key_value_metadata({MANIFEST_KEY: json.dumps(asdict(manifest), sort_keys=True)})
 
 

@@ -4,27 +4,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from longspan.artifacts import open_table, read_table
+from longspan.artifacts import read_table
+from longspan.shard_counts import by_reason, total_counts
 
 COLUMNS = ("step", "name", "documents", "windows", "tokens")
-
-
-def count_cut(num_tokens: Mapping[str, int], cut: Sequence[Mapping]) -> dict[str, int]:
-    """What cutting made of a shard's documents, for the manifest of its windows.
-
-    Args:
-        num_tokens: text tokens of each document.
-        cut: windows of the documents, before any sampling.
-    """
-    with_windows = {window["document_id"] for window in cut}
-    short = [tokens for document_id, tokens in num_tokens.items() if document_id not in with_windows]
-    return {
-        "documents": len(num_tokens),
-        "tokens": sum(num_tokens.values()),
-        "short_documents": len(short),
-        "short_tokens": sum(short),
-        "windows_cut": len(cut),
-    }
 
 
 def funnel_rows(
@@ -35,7 +18,7 @@ def funnel_rows(
     """Rows of (step, name, documents, windows, tokens); empty where a step does not count such.
 
     Args:
-        corpora: tables of `documents`, `dropped` and `held_out` documents by corpus.
+        corpora: by corpus, tables of a windowing of it, `windows` and `held_out`.
         windowings: tables of windows by windowing.
         selections: windowing and table of each selection.
 
@@ -44,13 +27,9 @@ def funnel_rows(
     """
     rows = []
     for name, tables in corpora.items():
-        reasons: Counter = Counter()
-        for path in tables["dropped"]:
-            reasons.update(read_table(path, "dropped", ["reason"])[0].column(0).to_pylist())
-        documents, held_out = (
-            sum(open_table(path, "documents")[1].rows for path in tables[kind])
-            for kind in ("documents", "held_out")
-        )
+        kept, evaluated = (total_counts(tables[kind]) for kind in ("windows", "held_out"))
+        documents, held_out = kept["documents"], evaluated["documents"]
+        reasons = by_reason(kept + evaluated)
         rows.append(_row("documents of the sources", name, documents + held_out + reasons.total()))
         rows += [_row(f"left out: {reason}", name, count) for reason, count in sorted(reasons.items())]
         rows.append(_row("held out for evaluation", name, held_out))

@@ -8,14 +8,7 @@ from longspan.artifacts import read_table
 from longspan.evaluation import perplexity
 from longspan.score_index import nll_batches
 from longspan.selection_comparison import compare_selections
-
-
-def count_documents(documents: Iterable[Path | str]) -> Counter:
-    """Number of documents by category."""
-    counts: Counter = Counter()
-    for path in documents:
-        counts.update(read_table(path, "documents", ["category"])[0].column(0).to_pylist())
-    return counts
+from longspan.shard_counts import by_category, total_counts
 
 
 def count_windows(windows: Iterable[Path | str]) -> tuple[Counter, int]:
@@ -62,7 +55,7 @@ def summary_rows(
     """Rows of (quantity, name, value).
 
     Args:
-        corpora: tables of documents by corpus.
+        corpora: tables of a windowing of each corpus.
         windowings: tables of windows by windowing.
         stores: tables of scores by "windowing/scorer".
         selections: table of each selection.
@@ -72,10 +65,10 @@ def summary_rows(
     """
     rows = []
     for name, paths in corpora.items():
-        rows.append(("documents", name, _by_category(count_documents(paths))))
+        rows.append(("documents", name, _listed(by_category(total_counts(paths)))))
     for name, paths in windowings.items():
         counts, window_tokens = count_windows(paths)
-        rows.append(("windows", name, _by_category(counts)))
+        rows.append(("windows", name, _listed(counts)))
         rows.append(("tokens", name, f"{counts.total() * window_tokens:,} ({window_tokens:,} a window)"))
     for name, paths in stores.items():
         windows_paths = windowings[name.partition("/")[0]]
@@ -108,6 +101,6 @@ def format_rows(rows: Sequence[tuple[str, ...]]) -> str:
     )
 
 
-def _by_category(counts: Counter) -> str:
+def _listed(counts: Counter) -> str:
     parts = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
     return f"{counts.total()} ({parts})"

@@ -29,19 +29,13 @@ class Reports:
         self.report = f"{layout.results}/report.html"
 
     def summary_settings(self) -> dict:
-        """Tables that the summary and the funnel read, by name; shards as folders and their number."""
+        """Tables that the summary and the funnel read, by name; shards as a folder and their number."""
         used = {name: self._settings["windowings"][name] for name in self._used_windowings()}
-        corpora = dict.fromkeys(windowing["corpus"] for windowing in used.values())
+        # The windows of any windowing count all documents of their corpus.
+        corpora = {block["corpus"]: name for name, block in used.items()}
         pairs = scored_pairs(self._settings)
         return {
-            "corpora": {
-                name: {
-                    "documents": str(Path(self._layout.documents.format(corpus=name, shard="")).parent),
-                    "dropped": str(Path(self._layout.dropped.format(corpus=name, shard="")).parent),
-                    "shards": len(self._layout.shards(name)),
-                }
-                for name in corpora
-            },
+            "corpora": corpora,
             "windowings": {
                 name: self._folder(self._layout.windows, block["corpus"], windowing=name)
                 for name, block in used.items()
@@ -70,14 +64,12 @@ class Reports:
     def summary_inputs(self) -> list[str]:
         """Everything that the summary and the funnel depend on."""
         settings = self.summary_settings()
-        documents = [
-            template.format(corpus=name, shard=shard)
-            for name in settings["corpora"]
-            for template in (self._layout.documents, self._layout.dropped)
-            for shard in [*self._layout.shards(name), HELD_OUT]
+        held_out = [
+            self._layout.windows.format(windowing=name, shard=HELD_OUT)
+            for name in settings["corpora"].values()
         ]
         return [
-            *documents,
+            *held_out,
             *(path for name in settings["windowings"] for path in self._layout.all_windows(name)),
             *self._layout.score_indexes(),
             *self._used_selections().values(),

@@ -7,8 +7,8 @@
 
 from longspan.artifacts import RowReader, read_table, require_same, write_table
 from longspan.command_line import parser_for, run_script
-from longspan.funnel import count_cut
 from longspan.model_folders import read_manifest
+from longspan.shard_counts import count_cut
 from longspan.window_assignment import (
     TOKEN_COLUMNS,
     bos_token_of,
@@ -71,7 +71,7 @@ def main(argv=None):
         settings=settings,
         inputs={"tokens": tokens.manifest.data_digest, "documents": documents_manifest.data_digest},
         tokenizer=tokens.manifest.tokenizer,
-        counts=counts,
+        counts=documents_manifest.counts | counts,
         code_digest=code_digest("assign_windows"),
     )
     short, window_tokens = counts["short_documents"], settings["window_tokens"]

@@ -6,13 +6,13 @@
         --dropped results/corpora/books/dropped/00000.parquet
 """
 
-from collections import Counter
 from dataclasses import asdict, replace
 
 from longspan.artifacts import TableWriter, digest_file, read_table
 from longspan.clean_up import CleanUp
 from longspan.command_line import parser_for, run_script
 from longspan.documents import Document, read_documents
+from longspan.shard_counts import by_reason, left_out, of_category
 from longspan.shard_plans import read_plan
 from longspan_workflow.code_digests import code_digest
 
@@ -38,7 +38,6 @@ def main(argv=None):
         "inputs": inputs,
         "code_digest": code_digest("read_documents"),
     }
-    reasons = Counter()
     with (
         TableWriter(arguments.documents, "documents", **manifest) as kept,
         TableWriter(arguments.dropped, "dropped", **manifest) as dropped,
@@ -49,11 +48,12 @@ def main(argv=None):
         for document in read_documents(items, on_bad_document=policy, clean_up=clean_up):
             if isinstance(document, Document):
                 kept.append(asdict(document), len(document.text))
+                kept.counts[of_category(document.category)] += 1
             else:
                 dropped.append(asdict(document), 1)
-                reasons[document.reason] += 1
+                kept.counts[left_out(document.reason)] += 1
     print(f"{arguments.documents}: {kept.rows} documents")
-    for reason, count in sorted(reasons.items()):
+    for reason, count in sorted(by_reason(kept.counts).items()):
         print(f"{arguments.dropped}: {count} left out: {reason}")
 
 

@@ -23,20 +23,16 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
 
     settings = arguments.settings
+    windowings = {name: files(**block) for name, block in settings["windowings"].items()}
     corpora = {
         name: {
-            "documents": files(block["documents"], block["shards"]),
-            "held_out": [Path(block["documents"], f"{HELD_OUT}.parquet")],
-            "dropped": [
-                *files(block["dropped"], block["shards"]),
-                Path(block["dropped"], f"{HELD_OUT}.parquet"),
-            ],
+            "windows": windowings[windowing],
+            "held_out": [Path(settings["windowings"][windowing]["folder"], f"{HELD_OUT}.parquet")],
         }
-        for name, block in settings["corpora"].items()
+        for name, windowing in settings["corpora"].items()
     }
-    windowings = {name: files(**block) for name, block in settings["windowings"].items()}
     rows = summary_rows(
-        corpora={name: tables["documents"] for name, tables in corpora.items()},
+        corpora={name: tables["windows"] for name, tables in corpora.items()},
         windowings=windowings,
         stores={name: files(**block) for name, block in settings["stores"].items()},
         selections={name: path for name, (_, path) in settings["selections"].items()},
