@@ -127,8 +127,12 @@ def run_main(script: str, arguments: list[str]) -> Result:
             run_script(module.main)
         except SystemExit as stop:
             code = stop.code
-    said = re.sub(rf"{script}: [\d.]+ s, at most [\d,]+ MB of memory\n$", "", stdout.getvalue())
-    return Result(code, said, stderr.getvalue())
+    return Result(code, without_time(script, stdout.getvalue()), stderr.getvalue())
+
+
+def without_time(script: str, stdout: str) -> str:
+    """What a script said, without the line of its time and memory."""
+    return re.sub(rf"{script}: [\d.]+ s, at most [\d,]+ MB of memory\n$", "", stdout)
 
 
 def _parent(template: str, names: SimpleNamespace) -> Path:

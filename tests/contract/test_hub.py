@@ -14,6 +14,7 @@ import pytest
 from local_hub import COMMIT, TOKEN, local_hub
 from longspan.model_folders import read_manifest
 from longspan_workflow.code_digests import SCRIPTS
+from tiny_chain import without_time
 
 REVISIONS = Path("downloads/revisions.json")
 ARCHIVE = Path("downloads/texts/o--books-train.parquet")
@@ -81,11 +82,6 @@ def download(hub, archive=ARCHIVE, settings=DATASET, **environment):
     return run(hub, "download_texts", settings, *arguments, **environment)
 
 
-def said(result):
-    """Lines of a script's output, the last one, of its time and memory, left out."""
-    return result.stdout.splitlines()[:-1]
-
-
 def error_of(result, script):
     assert result.returncode == 1, result.stdout
     return result.stderr.splitlines()[-1].removeprefix(f"{script}: error: ")
@@ -94,13 +90,13 @@ def error_of(result, script):
 def test_a_branch_keeps_the_commit_that_it_was_at_first(hub):
     result = pin(hub)
     assert result.returncode == 0, result.stderr
-    assert said(result) == [f"dataset o/books main is commit {COMMIT}"]
+    assert without_time("pin_revisions", result.stdout) == f"dataset o/books main is commit {COMMIT}\n"
     before = REVISIONS.read_bytes()
     hub.branches["datasets/o/books", "main"] = "a" * 40
-    assert said(pin(hub)) == []
+    assert without_time("pin_revisions", pin(hub).stdout) == ""
     assert REVISIONS.read_bytes() == before
     REVISIONS.unlink()
-    assert said(pin(hub)) == [f"dataset o/books main is commit {'a' * 40}"]
+    assert without_time("pin_revisions", pin(hub).stdout) == f"dataset o/books main is commit {'a' * 40}\n"
 
 
 def test_a_split_is_fetched_at_its_commit_alone(hub):
@@ -108,7 +104,8 @@ def test_a_split_is_fetched_at_its_commit_alone(hub):
     hub.branches["datasets/o/books", "main"] = "a" * 40
     result = download(hub)
     assert result.returncode == 0, result.stderr
-    assert said(result) == [f"{ARCHIVE}: 3 rows of o/books at commit {COMMIT}"]
+    said = without_time("download_texts", result.stdout)
+    assert said == f"{ARCHIVE}: 3 rows of o/books at commit {COMMIT}\n"
     assert pq.read_table(ARCHIVE).column("text").to_pylist() == ["one", "two", "three"]
     assert not [path for path in hub.asked if "resolve" in path and COMMIT not in path]
     assert not [path for path in hub.asked if "GET" in path and "poems/" in path]

@@ -5,20 +5,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from longspan.artifacts import read_table
-from longspan.shard_counts import by_reason, total_counts
+from longspan.shard_counts import by_reason
 
 COLUMNS = ("step", "name", "documents", "windows", "tokens")
 
 
 def funnel_rows(
-    corpora: Mapping[str, Mapping[str, Sequence[Path]]],
+    corpora: Mapping[str, tuple[Counter, Counter]],
     windowings: Mapping[str, Sequence[Path]],
     selections: Mapping[str, tuple[str, Path]],
 ) -> list[tuple[str, ...]]:
     """Rows of (step, name, documents, windows, tokens); empty where a step does not count such.
 
     Args:
-        corpora: by corpus, tables of a windowing of it, `windows` and `held_out`.
+        corpora: `total_counts` of each corpus's training shards and of its held-out one.
         windowings: tables of windows by windowing.
         selections: windowing and table of each selection.
 
@@ -26,8 +26,7 @@ def funnel_rows(
         ValueError: a selection keeps a window that is not there.
     """
     rows = []
-    for name, tables in corpora.items():
-        kept, evaluated = (total_counts(tables[kind]) for kind in ("windows", "held_out"))
+    for name, (kept, evaluated) in corpora.items():
         documents, held_out = kept["documents"], evaluated["documents"]
         reasons = by_reason(kept + evaluated)
         rows.append(_row("documents of the sources", name, documents + held_out + reasons.total()))

@@ -8,7 +8,7 @@ from longspan.artifacts import read_table
 from longspan.evaluation import perplexity
 from longspan.score_index import nll_batches
 from longspan.selection_comparison import compare_selections
-from longspan.shard_counts import by_category, total_counts
+from longspan.shard_counts import by_category
 
 
 def count_windows(windows: Iterable[Path | str]) -> tuple[Counter, int]:
@@ -44,7 +44,7 @@ def mean_nll(windows: Iterable[Path | str], scores: Iterable[Path | str]) -> dic
 
 
 def summary_rows(
-    corpora: Mapping[str, Sequence[Path]],
+    corpora: Mapping[str, Counter],
     windowings: Mapping[str, Sequence[Path]],
     stores: Mapping[str, Sequence[Path]],
     selections: Mapping[str, Path],
@@ -55,7 +55,7 @@ def summary_rows(
     """Rows of (quantity, name, value).
 
     Args:
-        corpora: tables of a windowing of each corpus.
+        corpora: `total_counts` of each corpus's training shards.
         windowings: tables of windows by windowing.
         stores: tables of scores by "windowing/scorer".
         selections: table of each selection.
@@ -64,8 +64,8 @@ def summary_rows(
         evaluations: tables of base and trained model of each training.
     """
     rows = []
-    for name, paths in corpora.items():
-        rows.append(("documents", name, _listed(by_category(total_counts(paths)))))
+    for name, counts in corpora.items():
+        rows.append(("documents", name, _listed(by_category(counts))))
     for name, paths in windowings.items():
         counts, window_tokens = count_windows(paths)
         rows.append(("windows", name, _listed(counts)))

@@ -10,6 +10,7 @@ from pathlib import Path
 from longspan.artifacts import atomic_path
 from longspan.command_line import parser_for, run_script
 from longspan.funnel import COLUMNS, funnel_rows
+from longspan.shard_counts import total_counts
 from longspan.summary import format_rows, summary_rows
 from longspan_workflow.shards import HELD_OUT, shard_files
 
@@ -25,14 +26,14 @@ def main(argv=None):
     settings = arguments.settings
     windowings = {name: files(**block) for name, block in settings["windowings"].items()}
     corpora = {
-        name: {
-            "windows": windowings[windowing],
-            "held_out": [Path(settings["windowings"][windowing]["folder"], f"{HELD_OUT}.parquet")],
-        }
+        name: (
+            total_counts(windowings[windowing]),
+            total_counts([Path(settings["windowings"][windowing]["folder"], f"{HELD_OUT}.parquet")]),
+        )
         for name, windowing in settings["corpora"].items()
     }
     rows = summary_rows(
-        corpora={name: tables["windows"] for name, tables in corpora.items()},
+        corpora={name: counts for name, (counts, _) in corpora.items()},
         windowings=windowings,
         stores={name: files(**block) for name, block in settings["stores"].items()},
         selections={name: path for name, (_, path) in settings["selections"].items()},
