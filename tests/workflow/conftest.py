@@ -39,7 +39,11 @@ class Workflow:
 
     def jobs(self, *arguments: str) -> dict[str, int]:
         """Jobs that a dry run would start, by rule."""
-        output = self.run("-n", *arguments).stdout
+        return self.job_counts(self.run("-n", *arguments).stdout)
+
+    @staticmethod
+    def job_counts(output: str) -> dict[str, int]:
+        """Jobs by rule, from the first table of them that Snakemake printed."""
         if "Nothing to be done" in output:
             return {}
         lines = output.split("Job stats:")[1].split("\n\n")[0].splitlines()[3:]

@@ -18,7 +18,6 @@ from longspan.resources import (
     training_needs,
 )
 from longspan_workflow.layout import Layout
-from longspan_workflow.rule_functions import remember_parameters
 from longspan_workflow.settings import SettingsError, scored_pairs, selecting_pairs, windowing_of_export
 from longspan_workflow.shards import HELD_OUT
 
@@ -49,7 +48,6 @@ class JobNeeds:
     def memory_mb(self, rule: str) -> Callable[..., int]:
         """Function of a rule's wildcards and attempt: memory of a node (MB), more on each attempt."""
 
-        @remember_parameters
         def request(wildcards, attempt: int) -> int:
             needs = self._of_job(rule, wildcards)
             return attempt * (math.ceil(needs.host_bytes / 1e6) if needs else _FIRST_MEMORY_MB)
@@ -59,7 +57,6 @@ class JobNeeds:
     def minutes(self, rule: str) -> Callable[..., int]:
         """Function of a rule's wildcards and attempt: limit of its time (minutes), more on each attempt."""
 
-        @remember_parameters
         def request(wildcards, attempt: int) -> int:
             needs = self._of_job(rule, wildcards)
             if needs is None or needs.seconds is None:
@@ -252,19 +249,20 @@ class JobNeeds:
 
     # Models and devices
 
-    def config_path(self, model: str) -> Path | None:
+    def config_path(self, model: str) -> str | None:
         """A model's config.json: in the folder that was made, or in the local folder that it comes from."""
         source = self._settings["models"][model]["source"]
-        folders = [Path(self._layout.model_of(model)).parent]
-        folders += [Path(source["path"])] if source["kind"] == "folder" else []
-        return next((path for folder in folders if (path := folder / "config.json").is_file()), None)
+        folders = [os.path.dirname(self._layout.model_of(model))]
+        folders += [source["path"]] if source["kind"] == "folder" else []
+        paths = (os.path.join(folder, "config.json") for folder in folders)
+        return next(filter(os.path.isfile, paths), None)
 
     def shape(self, model: str) -> DecoderShape | None:
         """A model's shape, if its config.json is here and names one."""
         if model in self._configs:
             return _shape_of(self._configs[model])
         path = self.config_path(model)
-        return None if path is None else _read_shape(path, path.stat().st_mtime_ns)
+        return None if path is None else _read_shape(path, os.stat(path).st_mtime_ns)
 
     def _fitting(self, needs: Needs, where: str, less: str) -> Needs:
         there = self._settings["device"]["memory_gb"]
@@ -321,5 +319,5 @@ def _shape_of(config: dict) -> DecoderShape | None:
 
 
 @functools.lru_cache(maxsize=64)
-def _read_shape(path: Path, changed: int) -> DecoderShape | None:
-    return _shape_of(json.loads(path.read_text()))
+def _read_shape(path: str, changed: int) -> DecoderShape | None:
+    return _shape_of(json.loads(Path(path).read_text()))

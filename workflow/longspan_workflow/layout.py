@@ -6,13 +6,13 @@ the rules. A rule's settings hold only what the rule uses, so that nothing else 
 
 import glob
 import json
+import os
 import re
 from collections.abc import Callable
 
 from longspan.seeds import derive_seed
 from longspan_workflow.plans import is_current, plan_digests, raw_files
 from longspan_workflow.raw_paths import raw_paths
-from longspan_workflow.rule_functions import remember_parameters
 from longspan_workflow.settings import scored_pairs, selecting_pairs
 from longspan_workflow.shards import HELD_OUT, shard_names
 
@@ -189,12 +189,18 @@ class Layout:
         """Digest of a shard's plan, as far as the corpus is planned now."""
         return plan_digests(self.plan_index.format(corpus=wildcards.corpus)).get(wildcards.shard, "")
 
-    def is_planned(self) -> bool:
-        """Whether planning the corpora in use anew would change nothing."""
+    def is_planned(self, or_new: bool = False) -> bool:
+        """Whether planning the corpora in use anew would change nothing.
+
+        Of a new corpus, of which no file is there, it is as `or_new` says.
+        """
         corpora = {block["corpus"] for block in self.settings["windowings"].values()}
+        indexes = {corpus: self.plan_index.format(corpus=corpus) for corpus in corpora}
         return all(
-            is_current(self.plan_index.format(corpus=corpus), self.plan_settings(corpus))
-            for corpus in corpora
+            is_current(index, self.plan_settings(corpus))
+            if os.path.exists(os.path.dirname(index))
+            else or_new
+            for corpus, index in indexes.items()
         )
 
     def reading_settings(self, wildcards) -> dict:
@@ -340,7 +346,7 @@ class Layout:
 def as_json(settings: dict | Callable) -> str | Callable:
     """Settings (or a function of wildcards that gives them) as JSON, for a command line."""
     if callable(settings):
-        return remember_parameters(lambda wildcards: as_json(settings(wildcards)))
+        return lambda wildcards: as_json(settings(wildcards))
     return json.dumps(settings, sort_keys=True, ensure_ascii=False)
 
 

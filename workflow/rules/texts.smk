@@ -56,9 +56,11 @@ checkpoint plan_shards:
 
 
 # Snakemake makes the jobs behind a checkpoint twice, and looks through all jobs twice for what has changed. While
-# planning anew would change nothing, an ordinary rule does the same. A job on another node, which is told what to do,
-# need not look at the raw files for that.
-IS_PLANNED = not workflow.is_main_process or layout.is_planned()
+# planning anew would change nothing, an ordinary rule does the same; so it does in a dry run of a new corpus, all of
+# whose shards are new. A job on another node, which is told what to do, need not look at the raw files for that.
+IS_PLANNED = not workflow.is_main_process or layout.is_planned(
+    or_new=workflow.output_settings.dryrun
+)
 workflow.get_rule("plan_shards").is_checkpoint = not IS_PLANNED
 
 
