@@ -11,13 +11,14 @@ import argparse
 import contextlib
 import json
 import os
-import re
 import runpy
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from longspan.peak_memory import peak_memory_bytes
 
 SCRIPT = Path(__file__).parents[1] / "workflow" / "scripts" / "collect_weights.py"
 
@@ -123,17 +124,16 @@ def main():
     if options.step:
         start = time.perf_counter()
         found = STEPS[options.step](options.folder, options)
-        peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]
-        print(json.dumps(found | {"seconds": time.perf_counter() - start, "peak_kb": int(peak)}))
+        seconds = time.perf_counter() - start
+        print(json.dumps(found | {"seconds": seconds, "peak_bytes": peak_memory_bytes()}))
         return
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         for step in STEPS:
             command = [sys.executable, __file__, *sys.argv[1:], "--folder", folder, "--step", step]
             result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ)
             found = json.loads(result.stdout)
-            print(
-                f"{found['what']}: {found['seconds']:.1f} s, peak {found['peak_kb'] / 1e6:.2f} GB", flush=True
-            )
+            peak_gb = found["peak_bytes"] / 1e9
+            print(f"{found['what']}: {found['seconds']:.1f} s, peak {peak_gb:.2f} GB", flush=True)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ import time
 from pathlib import Path
 
 SCRIPTS = Path(__file__).parents[1] / "workflow/scripts"
-# `ru_maxrss` of a child counts what its parent took before; the peak of a process's own memory does not.
 MEASURING = """
-import re, runpy, sys
+import runpy, sys
+from longspan.peak_memory import peak_memory_bytes
 sys.argv = sys.argv[1:]
 sys.path.insert(0, {folder!r})
 if {hide}:
@@ -28,7 +28,7 @@ if {hide}:
 try:
     runpy.run_path(sys.argv[0], run_name="__main__")
 finally:
-    print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+    print(peak_memory_bytes())
 """
 SOURCE = {
     **{"category": "c", "license": "l", "encoding": "utf-8", "boilerplate": "none", "text_column": "text"},
@@ -67,7 +67,7 @@ def peak_megabytes(rule: str, *arguments: str, hide_fastokens: bool = False) -> 
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(done.stderr)
-    return time.perf_counter() - start, int(done.stdout.splitlines()[-1]) * 1024 / 1e6
+    return time.perf_counter() - start, int(done.stdout.splitlines()[-1]) / 1e6
 
 
 def measure(

@@ -242,9 +242,7 @@ def test_a_node_that_goes_down_costs_only_its_jobs_and_scancel_one(site, finishe
         down = [line for line in started if line["SLURMD_NODENAME"] == "n2"]
         cancelled, kept = (line["SLURM_JOB_ID"] for line in started if line["SLURMD_NODENAME"] == "n1")
         assert len(down) == 2
-        site.cluster.stop("n2", signal.SIGKILL)
-        for line in down:
-            os.kill(line["pid"], signal.SIGKILL)
+        site.cluster.crash("n2")
         subprocess.run(["scontrol", "update", "nodename=n2", "state=down", "reason=test"], check=True)
         subprocess.run(["scancel", cancelled], check=True)
         time.sleep(2)
