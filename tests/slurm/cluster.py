@@ -99,7 +99,7 @@ class Cluster:
                 is_there = f"SLURMD_NODENAME={node}".encode() in (process / "environ").read_bytes().split(
                     b"\0"
                 )
-            except (FileNotFoundError, ProcessLookupError):
+            except OSError:  # it has ended, or is not ours
                 continue
             if is_there:
                 os.kill(int(process.name), signal.SIGKILL)

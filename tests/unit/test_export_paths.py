@@ -9,7 +9,8 @@ import yaml
 
 from longspan_workflow.exports import Exports
 from longspan_workflow.layout import Layout
-from longspan_workflow.settings import SettingsError, load_settings
+from longspan_workflow.settings import load_settings
+from longspan_workflow.settings_schema import SettingsError
 from refusals import refused
 
 ROOT = Path(__file__).parents[2]

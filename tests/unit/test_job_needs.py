@@ -9,7 +9,8 @@ from llama3_8b import CONFIG as LLAMA3_8B
 from llama3_8b import SHAPE as SHAPE_8B
 from longspan_workflow.job_needs import JobNeeds
 from longspan_workflow.layout import Layout
-from longspan_workflow.settings import SettingsError, load_settings
+from longspan_workflow.settings import load_settings
+from longspan_workflow.settings_schema import SettingsError
 from refusals import refused
 
 NAMES = SimpleNamespace(

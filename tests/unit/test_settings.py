@@ -5,15 +5,9 @@ import jsonschema
 import pytest
 import yaml
 
-from longspan_workflow.settings import (
-    SCHEMA_PATH,
-    SettingsError,
-    branch_of,
-    load_settings,
-    losses_of,
-    scored_pairs,
-    selecting_pairs,
-)
+from longspan_workflow.settings import load_settings
+from longspan_workflow.settings_relations import losses_of, scored_pairs, selecting_pairs
+from longspan_workflow.settings_schema import SCHEMA_PATH, SettingsError, branch_of
 from refusals import refused
 
 ROOT = Path(__file__).parents[2]

@@ -50,7 +50,7 @@ def test_the_losses_of_the_table_are_valid_settings():
 
 def test_the_methods_of_selection_are_those_of_the_table():
     from longspan.selection import METHODS
-    from longspan_workflow.settings import SCHEMA_PATH
+    from longspan_workflow.settings_schema import SCHEMA_PATH
 
     schema = yaml.safe_load(SCHEMA_PATH.read_text())["properties"]["selections"]["additionalProperties"]
     assert tuple(re.findall(r"`\{method: (\w+)", README)) == METHODS

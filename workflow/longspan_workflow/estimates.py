@@ -17,13 +17,8 @@ from longspan_workflow.exports import pin_of
 from longspan_workflow.job_needs import JobNeeds
 from longspan_workflow.layout import Layout, archive_name
 from longspan_workflow.raw_paths import raw_paths
-from longspan_workflow.settings import (
-    SettingsError,
-    losses_of,
-    scored_pairs,
-    selecting_pairs,
-    windowing_of_export,
-)
+from longspan_workflow.settings_relations import losses_of, scored_pairs, selecting_pairs, windowing_of_export
+from longspan_workflow.settings_schema import SettingsError
 from longspan_workflow.shards import HELD_OUT
 
 # Bytes of raw text that become a token: of English under vocabularies of 49k to 128k, plain and compressed.

@@ -17,7 +17,7 @@ from longspan.provenance import (
 from longspan.shard_plans import read_plan
 from longspan_workflow.exports import pin_of
 from longspan_workflow.layout import Layout
-from longspan_workflow.settings import losses_of
+from longspan_workflow.settings_relations import losses_of
 from longspan_workflow.shards import HELD_OUT
 
 _DATA_ID = re.compile(r"(?P<corpus>.+)-(?P<shard>\d{5}|held_out)_\d{7}")

@@ -2,7 +2,8 @@
 
 from longspan.seeds import derive_seed
 from longspan_workflow.layout import Layout
-from longspan_workflow.settings import SettingsError, windowing_of_export
+from longspan_workflow.settings_relations import windowing_of_export
+from longspan_workflow.settings_schema import SettingsError
 
 
 class Exports:

@@ -18,7 +18,8 @@ from longspan.resources import (
     training_needs,
 )
 from longspan_workflow.layout import Layout
-from longspan_workflow.settings import SettingsError, scored_pairs, selecting_pairs, windowing_of_export
+from longspan_workflow.settings_relations import scored_pairs, selecting_pairs, windowing_of_export
+from longspan_workflow.settings_schema import SettingsError
 from longspan_workflow.shards import HELD_OUT
 
 # Before a model's folder or the tokens are there: MB of a job that loads a model, and minutes of any.

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from longspan.seeds import derive_seed
 from longspan_workflow.plans import is_current, plan_digests, raw_files
 from longspan_workflow.raw_paths import raw_paths
-from longspan_workflow.settings import scored_pairs, selecting_pairs
+from longspan_workflow.settings_relations import scored_pairs, selecting_pairs
 from longspan_workflow.shards import HELD_OUT, shard_names
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from longspan_workflow.layout import Layout
 from longspan_workflow.runs import BASE, Runs
-from longspan_workflow.settings import scored_pairs, windowing_of_export
+from longspan_workflow.settings_relations import scored_pairs, windowing_of_export
 from longspan_workflow.shards import HELD_OUT
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from longspan.seeds import derive_seed
 from longspan_workflow.layout import Layout
-from longspan_workflow.settings import losses_of
+from longspan_workflow.settings_relations import losses_of
 from longspan_workflow.shards import HELD_OUT
 
 BASE = "base"

@@ -16,7 +16,8 @@ from longspan_workflow.layout import Layout, as_json
 from longspan_workflow.reports import Reports
 from longspan_workflow.runs import Runs
 from longspan_workflow.training_cards import training_card
-from longspan_workflow.settings import SettingsError, load_settings
+from longspan_workflow.settings import load_settings
+from longspan_workflow.settings_schema import SettingsError
 
 try:
     layout = Layout(load_settings(config))
