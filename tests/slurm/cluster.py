@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,15 +95,11 @@ class Cluster:
     def crash(self, node: str) -> None:
         """End a node's daemon and all that runs there at once, as if its power failed."""
         self.stop(node, signal.SIGKILL)
+        mark = f"SLURMD_NODENAME={node}".encode()
         for process in Path("/proc").glob("[0-9]*"):
-            try:
-                is_there = f"SLURMD_NODENAME={node}".encode() in (process / "environ").read_bytes().split(
-                    b"\0"
-                )
-            except OSError:  # it has ended, or is not ours
-                continue
-            if is_there:
-                os.kill(int(process.name), signal.SIGKILL)
+            with suppress(OSError):  # it has ended, or is not ours
+                if mark in (process / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(process.name), signal.SIGKILL)
 
     def wait_for_nodes(self, state: str, seconds: float = 30) -> None:
         """Wait until both nodes are in a state."""

@@ -15,7 +15,7 @@ from snakemake.resources import Resource
 
 
 def prepare_large_dag(workflow) -> None:
-    """Save Snakemake what it would do again and again. It comes after all rules."""
+    """Save Snakemake what it would do again and again. It comes after all rules that have functions."""
     put_off_garbage_collection()
     for part in (remember_parameters, leave_paths_alone, format_commands_once):
         with suppress(AttributeError):

@@ -1,5 +1,6 @@
 """
-The DAG of thousands of shards: it is made as quickly as Snakemake can. This comes after all rules.
+The DAG of thousands of shards: it is made as quickly as Snakemake can. This comes after all rules
+that have functions.
 """
 
 from longspan_workflow.large_dags import collect_garbage_again, prepare_large_dag
