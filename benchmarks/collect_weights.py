@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from longspan.peak_memory import peak_memory_bytes
+from longspan.process.peak_memory import peak_memory_bytes
 
 SCRIPT = Path(__file__).parents[1] / "workflow" / "scripts" / "collect_weights.py"
 
@@ -27,10 +27,10 @@ def write(folder: Path, options: argparse.Namespace) -> dict:
     """Tokens, windows and scores of all shards."""
     import numpy as np
 
-    from longspan.artifacts import read_table, write_table
-    from longspan.score_store import ScoreWriter
-    from longspan.window_assignment import tokens_digest
-    from longspan.window_store import WindowStore
+    from longspan.scoring.store import ScoreWriter
+    from longspan.store.tables import read_table, write_table
+    from longspan.windows.assignment import tokens_digest
+    from longspan.windows.window_store import WindowStore
 
     draw = np.random.default_rng(0)
     shards = np.array_split(np.arange(options.windows), options.shards)
@@ -89,10 +89,10 @@ def read(folder: Path, options: argparse.Namespace) -> dict:
     """Windows in random order, tokens and scores, as a training reads them."""
     import numpy as np
 
-    from longspan.score_index import IndexedScores
-    from longspan.training_windows import TrainingWindows
-    from longspan.window_store import WindowStore
-    from longspan_workflow.shards import shard_files
+    from longspan.scoring.index import IndexedScores
+    from longspan.store.shards import shard_files
+    from longspan.training.windows import TrainingWindows
+    from longspan.windows.window_store import WindowStore
 
     tokens, tables, scores = (
         shard_files(folder / kind, options.shards) for kind in ("tokens", "windows", "scores")

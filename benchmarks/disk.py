@@ -14,9 +14,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import yaml
 
-from longspan_workflow.exports import Exports
-from longspan_workflow.layout import Layout
-from longspan_workflow.settings import load_settings
+from longspan_workflow.settings.loading import load_settings
+from longspan_workflow.wiring.exports import Exports
+from longspan_workflow.wiring.layout import Layout
 
 
 def column_bytes(paths) -> Counter:

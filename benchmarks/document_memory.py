@@ -20,7 +20,7 @@ from pathlib import Path
 SCRIPTS = Path(__file__).parents[1] / "workflow/scripts"
 MEASURING = """
 import runpy, sys
-from longspan.peak_memory import peak_memory_bytes
+from longspan.process.peak_memory import peak_memory_bytes
 sys.argv = sys.argv[1:]
 sys.path.insert(0, {folder!r})
 if {hide}:

@@ -11,8 +11,8 @@ import statistics
 
 import torch
 
-from longspan import attention_stats
-from longspan.attention_stats import default_min_distance, far_attention_sums
+from longspan.scoring import attention_statistics as attention_stats
+from longspan.scoring.attention_statistics import default_min_distance, far_attention_sums
 
 
 def published_sums(q_BHLD, k_BKLD):
@@ -31,7 +31,7 @@ def published_sums(q_BHLD, k_BKLD):
 
 
 def triton_sums(q_BHLD, k_BKLD):
-    from longspan.kernels import far_attention_triton
+    from longspan.scoring.kernels import far_attention_triton
 
     num_tokens, head_dim = q_BHLD.shape[-2:]
     return far_attention_triton.far_attention_sums(

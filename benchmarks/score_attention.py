@@ -20,9 +20,9 @@ import torch
 from llama_shapes import LLAMA_8B, llama_config
 from safetensors.torch import save_file
 
-from longspan.checkpoint_index import SINGLE_NAME
-from longspan.first_layer import load_first_layer, statistics_of_batches, window_statistics
-from longspan.windows import strided
+from longspan.models.checkpoint_index import SINGLE_NAME
+from longspan.scoring.first_layer import load_first_layer, statistics_of_batches, window_statistics
+from longspan.windows.policies import strided
 
 CONFIG = llama_config(LLAMA_8B, 131072)
 

@@ -14,10 +14,10 @@ import time
 import torch
 from llama_shapes import LLAMA_8B, random_llama
 
-from longspan.attention_kernels import fastest_attention
-from longspan.decoder_layers import compile_layers
-from longspan.scoring_windows import scoring_windows
-from longspan.short_scores import short_context_nll
+from longspan.models.attention_kernels import fastest_attention
+from longspan.models.layers import compile_layers
+from longspan.scoring.geometry import scoring_windows
+from longspan.scoring.nll import short_context_nll
 
 TOKENS, BASE_LENGTH, BASE_STRIDE = 32768, 8192, 6144
 

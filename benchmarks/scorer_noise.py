@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 
-from longspan.models import load_model, pick_device
-from longspan.short_scores import long_context_nll, short_context_nll
-from longspan.weights import token_weights
-from longspan.window_store import WindowStore
+from longspan.models.loading import load_model, pick_device
+from longspan.scoring.nll import long_context_nll, short_context_nll
+from longspan.weighting.weights import token_weights
+from longspan.windows.window_store import WindowStore
 
 # name: dtype, compiled layers, short windows a pass
 FORMS = {

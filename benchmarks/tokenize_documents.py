@@ -68,14 +68,14 @@ def datatrove_step(model, texts):
 
 
 def ours(model, texts):
-    from longspan.byte_level_tokenization import checked_tokenizer
+    from longspan.tokens.byte_level import checked_tokenizer
 
     yield
     return sum(len(batch.input_ids) for batch in tokenized(checked_tokenizer, model, texts))
 
 
 def tokenized(checked_tokenizer, model, texts):
-    from longspan.tokenization import encode_batches
+    from longspan.tokens.tokenization import encode_batches
 
     def batches():
         batch, size = [], 0
@@ -92,8 +92,8 @@ def tokenized(checked_tokenizer, model, texts):
 
 
 def windows(model, texts):
-    from longspan.byte_level_tokenization import checked_tokenizer
-    from longspan.window_assignment import Windowing, windows_of
+    from longspan.tokens.byte_level import checked_tokenizer
+    from longspan.windows.assignment import Windowing, windows_of
 
     documents = [
         {"document_id": "", "category": "", **vars(document)}
@@ -157,7 +157,7 @@ def collect_texts(folders: list[str], megabytes: float) -> list[str]:
 
 def run_rules(model: str, documents: Path, folder: Path) -> dict[str, dict]:
     """Seconds and tokens of our rules, one after the other."""
-    from longspan.artifacts import read_table
+    from longspan.store.tables import read_table
 
     tokens, windows = folder / "tokens.parquet", folder / "windows.parquet"
     settings = {"window_tokens": WINDOW_TOKENS, "policy": "both_ends", "add_bos": False, "sampling": {}}
@@ -196,7 +196,7 @@ def main() -> None:
     if arguments.way:
         measure_one(arguments.way, arguments.model, arguments.texts[0])
         return
-    from longspan.artifacts import TableWriter
+    from longspan.store.tables import TableWriter
 
     texts = collect_texts(arguments.texts, arguments.megabytes)
     megabytes = sum(len(text.encode()) for text in texts) / 1e6

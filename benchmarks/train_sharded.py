@@ -12,7 +12,7 @@ windows and packed short documents, half of each, with layers compiled or not.
 
 Model FLOPs utilisation counts no recomputation: ``3 * (2 T P + 2 T V D + 2 layers heads d T^2)`` a sequence
 of T tokens, P weights of the layers' matrices, V x D the output layer, d the size of a head; self-scoring
-adds the forward passes of its windows (longspan.model_flops). It is divided by the device's measured rate of
+adds the forward passes of its windows (longspan.costs.flops). It is divided by the device's measured rate of
 bfloat16 products, 798 TFLOP/s for H100 and H200.
 
 Last, a smaller model of the same width is stopped by SIGUSR1, resumed from its sharded checkpoint, and
@@ -33,14 +33,14 @@ import torch
 import transformers
 from llama_shapes import LLAMA_1B, LLAMA_8B, TINY, llama_config
 
-from longspan import document_attention
-from longspan.processes import is_first_process, join_processes, process_count
-from longspan.resources import training_memory_bytes
-from longspan.self_scoring import SelfScoring
-from longspan.training import Execution, TrainingStopped, train
-from longspan.training_rows import TrainingRows
-from longspan.weighted_loss import WeightedLM
-from longspan.weighting import weighting_from_settings
+from longspan.costs.needs import training_memory_bytes
+from longspan.models import document_attention
+from longspan.process.ranks import is_first_process, join_processes, process_count
+from longspan.scoring.self_scoring import SelfScoring
+from longspan.training.loop import Execution, TrainingStopped, train
+from longspan.training.rows import TrainingRows
+from longspan.weighting.loss import WeightedLM
+from longspan.weighting.parts import weighting_from_settings
 
 SHAPES = {"8b": LLAMA_8B, "1b": LLAMA_1B, "tiny": TINY}
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

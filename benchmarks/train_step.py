@@ -16,12 +16,12 @@ from dataclasses import asdict
 import torch
 from llama_shapes import LLAMA_1B, random_llama
 
-from longspan.attention_kernels import fastest_attention
-from longspan.decoder_layers import compile_layers
-from longspan.self_scoring import SelfScoring
-from longspan.weighted_loss import WeightedLM
-from longspan.weighting import weighting_from_settings
-from longspan.weights import token_weights
+from longspan.models.attention_kernels import fastest_attention
+from longspan.models.layers import compile_layers
+from longspan.scoring.self_scoring import SelfScoring
+from longspan.weighting.loss import WeightedLM
+from longspan.weighting.parts import weighting_from_settings
+from longspan.weighting.weights import token_weights
 
 TOKENS = 32768
 DENSE = weighting_from_settings({"variant": "dense"})

@@ -2,7 +2,7 @@
 
 import torch
 
-from longspan.attention_stats import default_min_distance
+from longspan.scoring.attention_statistics import default_min_distance
 
 
 def dense_attention(q_BHLD, k_BKLD, scale=None, softcap=None):

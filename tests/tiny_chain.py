@@ -14,14 +14,14 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from longspan.command_line import run_script
-from longspan_workflow.code_digests import SCRIPTS
-from longspan_workflow.exports import Exports
-from longspan_workflow.layout import Layout, as_json
-from longspan_workflow.reports import Reports
-from longspan_workflow.runs import Runs
-from longspan_workflow.settings import load_settings
-from longspan_workflow.training_cards import training_card
+from longspan.process.command_line import run_script
+from longspan.store.code import SCRIPTS
+from longspan_workflow.settings.loading import load_settings
+from longspan_workflow.wiring.exports import Exports
+from longspan_workflow.wiring.layout import Layout, as_json
+from longspan_workflow.wiring.reports import Reports
+from longspan_workflow.wiring.runs import Runs
+from longspan_workflow.wiring.training_cards import training_card
 
 ROOT = Path(__file__).parents[1]
 TINY = yaml.safe_load((ROOT / "configs" / "tiny.yaml").read_text())

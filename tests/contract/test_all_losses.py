@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
-from longspan.artifacts import read_table
+from longspan.store.tables import read_table
 from tiny_chain import ROOT, TINY, Chain
 
 SIX = yaml.safe_load((ROOT / "configs" / "all-losses.yaml").read_text())["losses"]

@@ -8,10 +8,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from longspan.artifacts import open_table, read_table
-from longspan.contracts import CONTRACTS
-from longspan.model_folders import read_manifest
-from longspan_workflow.code_digests import SCRIPTS, code_digest, stage_version
+from longspan.models.folders import read_manifest
+from longspan.store.code import SCRIPTS, code_digest, stage_version
+from longspan.store.contracts import CONTRACTS
+from longspan.store.tables import open_table, read_table
 from tiny_chain import run_main
 
 # Of each script: the kind of its table, the template of its output, and its other names if they differ.
@@ -74,9 +74,9 @@ def test_a_table_has_the_columns_and_the_manifest_of_its_kind(chain, script):
     assert manifest.rows == table.num_rows > 0
     assert manifest.code_digest == code_digest(script)
     versions = {
-        "score_short": stage_version("short_scores"),
-        "score_attention": stage_version("attention_stats"),
-        "train": stage_version("training"),
+        "score_short": stage_version("scoring.nll"),
+        "score_attention": stage_version("scoring.attention_statistics"),
+        "train": stage_version("training.loop"),
     }
     assert manifest.stage_version == versions.get(script, 1)
     assert all(len(digest) == 64 for digest in manifest.inputs.values())

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from full_disk import small_disk
-from longspan.artifacts import open_table, read_table, write_table
-from longspan.contracts import CONTRACTS
-from longspan_workflow.code_digests import SCRIPTS
+from longspan.store.code import SCRIPTS
+from longspan.store.contracts import CONTRACTS
+from longspan.store.tables import open_table, read_table, write_table
 
 # What each script reads: (template, kind, other names).
 _WINDOWS = [("tokens", "tokens", {}), ("windows", "windows", {})]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from longspan.artifacts import read_table, write_table
+from longspan.store.tables import read_table, write_table
 
 ROOT = Path(__file__).parents[2]
 

@@ -4,7 +4,7 @@ import importlib.util
 import json
 from pathlib import Path
 
-from longspan.model_folders import finish_model
+from longspan.models.folders import finish_model
 from tiny_inputs import make_model
 
 ROOT = Path(__file__).parents[2]

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from local_index import write_sdist, write_wheel
-from longspan.documents import read_documents
-from longspan.items import list_items
-from longspan.model_folders import read_manifest
+from longspan.corpora.documents import read_documents
+from longspan.corpora.items import list_items
+from longspan.models.folders import read_manifest
 from tiny_chain import run_main
 from tiny_gguf import write_gguf
 

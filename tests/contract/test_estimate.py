@@ -14,12 +14,12 @@ import pytest
 from llama3_8b import CONFIG as LLAMA3_8B
 from llama3_8b import SHAPE as SHAPE_8B
 from local_hub import TOKEN, local_hub
-from longspan.model_configs import gguf_config
-from longspan.resources import TEXT_STAGES
-from longspan_workflow.code_digests import SCRIPTS
-from longspan_workflow.estimates import corpus_tokens
-from longspan_workflow.layout import Layout
-from longspan_workflow.settings import load_settings
+from longspan.costs.needs import TEXT_STAGES
+from longspan.models.configs import gguf_config
+from longspan.store.code import SCRIPTS
+from longspan_workflow.requests.estimates import corpus_tokens
+from longspan_workflow.settings.loading import load_settings
+from longspan_workflow.wiring.layout import Layout
 from tiny_chain import TINY, Chain, run_main
 from tiny_gguf import FEED_FORWARD, HEADS, HIDDEN, LAYERS, write_gguf
 from tiny_inputs import make_inputs

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from longspan.artifacts import read_table
+from longspan.store.tables import read_table
 from longspan_workflow.__main__ import main
 from refusals import refused
 from tiny_chain import TINY, Chain

@@ -13,9 +13,9 @@ import pytest
 import torch
 import yaml
 
-from longspan.artifacts import open_table, read_table
-from longspan.exports import read_export_manifest
-from longspan.weights import token_weights
+from longspan.exports.windows import read_export_manifest
+from longspan.store.tables import open_table, read_table
+from longspan.weighting.weights import token_weights
 from tiny_chain import TINY, Chain
 
 SHARDS = ("00000", "00001")

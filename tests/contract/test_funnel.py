@@ -4,8 +4,8 @@ import copy
 from collections import Counter
 from pathlib import Path
 
-from longspan.artifacts import open_table, read_table
-from longspan.funnel import COLUMNS
+from longspan.reporting.funnel import COLUMNS
+from longspan.store.tables import open_table, read_table
 from tiny_chain import TINY, Chain
 
 SHARDS = ("00000", "00001")

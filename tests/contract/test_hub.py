@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from local_hub import COMMIT, TOKEN, local_hub
-from longspan.model_folders import read_manifest
-from longspan_workflow.code_digests import SCRIPTS
+from longspan.models.folders import read_manifest
+from longspan.store.code import SCRIPTS
 from tiny_chain import without_time
 
 REVISIONS = Path("downloads/revisions.json")

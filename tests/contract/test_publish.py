@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from longspan_workflow.code_digests import SCRIPTS
+from longspan.store.code import SCRIPTS
 from tiny_chain import TINY, Chain
 from upload_hub import TOKEN, upload_hub
 

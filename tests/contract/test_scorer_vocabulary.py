@@ -11,8 +11,8 @@ import torch
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
-from longspan.artifacts import read_table
-from longspan.window_store import WindowStore
+from longspan.store.tables import read_table
+from longspan.windows.window_store import WindowStore
 from tiny_chain import TINY, Chain
 from tiny_inputs import POSITIONS
 

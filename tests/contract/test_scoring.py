@@ -13,9 +13,9 @@ import transformers
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from longspan.artifacts import read_table
-from longspan.model_folders import finish_model
-from longspan.window_store import WindowStore
+from longspan.models.folders import finish_model
+from longspan.store.tables import read_table
+from longspan.windows.window_store import WindowStore
 from tiny_chain import TINY, Chain
 
 SIZES = {
@@ -209,7 +209,7 @@ def test_a_first_layer_that_is_none_of_longattns_is_refused_by_name(chain, confi
 
 def test_attention_statistics_are_those_of_eager_attention(chain):
     from attention_reference import far_sums_of_matrix
-    from longspan.attention_stats import attention_variance, dependency_strength
+    from longspan.scoring.attention_statistics import attention_variance, dependency_strength
 
     model = AutoModelForCausalLM.from_pretrained("inputs/model", attn_implementation="eager").eval()
     store = windows(chain)

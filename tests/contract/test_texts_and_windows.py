@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from longspan.artifacts import open_table, read_table
-from longspan.shard_plans import read_plan
+from longspan.corpora.plans import read_plan
+from longspan.store.tables import open_table, read_table
 from tiny_chain import TINY, Chain
 from tiny_inputs import BOOKS
 

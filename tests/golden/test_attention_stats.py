@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from longspan.attention_stats import (
+from longspan.scoring.attention_statistics import (
     STAGE_VERSION,
     attention_variance,
     dependency_strength,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from longspan.short_scores import STAGE_VERSION, long_context_nll, short_context_nll
+from longspan.scoring.nll import STAGE_VERSION, long_context_nll, short_context_nll
 from tiny_models import formula_llama
 
 STORED = Path(__file__).with_name("short_scores.json")

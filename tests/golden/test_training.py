@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from longspan.training import STAGE_VERSION, train
-from longspan.training_rows import TrainingRows
-from longspan.weighted_loss import WeightedLM
-from longspan.weighting import weighting_from_settings
+from longspan.training.loop import STAGE_VERSION, train
+from longspan.training.rows import TrainingRows
+from longspan.weighting.loss import WeightedLM
+from longspan.weighting.parts import weighting_from_settings
 from tiny_models import formula_llama
 
 STORED = Path(__file__).with_name("training.json")

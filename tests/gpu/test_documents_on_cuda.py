@@ -4,10 +4,10 @@ import pytest
 import torch
 import transformers
 
-from longspan.attention_kernels import attention_name, fastest_attention
-from longspan.decoder_layers import compile_layers
-from longspan.document_attention import NAME
-from longspan.weighted_loss import WeightedLM
+from longspan.models.attention_kernels import attention_name, fastest_attention
+from longspan.models.document_attention import NAME
+from longspan.models.layers import compile_layers
+from longspan.weighting.loss import WeightedLM
 from tiny_models import random_ids, tiny_model
 
 pytestmark = [

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from attention_reference import dense_far_sums, random_queries_keys
-from longspan.attention_stats import far_attention_sums
+from longspan.scoring.attention_statistics import far_attention_sums
 
 pytestmark = [
     pytest.mark.gpu,
@@ -15,7 +15,7 @@ pytestmark = [
 
 
 def triton_sums(q, k, *, scale=None, softcap=None, min_distance_tokens=None):
-    from longspan.kernels import far_attention_triton
+    from longspan.scoring.kernels import far_attention_triton
 
     return far_attention_triton.far_attention_sums(
         q, k, scale or q.shape[-1] ** -0.5, softcap, _distance(q, min_distance_tokens)
@@ -23,7 +23,7 @@ def triton_sums(q, k, *, scale=None, softcap=None, min_distance_tokens=None):
 
 
 def hopper_sums(q, k, *, scale=None, softcap=None, min_distance_tokens=None):
-    from longspan.kernels import far_attention_hopper
+    from longspan.scoring.kernels import far_attention_hopper
 
     if softcap is not None or not far_attention_hopper.is_available(q.shape[-1], q.dtype, q.device):
         pytest.skip(
@@ -142,7 +142,7 @@ def test_scores_that_are_not_finite_show_in_their_head_only(kernel, value):
 
 
 def test_a_long_window_agrees_with_the_blocked_path_in_float32():
-    from longspan.attention_stats import _blocked_sums
+    from longspan.scoring.attention_statistics import _blocked_sums
 
     q, k = half_inputs((1, 4, 32768, 128), 1, spread=3.0)
     exact = _blocked_sums(q.float(), k.float(), 128**-0.5, None, 8192)

@@ -5,8 +5,8 @@ import torch
 from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig
 
 from attention_reference import dense_far_sums
-from longspan.attention_stats import attention_variance, dependency_strength
-from longspan.first_layer import load_first_layer, window_statistics
+from longspan.scoring.attention_statistics import attention_variance, dependency_strength
+from longspan.scoring.first_layer import load_first_layer, window_statistics
 
 pytestmark = [
     pytest.mark.gpu,

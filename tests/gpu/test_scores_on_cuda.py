@@ -1,13 +1,13 @@
 import pytest
 import torch
 
-from longspan.decoder_layers import compile_layers
-from longspan.self_scoring import SelfScoring
-from longspan.short_scores import long_context_nll, short_context_nll
-from longspan.token_nll import token_nll
-from longspan.weighted_loss import WeightedLM
-from longspan.weighting import weighting_from_settings
-from longspan.weights import token_weights
+from longspan.models.layers import compile_layers
+from longspan.models.token_nll import token_nll
+from longspan.scoring.nll import long_context_nll, short_context_nll
+from longspan.scoring.self_scoring import SelfScoring
+from longspan.weighting.loss import WeightedLM
+from longspan.weighting.parts import weighting_from_settings
+from longspan.weighting.weights import token_weights
 from tiny_models import ARCHITECTURES, random_ids, tiny_model
 
 pytestmark = [

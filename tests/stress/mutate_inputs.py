@@ -23,10 +23,10 @@ import zstandard
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "workflow"))
 
-from longspan.contracts import BAD_DOCUMENT, DROP_REASONS
-from longspan.documents import Document, Dropped, read_documents
-from longspan.items import list_items
-from longspan.repeated_documents import mark_repeats
+from longspan.corpora.documents import Document, Dropped, read_documents
+from longspan.corpora.items import list_items
+from longspan.corpora.repeats import mark_repeats
+from longspan.store.contracts import BAD_DOCUMENT, DROP_REASONS
 
 FORMATS = [f"{name}{ending}" for name in ("txt", "jsonl", "parquet") for ending in ("", ".gz", ".zst")]
 TEXTS = ["the old house", "café, naïve", "日本語 🌊", "line one\nline two", "a", "the old house"]

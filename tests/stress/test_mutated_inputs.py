@@ -30,7 +30,7 @@ def test_a_huge_line_takes_little_memory(tmp_path):
         file.write(b'"}\n{"text": "behind"}\n')
     code = (
         "import resource, sys\n"
-        "from longspan.raw_files import read_rows\n"
+        "from longspan.corpora.raw_files import read_rows\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "rows = list(read_rows(sys.argv[1], None, 'jsonl', 'utf-8'))\n"
         "print([getattr(row, 'reason', None) or row['text'] for row in rows])\n"

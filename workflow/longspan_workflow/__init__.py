@@ -1,1 +1,1 @@
-"""What the Snakefile knows before a job runs: settings, paths and digests. Imports no torch."""
+"""What the Snakefile knows before a job runs; jobs import nothing of it."""

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import yaml
 
-from longspan.command_line import run_script
-from longspan_workflow.explanations import explain
-from longspan_workflow.layout import Layout
-from longspan_workflow.settings import load_settings
+from longspan.process.command_line import run_script
+from longspan_workflow.commands.explanations import explain
+from longspan_workflow.settings.loading import load_settings
+from longspan_workflow.wiring.layout import Layout
 
 
 def main(argv=None):

@@ -7,17 +7,17 @@ from pathlib import Path
 WORKFLOW = Path(workflow.basedir, "workflow")
 sys.path.insert(0, str(WORKFLOW))
 
-from longspan_workflow.code_digests import code_digest, stage_version
-from longspan_workflow.environment import prepare_environment
-from longspan_workflow.exports import Exports
-from longspan_workflow.job_needs import JobNeeds
-from longspan_workflow.launchers import training_launcher
-from longspan_workflow.layout import Layout, as_json
-from longspan_workflow.reports import Reports
-from longspan_workflow.runs import Runs
-from longspan_workflow.training_cards import training_card
-from longspan_workflow.settings import load_settings
-from longspan_workflow.settings_schema import SettingsError
+from longspan.store.code import code_digest, stage_version
+from longspan_workflow.running.environment import prepare_environment
+from longspan_workflow.wiring.exports import Exports
+from longspan_workflow.requests.job_needs import JobNeeds
+from longspan_workflow.running.launchers import training_launcher
+from longspan_workflow.wiring.layout import Layout, as_json
+from longspan_workflow.wiring.reports import Reports
+from longspan_workflow.wiring.runs import Runs
+from longspan_workflow.wiring.training_cards import training_card
+from longspan_workflow.settings.loading import load_settings
+from longspan_workflow.settings.schema import SettingsError
 
 try:
     layout = Layout(load_settings(config))

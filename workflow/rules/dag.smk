@@ -3,7 +3,7 @@ The DAG of thousands of shards: it is made as quickly as Snakemake can. This com
 that have functions.
 """
 
-from longspan_workflow.large_dags import collect_garbage_again, prepare_large_dag
+from longspan_workflow.running.large_dags import collect_garbage_again, prepare_large_dag
 
 prepare_large_dag(workflow)
 

@@ -67,7 +67,7 @@ rule train:
         ),
         shards=lambda wildcards: layout.shard_count(runs.windowing(wildcards)),
         folder=lambda wildcards, output: str(Path(output.settings).parent),
-        version=stage_version("training"),
+        version=stage_version("training.loop"),
     shell:
         # The signals by which a scheduler announces the end are for the training alone, which saves its state:
         # this shell and tee stay until it has ended. torchrun hands them on and waits so many seconds.
@@ -76,7 +76,7 @@ rule train:
         trap '' USR1
         export PET_SIGNALS_TO_HANDLE=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1
         export TORCH_ELASTIC_SHUTDOWN_TIMEOUT="${{TORCH_ELASTIC_SHUTDOWN_TIMEOUT:-300}}"
-        python -m longspan_workflow.claim_devices {resources.gpu} \
+        python -m longspan_workflow.running.claim_devices {resources.gpu} \
             {params.launcher} "$SCRIPTS"/train.py --settings {params.settings:q} \
             --execution {params.execution:q} --model {input.model:q} --tokens {params.tokens:q} \
             --windows {params.windows:q} --shards {params.shards} --kept {input.kept:q} --index {input.index:q} \
@@ -112,7 +112,7 @@ rule evaluate:
         code=code_digest("evaluate"),
     shell:
         """
-        python -m longspan_workflow.claim_devices {resources.gpu} \
+        python -m longspan_workflow.running.claim_devices {resources.gpu} \
             python "$SCRIPTS"/evaluate.py --settings {params.settings:q} --model {input.model:q} \
             --tokens {input.tokens:q} --windows {input.windows:q} --evaluation {output:q} \
             --threads {threads} 2>&1 | tee {log:q}

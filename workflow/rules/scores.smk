@@ -33,10 +33,10 @@ rule score_short:
         runtime=needs.minutes("score_short"),
     params:
         settings=as_json(layout.scorer_settings),
-        version=stage_version("short_scores"),
+        version=stage_version("scoring.nll"),
     shell:
         """
-        python -m longspan_workflow.claim_devices {resources.gpu} \
+        python -m longspan_workflow.running.claim_devices {resources.gpu} \
             python "$SCRIPTS"/score_short.py --settings {params.settings:q} --model {input.model:q} \
             --tokens {input.tokens:q} --windows {input.windows:q} --documents {input.documents:q} \
             --kept {input.kept:q} --scores {output:q} --threads {threads} 2>&1 | tee {log:q}
@@ -63,10 +63,10 @@ rule score_attention:
         runtime=needs.minutes("score_attention"),
     params:
         settings=as_json(layout.scorer_settings),
-        version=stage_version("attention_stats"),
+        version=stage_version("scoring.attention_statistics"),
     shell:
         """
-        python -m longspan_workflow.claim_devices {resources.gpu} \
+        python -m longspan_workflow.running.claim_devices {resources.gpu} \
             python "$SCRIPTS"/score_attention.py --settings {params.settings:q} --model {input.model:q} \
             --tokens {input.tokens:q} --windows {input.windows:q} --documents {input.documents:q} \
             --scores {output:q} --threads {threads} 2>&1 | tee {log:q}

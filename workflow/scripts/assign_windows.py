@@ -5,11 +5,11 @@
         --id-prefix books-00000 --windows results/windows/books-2k/00000.parquet
 """
 
-from longspan.artifacts import RowReader, read_table, require_same, write_table
-from longspan.command_line import parser_for, run_script
-from longspan.model_folders import read_manifest
-from longspan.shard_counts import count_cut
-from longspan.window_assignment import (
+from longspan.models.folders import read_manifest
+from longspan.process.command_line import parser_for, run_script
+from longspan.store.code import code_digest
+from longspan.store.tables import RowReader, read_table, require_same, write_table
+from longspan.windows.assignment import (
     TOKEN_COLUMNS,
     bos_token_of,
     sample_windows,
@@ -17,7 +17,7 @@ from longspan.window_assignment import (
     windowing_of,
     windows_of,
 )
-from longspan_workflow.code_digests import code_digest
+from longspan.windows.counts import count_cut
 
 
 def main(argv=None):

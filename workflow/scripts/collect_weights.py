@@ -6,11 +6,11 @@
 
 from pathlib import Path
 
-from longspan.artifacts import open_table, write_table
-from longspan.command_line import parser_for, run_script
-from longspan.score_index import build_index
-from longspan_workflow.code_digests import code_digest
-from longspan_workflow.shards import shard_files
+from longspan.process.command_line import parser_for, run_script
+from longspan.scoring.index import build_index
+from longspan.store.code import code_digest
+from longspan.store.shards import shard_files
+from longspan.store.tables import open_table, write_table
 
 
 def main(argv=None):

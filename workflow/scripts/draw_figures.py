@@ -6,8 +6,8 @@
 
 from pathlib import Path
 
-from longspan.command_line import parser_for, run_script
-from longspan.figures import draw_evaluations, draw_selections, draw_trainings
+from longspan.process.command_line import parser_for, run_script
+from longspan.reporting.figures import draw_evaluations, draw_selections, draw_trainings
 
 
 def main(argv=None):

@@ -9,10 +9,10 @@ import shutil
 from dataclasses import astuple, fields
 from pathlib import Path
 
-from longspan.artifacts import atomic_path
-from longspan.command_line import parser_for, run_script
-from longspan_workflow.estimates import Estimate, Estimates, fetched_configs
-from longspan_workflow.layout import Layout
+from longspan.process.command_line import parser_for, run_script
+from longspan.store.tables import atomic_path
+from longspan_workflow.requests.estimates import Estimate, Estimates, fetched_configs
+from longspan_workflow.wiring.layout import Layout
 
 FORMS = {"jobs": ",d", "tokens": ",.0f", "gpu_hours": ",.2f", "host_gb": ",.1f", "device_gb": ",.1f"}
 UNKNOWN = "unknown"

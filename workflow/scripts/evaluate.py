@@ -11,13 +11,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from longspan.artifacts import write_table
-from longspan.command_line import parser_for, run_script
-from longspan.evaluation import choose_windows, sums_by_position
-from longspan.model_folders import read_manifest
-from longspan.models import load_model, pick_device
-from longspan.window_store import WindowStore
-from longspan_workflow.code_digests import code_digest
+from longspan.evaluation.held_out import choose_windows, sums_by_position
+from longspan.models.folders import read_manifest
+from longspan.models.loading import load_model, pick_device
+from longspan.process.command_line import parser_for, run_script
+from longspan.store.code import code_digest
+from longspan.store.tables import write_table
+from longspan.windows.window_store import WindowStore
 
 
 def main(argv=None):
@@ -33,7 +33,7 @@ def main(argv=None):
 
     import torch
 
-    from longspan.short_scores import long_context_nll
+    from longspan.scoring.nll import long_context_nll
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)

@@ -10,13 +10,13 @@
 from functools import partial
 from pathlib import Path
 
-from longspan.artifacts import digest_of
-from longspan.command_line import parser_for, run_script
-from longspan.exports import ExportWriter, WindowExport, frozen_weights
-from longspan.score_index import IndexedScores
-from longspan.weighting import weighting_from_settings
-from longspan.window_store import kept_ids
-from longspan_workflow.code_digests import code_digest
+from longspan.exports.windows import ExportWriter, WindowExport, frozen_weights
+from longspan.process.command_line import parser_for, run_script
+from longspan.scoring.index import IndexedScores
+from longspan.store.code import code_digest
+from longspan.store.tables import digest_of
+from longspan.weighting.parts import weighting_from_settings
+from longspan.windows.window_store import kept_ids
 
 
 def main(argv=None):

@@ -8,12 +8,12 @@
 
 import pyarrow as pa
 
-from longspan.artifacts import digest_file, read_table, write_table
-from longspan.clean_up import reference_ngrams
-from longspan.command_line import parser_for, run_script
-from longspan.documents import read_texts
-from longspan_workflow.code_digests import code_digest
-from longspan_workflow.raw_paths import raw_paths
+from longspan.corpora.clean_up import reference_ngrams
+from longspan.corpora.documents import read_texts
+from longspan.corpora.raw_paths import raw_paths
+from longspan.process.command_line import parser_for, run_script
+from longspan.store.code import code_digest
+from longspan.store.tables import digest_file, read_table, write_table
 
 
 def main(argv=None):

@@ -4,9 +4,9 @@
         --kept results/selections/best.kept.parquet
 """
 
-from longspan.artifacts import read_table, write_table
-from longspan.command_line import parser_for, run_script
-from longspan_workflow.code_digests import code_digest
+from longspan.process.command_line import parser_for, run_script
+from longspan.store.code import code_digest
+from longspan.store.tables import read_table, write_table
 
 
 def main(argv=None):

@@ -7,9 +7,9 @@
 import json
 from pathlib import Path
 
-from longspan.artifacts import atomic_path
-from longspan.command_line import parser_for, run_script
-from longspan.hub_revisions import pin_revision
+from longspan.fetching.hub_revisions import pin_revision
+from longspan.process.command_line import parser_for, run_script
+from longspan.store.tables import atomic_path
 
 
 def main(argv=None):

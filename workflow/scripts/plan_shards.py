@@ -10,15 +10,15 @@ what the plan was made from.
 import json
 from pathlib import Path
 
-from longspan.artifacts import atomic_path, digest_file
-from longspan.command_line import parser_for, run_script
-from longspan.items import list_items
-from longspan.repeated_documents import mark_repeats
-from longspan.shard_plans import assign_items, read_plan, write_plan
-from longspan.source_samples import sample_listings
-from longspan_workflow.plans import made_from, plan_index, raw_files
-from longspan_workflow.raw_paths import raw_paths
-from longspan_workflow.shards import HELD_OUT, shard_names
+from longspan.corpora.items import list_items
+from longspan.corpora.plan_index import made_from, plan_index, raw_files
+from longspan.corpora.plans import assign_items, read_plan, write_plan
+from longspan.corpora.raw_paths import raw_paths
+from longspan.corpora.repeats import mark_repeats
+from longspan.corpora.samples import sample_listings
+from longspan.process.command_line import parser_for, run_script
+from longspan.store.shards import HELD_OUT, shard_names
+from longspan.store.tables import atomic_path, digest_file
 
 
 def main(argv=None):

@@ -8,11 +8,11 @@ import json
 import os
 from pathlib import Path
 
-from longspan.artifacts import atomic_path, digest_file
-from longspan.command_line import parser_for, run_script
-from longspan.exports import read_export_manifest
-from longspan.hub_uploads import upload_dataset
-from longspan_workflow.shards import shard_names
+from longspan.exports.upload import upload_dataset
+from longspan.exports.windows import read_export_manifest
+from longspan.process.command_line import parser_for, run_script
+from longspan.store.shards import shard_names
+from longspan.store.tables import atomic_path, digest_file
 
 
 def main(argv=None):

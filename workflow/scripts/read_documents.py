@@ -8,13 +8,13 @@
 
 from dataclasses import asdict, replace
 
-from longspan.artifacts import TableWriter, digest_file, read_table
-from longspan.clean_up import CleanUp
-from longspan.command_line import parser_for, run_script
-from longspan.documents import Document, read_documents
-from longspan.shard_counts import by_reason, left_out, of_category
-from longspan.shard_plans import read_plan
-from longspan_workflow.code_digests import code_digest
+from longspan.corpora.clean_up import CleanUp
+from longspan.corpora.documents import Document, read_documents
+from longspan.corpora.plans import read_plan
+from longspan.process.command_line import parser_for, run_script
+from longspan.store.code import code_digest
+from longspan.store.tables import TableWriter, digest_file, read_table
+from longspan.windows.counts import by_reason, left_out, of_category
 
 
 def main(argv=None):

@@ -7,8 +7,8 @@
 import json
 from pathlib import Path
 
-from longspan.artifacts import atomic_path, open_table
-from longspan.command_line import parser_for, run_script
+from longspan.process.command_line import parser_for, run_script
+from longspan.store.tables import atomic_path, open_table
 
 
 def main(argv=None):

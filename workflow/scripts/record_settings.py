@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from longspan.artifacts import atomic_path
-from longspan.command_line import parser_for, run_script
+from longspan.process.command_line import parser_for, run_script
+from longspan.store.tables import atomic_path
 
 
 def main(argv=None):

@@ -7,11 +7,11 @@
 A killed job goes on at the next window that has no score; windows that have one are left alone.
 """
 
-from longspan.command_line import run_script, scoring_parser
-from longspan.models import pick_device
-from longspan.score_store import ScoreWriter
-from longspan.scorer_vocabulary import open_shard
-from longspan_workflow.code_digests import code_digest, stage_version
+from longspan.models.loading import pick_device
+from longspan.process.command_line import run_script, scoring_parser
+from longspan.scoring.store import ScoreWriter
+from longspan.scoring.vocabulary import open_shard
+from longspan.store.code import code_digest, stage_version
 
 
 def main(argv=None):
@@ -30,7 +30,7 @@ def main(argv=None):
     def load_scorer():
         import torch
 
-        from longspan.first_layer import load_first_layer, statistics_of_batches
+        from longspan.scoring.first_layer import load_first_layer, statistics_of_batches
 
         if arguments.threads:
             torch.set_num_threads(arguments.threads)
@@ -51,7 +51,7 @@ def main(argv=None):
         windows,
         settings=settings,
         inputs={"model": model_manifest["first_layer_digest"]},
-        stage_version=stage_version("attention_stats"),
+        stage_version=stage_version("scoring.attention_statistics"),
         code_digest=code_digest("score_attention"),
     ) as writer:
         writer.add_missing(windows.data_ids, load_scorer)

@@ -7,12 +7,12 @@
 A killed job goes on at the next window that has no score; windows that have one are left alone.
 """
 
-from longspan.command_line import run_script, scoring_parser
-from longspan.models import load_model, pick_device
-from longspan.score_store import ScoreWriter
-from longspan.scorer_vocabulary import open_shard
-from longspan.window_store import kept_ids
-from longspan_workflow.code_digests import code_digest, stage_version
+from longspan.models.loading import load_model, pick_device
+from longspan.process.command_line import run_script, scoring_parser
+from longspan.scoring.store import ScoreWriter
+from longspan.scoring.vocabulary import open_shard
+from longspan.store.code import code_digest, stage_version
+from longspan.windows.window_store import kept_ids
 
 
 def main(argv=None):
@@ -33,7 +33,7 @@ def main(argv=None):
     def load_scorer():
         import torch
 
-        from longspan.short_scores import long_context_nll, short_context_nll
+        from longspan.scoring.nll import long_context_nll, short_context_nll
 
         if arguments.threads:
             torch.set_num_threads(arguments.threads)
@@ -65,7 +65,7 @@ def main(argv=None):
         windows,
         settings=settings | {"bos_token_id": windows.bos_token_id},
         inputs={"model": model_manifest["digest"]},
-        stage_version=stage_version("short_scores"),
+        stage_version=stage_version("scoring.nll"),
         without=frozenset() if settings["store_long"] else frozenset({"long_nll"}),
         code_digest=code_digest("score_short"),
     ) as writer:

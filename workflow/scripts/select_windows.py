@@ -7,12 +7,12 @@
 
 from pathlib import Path
 
-from longspan.artifacts import write_table
-from longspan.command_line import parser_for, run_script
-from longspan.selection import method_scores
-from longspan.selection_table import selection_table
-from longspan_workflow.code_digests import code_digest
-from longspan_workflow.shards import shard_files
+from longspan.process.command_line import parser_for, run_script
+from longspan.selection.scores import method_scores
+from longspan.selection.table import selection_table
+from longspan.store.code import code_digest
+from longspan.store.shards import shard_files
+from longspan.store.tables import write_table
 
 
 def main(argv=None):

@@ -7,12 +7,12 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from longspan.artifacts import atomic_path
-from longspan.command_line import parser_for, run_script
-from longspan.funnel import COLUMNS, funnel_rows
-from longspan.shard_counts import total_counts
-from longspan.summary import format_rows, summary_rows
-from longspan_workflow.shards import HELD_OUT, shard_files
+from longspan.process.command_line import parser_for, run_script
+from longspan.reporting.funnel import COLUMNS, funnel_rows
+from longspan.reporting.summary import format_rows, summary_rows
+from longspan.store.shards import HELD_OUT, shard_files
+from longspan.store.tables import atomic_path
+from longspan.windows.counts import total_counts
 
 
 def main(argv=None):

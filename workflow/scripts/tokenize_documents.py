@@ -10,12 +10,12 @@ from pathlib import Path
 import pyarrow as pa
 from tqdm import tqdm
 
-from longspan.artifacts import RowReader, TableWriter, read_table
-from longspan.byte_level_tokenization import checked_tokenizer, sample_texts
-from longspan.command_line import parser_for, run_script
-from longspan.model_folders import read_manifest
-from longspan.tokenization import encode_batches
-from longspan_workflow.code_digests import code_digest
+from longspan.models.folders import read_manifest
+from longspan.process.command_line import parser_for, run_script
+from longspan.store.code import code_digest
+from longspan.store.tables import RowReader, TableWriter, read_table
+from longspan.tokens.byte_level import checked_tokenizer, sample_texts
+from longspan.tokens.tokenization import encode_batches
 
 # Enough to keep the cores busy; a batch's tokens become one row group.
 BATCH_BYTES = 2**20

@@ -15,15 +15,15 @@ import os
 import sys
 from pathlib import Path
 
-from longspan.command_line import json_object, parser_for, run_script
-from longspan.model_folders import read_manifest
-from longspan.processes import decided_by_first, is_first_process, join_processes
-from longspan.run_folders import RunFolder
-from longspan.score_index import IndexedScores
-from longspan.training_data import TrainingData
-from longspan.window_store import WindowStore, kept_ids
-from longspan_workflow.code_digests import code_digest, stage_version
-from longspan_workflow.shards import shard_files
+from longspan.models.folders import read_manifest
+from longspan.process.command_line import json_object, parser_for, run_script
+from longspan.process.ranks import decided_by_first, is_first_process, join_processes
+from longspan.scoring.index import IndexedScores
+from longspan.store.code import code_digest, stage_version
+from longspan.store.shards import shard_files
+from longspan.training.data import TrainingData
+from longspan.training.folder import RunFolder
+from longspan.windows.window_store import WindowStore, kept_ids
 
 STOPPED = os.EX_TEMPFAIL  # run again
 
@@ -54,7 +54,7 @@ def main(argv=None):
     identity = decided_by_first(
         lambda: {
             "settings": arguments.settings,
-            "stage_version": stage_version("training"),
+            "stage_version": stage_version("training.loop"),
             "inputs": {"model": base["digest"]} | data.digests(),
         }
     )
@@ -85,8 +85,8 @@ def _data(arguments) -> TrainingData:
 
 
 def _train(arguments, data, folder):
-    from longspan.training import TrainingStopped
-    from longspan.training_run import train_run
+    from longspan.training.loop import TrainingStopped
+    from longspan.training.run import train_run
 
     held_out = None
     if arguments.guard:

@@ -7,12 +7,12 @@
 
 from pathlib import Path
 
-from longspan.artifacts import atomic_path
-from longspan.command_line import parser_for, run_script
-from longspan.data_card import data_card
-from longspan.exports import read_export_manifest
-from longspan.hub_revisions import pinned_commit
-from longspan_workflow.shards import shard_names
+from longspan.exports.data_card import data_card
+from longspan.exports.windows import read_export_manifest
+from longspan.fetching.hub_revisions import pinned_commit
+from longspan.process.command_line import parser_for, run_script
+from longspan.store.shards import shard_names
+from longspan.store.tables import atomic_path
 
 
 def main(argv=None):

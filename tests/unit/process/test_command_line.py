@@ -1,0 +1,79 @@
+import errno
+import re
+import sys
+
+import pytest
+
+from longspan.process.command_line import json_object, parser_for, run_script
+
+
+def outcome(fault, capsys, monkeypatch):
+    def main(argv):
+        raise fault
+
+    monkeypatch.setattr(sys, "argv", ["/some/where/score_short.py"])
+    with pytest.raises(SystemExit) as stop:
+        run_script(main)
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    return stop.value.code, streams.err
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (ValueError("weights cover 997 of 1000 windows"), "weights cover 997 of 1000 windows"),
+        (OSError("pip could not fetch it"), "pip could not fetch it"),
+        (OSError(errno.ENOSPC, "no space left on the disk of x"), "no space left on the disk of x"),
+        (
+            FileNotFoundError(errno.ENOENT, "No such file or directory", "a.txt"),
+            "[Errno 2] No such file or directory: 'a.txt'",
+        ),
+    ],
+)
+def test_a_fault_that_its_user_can_mend_is_one_line_and_code_1(fault, message, capsys, monkeypatch):
+    monkeypatch.delenv("LONGSPAN_TRACEBACK", raising=False)
+    assert outcome(fault, capsys, monkeypatch) == (1, f"score_short: error: {message}\n")
+
+
+def test_a_script_that_ends_well_says_what_it_took(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/some/where/score_short.py"])
+    held = []
+    run_script(lambda argv: held.append(b"x" * 300_000_000))
+    found = re.fullmatch(r"score_short: ([\d.]+) s, at most ([\d,]+) MB of memory\n", capsys.readouterr().out)
+    assert float(found[1]) > 0
+    assert int(found[2].replace(",", "")) > 300
+
+
+def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch):
+    def main(argv):
+        raise KeyError("column")
+
+    monkeypatch.setattr(sys, "argv", ["x.py"])
+    with pytest.raises(KeyError):
+        run_script(main)
+
+
+def test_a_traceback_can_be_asked_for(monkeypatch):
+    def main(argv):
+        raise ValueError("bad input")
+
+    monkeypatch.setattr(sys, "argv", ["x.py"])
+    monkeypatch.setenv("LONGSPAN_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="bad input"):
+        run_script(main)
+
+
+def test_a_parser_takes_settings_and_no_abbreviations(capsys):
+    parser = parser_for("First line.\n\nMore.")
+    assert parser.description == "First line."
+    assert parser.parse_args(["--settings", '{"a": [1, null]}']).settings == {"a": [1, None]}
+    with pytest.raises(SystemExit) as stop:
+        parser.parse_args(["--setting", "{}"])
+    assert stop.value.code == 2
+    assert "--settings" in capsys.readouterr().err
+    assert parser_for("x", settings=False).parse_args([])
+
+
+def test_json_objects_keep_their_text():
+    assert json_object('{"é": "\\u00e9"}') == {"é": "é"}

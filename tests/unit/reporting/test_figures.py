@@ -1,0 +1,79 @@
+"""The figures show what the tables hold; that they repeat byte for byte is tested with their script."""
+
+import re
+
+import pytest
+
+from longspan.reporting.figures import draw_evaluations, draw_selections, draw_trainings
+from longspan.store.tables import write_table
+
+
+def selection(path, kept, method="random"):
+    rows = [
+        {
+            "data_id": f"x_{number}",
+            "category": "prose" if number % 2 else "verse",
+            "score": number / 10,
+            "rank": number + 1,
+            "percentile": 0.5,
+            "kept": number < kept,
+            "reason": "",
+        }
+        for number in range(7)
+    ]
+    write_table(path, "selection", rows, settings={"method": method})
+    return path
+
+
+def texts(path):
+    """What is written in an SVG; matplotlib notes each text beside its glyphs."""
+    return [text.strip() for text in re.findall(r"<!-- (.*?) -->", path.read_text())]
+
+
+def test_selections_count_kept_and_dropped_windows(tmp_path):
+    tables = {"few": selection(tmp_path / "few", 2), "all": selection(tmp_path / "all", 7, "longattn")}
+    draw_selections(tables, tmp_path / "deep" / "figure.svg")
+    found = texts(tmp_path / "deep" / "figure.svg")
+    for text in ("few", "all", "kept (2)", "dropped (5)", "kept (7)", "dropped (0)", "prose", "verse"):
+        assert text in found
+    assert {"random draw", "long-dependency score (LDS)"} <= set(found)
+
+
+def test_trainings_and_evaluations_are_labelled_by_name(tmp_path):
+    columns = ("weight_mean", "weight_std", "share_above_one", "learning_rate", "gradient_norm")
+    steps = [
+        {
+            "step": step,
+            "loss_weighted": 3.0 / step,
+            "loss_unweighted": 4.0 / step,
+            "tokens_seen": step,
+            **dict.fromkeys(columns, 1.0),
+        }
+        for step in (1, 2)
+    ]
+    write_table(tmp_path / "metrics", "training_metrics", steps, settings={})
+    draw_trainings({"run/dense": tmp_path / "metrics"}, tmp_path / "trainings.svg")
+    assert {"run/dense", "weighted loss", "plain cross-entropy", "update"} <= set(
+        texts(tmp_path / "trainings.svg")
+    )
+
+    parts = [
+        {
+            "data_id": "x",
+            "document_id": "d",
+            "category": "c",
+            "position_start": start,
+            "position_stop": start + 10,
+            "nll_sum": 20.0,
+        }
+        for start in (1, 11)
+    ]
+    write_table(tmp_path / "evaluation", "evaluation", parts, settings={})
+    draw_evaluations({"run/base": tmp_path / "evaluation"}, tmp_path / "evaluations.svg")
+    assert {"run/base", "held-out perplexity"} <= set(texts(tmp_path / "evaluations.svg"))
+
+
+def test_a_missing_table_leaves_no_figure(tmp_path):
+    with pytest.raises(ValueError, match="is missing; run the same target again, which runs select_windows"):
+        draw_selections({"x": tmp_path / "none"}, tmp_path / "figure.svg")
+    assert not (tmp_path / "figure.svg").exists()

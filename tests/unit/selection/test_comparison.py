@@ -1,0 +1,56 @@
+import math
+
+import numpy as np
+import pytest
+
+from longspan.selection.comparison import compare_selections, rank_correlation
+from longspan.selection.table import selection_table
+from longspan.store.tables import write_table
+from refusals import refused
+
+RNG = np.random.default_rng(0)
+STRENGTH = RNG.uniform(0.05, 0.4, 12)
+
+
+def test_rank_correlation():
+    assert rank_correlation(STRENGTH, STRENGTH**3) == (pytest.approx(1), 12)
+    assert rank_correlation([1, 2, 3], [3, 2, 1])[0] == pytest.approx(-1)
+    assert np.isnan(rank_correlation([1, 1], [1, 2])[0])
+
+
+def write_selection(path, scores, ids, category, keep):
+    table = selection_table(ids, scores, category=category, keep=keep)
+    write_table(path, "selection", table.to_dict("records"), settings={})
+    return path
+
+
+def test_selections_are_compared_over_all_windows_and_by_category(tmp_path):
+    ids, category = list("abcdefg"), ["prose"] * 3 + ["verse"] * 3 + ["one"]
+    first = write_selection(tmp_path / "first", [1, 2, 3, 4, 5, 6, 7.0], ids, category, {"windows": 4})
+    # Another order of rows; the scores of a to g are 1 2 3, 6 5 4, 0.
+    second = write_selection(
+        tmp_path / "second", [0, 4, 5, 6, 3, 2, 1.0], ids[::-1], category[::-1], {"windows": 3}
+    )
+    found = compare_selections(first, second)
+    # 1 - 6 sum of squared differences of ranks / (n (n^2 - 1))
+    ranks = [(1, 2), (2, 3), (3, 4), (4, 7), (5, 6), (6, 5), (7, 1)]
+    expected = 1 - 6 * sum((a - b) ** 2 for a, b in ranks) / (7 * 48)
+    assert found.correlation == pytest.approx(expected)
+    assert found.num_windows == 7
+    assert found.by_category["prose"] == (pytest.approx(1), 3)
+    assert found.by_category["verse"] == (pytest.approx(-1), 3)
+    assert math.isnan(found.by_category["one"][0])
+    assert (found.num_kept, found.num_common) == ((4, 3), 3)
+    assert str(found) == (
+        f"{expected:.2f} (7 windows; one undefined, prose 1.00, verse -1.00), 3 of 4 and 3 kept by both"
+    )
+
+
+def test_selections_over_other_windows_are_not_compared(tmp_path):
+    first = write_selection(tmp_path / "first", [1.0, 2.0], ["a", "b"], None, {"ratio": 1})
+    second = write_selection(tmp_path / "second", [1.0, 2.0], ["b", "c"], None, {"ratio": 1})
+    with refused(
+        f"{first} and {second} are over other windows (1 of 2 and 2 are the same); delete both and run the "
+        "same target again, which reruns select_windows"
+    ):
+        compare_selections(first, second)

@@ -1,0 +1,1 @@
+"""Texts: sources, raw files and formats, plans, samples, clean-up, documents."""

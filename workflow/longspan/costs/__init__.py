@@ -1,0 +1,1 @@
+"""Formulas: what a step needs in time, memory and disk."""

@@ -1,0 +1,1 @@
+"""Measures of base and trained models on what is held out."""

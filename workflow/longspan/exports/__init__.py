@@ -1,0 +1,1 @@
+"""Windows and models for others: files, cards, uploads."""

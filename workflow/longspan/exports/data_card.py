@@ -1,0 +1,160 @@
+"""The data card of an export: what a reader of its README.md must know."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import yaml
+
+from longspan.store.versions import __version__
+
+CITATIONS = {
+    "token_weighting": """\
+@inproceedings{helm2025token,
+  title={Token Weighting for Long-Range Language Modeling},
+  author={Helm, Falko and Daheim, Nico and Gurevych, Iryna},
+  booktitle={Findings of the Association for Computational Linguistics: NAACL 2025},
+  note={arXiv:2503.09202},
+  year={2025}
+}""",
+    "longattn": """\
+@article{wu2025longattn,
+  title={LongAttn: Selecting Long-context Training Data via Token-level Attention},
+  author={Wu, Longyun and Zhu, Dawei and Zhao, Guangxiang and Yu, Zhuocheng and Ran, Junfeng and \
+Wong, Xiangyu and Sun, Lin and Li, Sujian},
+  journal={arXiv preprint arXiv:2502.16860},
+  year={2025}
+}""",
+    "longfilter": """\
+@inproceedings{deng2026beyond,
+  title={Beyond Length: Quantifying Long-Range Information for Long-Context LLM Pretraining Data},
+  author={Deng, Haoran and Lin, Yingyu and Lin, Zhenghao and Liu, Xiao and Sun, Yizhou and \
+Ma, Yian and Gong, Yeyun},
+  booktitle={International Conference on Learning Representations},
+  note={arXiv:2510.25804},
+  year={2026}
+}""",
+}
+
+COLUMNS = {
+    "content": "the window's text, an exact slice of its document; a character that a window's edge cuts "
+    "belongs to the windows on both sides",
+    "data_id": "id of the window",
+    "document_id": "id of its document",
+    "category": "category of the document",
+    "title": "title of the document",
+    "source": "file that the document was read from",
+    "license": "licence of the document",
+    "char_start": "first character of the window in its document",
+    "char_stop": "behind its last character",
+    "input_ids": "token ids",
+    "loss_weights": "weight of each token's loss, as long as `input_ids` and aligned with labels: entry t "
+    "weighs the loss of predicting token t; the first is 0, since nothing predicts it",
+}
+
+
+def data_card(
+    title: str,
+    *,
+    location: str,
+    data_files: str,
+    manifests: Sequence[Mapping],
+    sources: Sequence[Mapping[str, str]],
+    models: Sequence[Mapping[str, str]],
+    citations: Sequence[str],
+    settings: Mapping,
+) -> str:
+    """The card in Markdown, its head in YAML.
+
+    Args:
+        title: name of the data.
+        location: folder or hub dataset, to load it from.
+        data_files: pattern of the data's files, from the card's folder.
+        manifests: of all shards, as `read_export_manifest` gives them.
+        sources: `source`, `category` and `license` of each.
+        models: `role`, `name`, `source` and `license` of each that took part, the tokenizer's among them.
+        citations: keys of `CITATIONS`.
+        settings: everything that was set, shown as YAML.
+
+    Raises:
+        ValueError: shards that were exported with different settings or tokenizers.
+    """
+    first = manifests[0]
+    for manifest in manifests:
+        for name in ("columns", "settings", "tokenizer"):
+            if manifest[name] != first[name]:
+                raise ValueError(
+                    f"the shards of {title} were exported with different {name}; run the same target again"
+                )
+    windows, documents = Counter(), Counter()
+    for manifest in manifests:
+        for part in manifest["parts"]:
+            key = (part["category"], part["license"])
+            windows[key] += part["windows"]
+            documents[key] += part["documents"]
+    tokens = sum(manifest["tokens"] for manifest in manifests)
+    window_tokens, bos = (first["settings"][name] for name in ("window_tokens", "bos_token_id"))
+    head = {
+        "pretty_name": title,
+        "license": "other",
+        "task_categories": ["text-generation"],
+        "tags": ["long-context", "longspan"],
+        "configs": [{"config_name": "default", "data_files": data_files}],
+    }
+    counts = [
+        (
+            category,
+            license,
+            f"{documents[category, license]:,}",
+            f"{windows[category, license]:,}",
+            f"{windows[category, license] * window_tokens:,}",
+        )
+        for category, license in sorted(windows)
+    ]
+    beginning = "" if bos is None else f", a BOS token ({bos}) in front, which is no part of `content`"
+    load = f'{_name(title)} = load_dataset("{location}", split="train")'
+    sections = [
+        f"# {title}",
+        f"{windows.total():,} windows of {window_tokens:,} tokens ({tokens:,} tokens) of "
+        f"{documents.total():,} documents, made by longspan {__version__}.",
+        f"```python\nfrom datasets import load_dataset\n{load}\n```",
+        "## Columns",
+        table(("column", "meaning"), [(f"`{name}`", COLUMNS[name]) for name in first["columns"]]),
+        f"`input_ids` are {window_tokens:,} tokens{beginning}.",
+        "## Sources",
+        table(
+            ("source", "category", "licence"),
+            [_cells(source, "source", "category", "license") for source in sources],
+        ),
+        "## Counts",
+        table(("category", "licence", "documents", "windows", "tokens"), counts),
+        "## Models",
+        table(
+            ("role", "name", "source", "licence"),
+            [_cells(model, "role", "name", "source", "license") for model in models],
+        ),
+        f"Identity of the tokenizer (sha256 of its mapping from text to ids): `{first['tokenizer']}`.",
+        "## Settings",
+        f"```yaml\n{yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)}```",
+        "## Citations",
+        "```bibtex\n" + "\n".join(CITATIONS[name] for name in citations) + "\n```",
+    ]
+    front = yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
+    return f"---\n{front}---\n" + "\n\n".join(sections) + "\n"
+
+
+def _name(title: str) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in title).lstrip("_0123456789") or "windows"
+
+
+def _cells(values: Mapping[str, str], *names: str) -> list[str]:
+    return [values[name] for name in names]
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Make a table of Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,224 @@
+"""Windows for others to read: exact text, origin, tokens and, if asked, the weight of each token's loss.
+
+An export is Parquet or JSON lines, a file a shard. Beside each file goes a manifest in JSON, from which the
+data card is written.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import zstandard
+
+from longspan.scoring.index import IndexedScores
+from longspan.store.contracts import CONTRACTS, SCHEMA_VERSION
+from longspan.store.tables import (
+    RowReader,
+    TableWriter,
+    atomic_path,
+    digest_file,
+    open_table,
+    read_json_manifest,
+    read_table,
+    require_same,
+)
+from longspan.weighting.parts import Weighting
+from longspan.windows.window_store import WindowStore
+
+
+class WindowExport:
+    """The rows of a shard's windows, one window at a time in memory and one document's text.
+
+    Args:
+        documents: table of documents.
+        tokens: table of their tokens.
+        windows: table of windows.
+        shard: the shard's name.
+
+    Raises:
+        ValueError: the tables were not made from each other.
+    """
+
+    def __init__(self, documents: Path | str, tokens: Path | str, windows: Path | str, shard: str):
+        self.store = WindowStore({shard: (tokens, windows)})
+        self._documents = RowReader(
+            documents, "documents", ["document_id", "title", "source", "license", "text"]
+        )
+        _, manifest = open_table(tokens, "tokens")
+        require_same(
+            "documents file",
+            self._documents.manifest.data_digest,
+            manifest.inputs["documents"],
+            where=tokens,
+            rule="tokenize_documents",
+        )
+        self._spans = read_table(windows, "windows")[0].to_pylist()
+        ids = read_table(documents, "documents", ["document_id"])[0].column(0).to_pylist()
+        self._row_of = {document_id: row for row, document_id in enumerate(ids)}
+        self.inputs = {
+            "documents": self._documents.manifest.data_digest,
+            "tokens": manifest.data_digest,
+            "windows": self.store.windows_digests[shard],
+        }
+
+    def rows(
+        self, data_ids: Iterable[str], weights_of: Callable[[str], np.ndarray] | None = None
+    ) -> Iterator[dict]:
+        """Rows of the export in the windows' order.
+
+        Args:
+            data_ids: the windows to export; those of other shards are passed over.
+            weights_of: gives a window's weights, float32 [T]; None leaves them out.
+        """
+        wanted = set(data_ids)
+        document, text = {}, ""
+        for window in self._spans:
+            data_id = window["data_id"]
+            if data_id not in wanted:
+                continue
+            if window["document_id"] != document.get("document_id"):
+                values = self._documents[self._row_of[window["document_id"]]]
+                document = {name: value.as_py() for name, value in values.items()}
+                text = document.pop("text")
+            row = {
+                "content": text[window["char_start"] : window["char_stop"]],
+                "data_id": data_id,
+                **document,
+                **{name: window[name] for name in ("category", "char_start", "char_stop")},
+                "input_ids": self.store.input_ids(data_id),
+            }
+            yield row if weights_of is None else row | {"loss_weights": weights_of(data_id)}
+
+
+def frozen_weights(scores: IndexedScores, weighting: Weighting, seed: int, data_id: str) -> np.ndarray:
+    """Weights of a window's tokens under a loss, from frozen scores, float32 [T].
+
+    They stand where a trainer has its labels: entry t weighs the loss of predicting token t. Nothing predicts
+    the first token, which weighs 0.
+
+    Args:
+        scores: short and long NLL by window.
+        weighting: the loss.
+        seed: key of the draw among ties.
+        data_id: the window.
+    """
+    import torch
+
+    from longspan.weighting.weights import token_weights
+
+    nll = scores[data_id]
+    long_1N, short_1N = (torch.from_numpy(nll[name])[None] for name in ("long_nll", "short_nll"))
+    weights_1N = token_weights(long_1N, short_1N, **asdict(weighting), seed=seed, sequence_ids=[data_id])
+    return np.append(np.float32(0), weights_1N[0].numpy())
+
+
+class ExportWriter:
+    """Writes a shard of an export, and behind it its manifest; each whole or not at all.
+
+    Use as a context manager.
+
+    Args:
+        path: the file to write.
+        manifest_path: where its manifest goes.
+        export_format: "tokens" leaves out all columns but input_ids and loss_weights; the ending of `path`
+            says whether rows become Parquet or JSON lines.
+        with_weights: whether rows have `loss_weights`.
+        manifest: settings, inputs, tokenizer and code_digest, as for `TableWriter`.
+    """
+
+    def __init__(
+        self, path: Path, manifest_path: Path, export_format: str, *, with_weights: bool, **manifest
+    ):
+        self.rows = 0
+        self._tokens = 0
+        self._path, self._manifest_path = Path(path), manifest_path
+        self._parts: Counter = Counter()
+        self._documents: set[tuple[str, ...]] = set()
+        kind = "exported_tokens" if export_format == "tokens" else "exported_windows"
+        without = frozenset() if with_weights else CONTRACTS[kind].optional
+        self._columns = [column.name for column in CONTRACTS[kind].columns if column.name not in without]
+        self._manifest = {
+            "schema_version": SCHEMA_VERSION,
+            "kind": kind,
+            "columns": self._columns,
+            **manifest,
+        }
+        if self._path.suffix == ".parquet":
+            self._writer = TableWriter(path, kind, without=without, **manifest)
+        else:
+            self._writer = LineWriter(path)
+
+    def __enter__(self) -> "ExportWriter":
+        self._writer.__enter__()
+        return self
+
+    def append(self, row: dict) -> None:
+        """Append a window, as `WindowExport.rows` gives it."""
+        self.rows += 1
+        self._tokens += len(row["input_ids"])
+        part = (row["category"], row["license"])
+        self._parts[part] += 1
+        self._documents.add((*part, row["document_id"]))
+        elements = len(row["content"]) + len(row["input_ids"])
+        self._writer.append({name: row[name] for name in self._columns}, elements)
+
+    def __exit__(self, kind, error, trace) -> None:
+        self._writer.__exit__(kind, error, trace)
+        if error is not None:
+            return
+        documents = Counter((category, license) for category, license, _ in self._documents)
+        counts = {
+            "windows": self.rows,
+            "tokens": self._tokens,
+            "parts": [
+                {
+                    "category": category,
+                    "license": license,
+                    "windows": windows,
+                    "documents": documents[category, license],
+                }
+                for (category, license), windows in sorted(self._parts.items())
+            ],
+        }
+        file = {"size_bytes": self._path.stat().st_size, "sha256": digest_file(self._path)}
+        with atomic_path(self._manifest_path) as temporary:
+            content = {**self._manifest, **counts, **file}
+            temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+class LineWriter:
+    """Writes rows as JSON lines, compressed if the name ends in .zst; whole or not at all."""
+
+    def __init__(self, path: Path | str):
+        self._path = Path(path)
+
+    def __enter__(self) -> "LineWriter":
+        with ExitStack() as stack:
+            file = stack.enter_context(open(stack.enter_context(atomic_path(self._path)), "wb"))
+            if self._path.suffix == ".zst":
+                file = stack.enter_context(zstandard.ZstdCompressor(level=9).stream_writer(file))
+            self._file = file
+            self._stack = stack.pop_all()
+        return self
+
+    def append(self, row: dict, elements: int) -> None:
+        """Append one row of about so many elements."""
+        self._file.write(json.dumps(row, ensure_ascii=False, default=_numbers).encode() + b"\n")
+
+    def __exit__(self, kind, error, trace) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+
+def _numbers(array: np.ndarray) -> list:
+    """An array as a list; of float32 the shortest decimals that give it back."""
+    return [float(str(value)) for value in array] if array.dtype == np.float32 else array.tolist()
+
+
+def read_export_manifest(path: Path | str) -> dict:
+    """Read the manifest of an export's file; errors as `read_json_manifest`."""
+    again = f"delete {path} and run the same target again, which reruns export_windows"
+    return read_json_manifest(path, what="an export", makes="runs export_windows", again=again)

@@ -1,0 +1,1 @@
+"""Archives and commits from package indexes and hubs, checked."""

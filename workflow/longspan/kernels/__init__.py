@@ -1,1 +1,0 @@
-"""GPU kernels: written by hand, chosen by `longspan.attention_stats`."""

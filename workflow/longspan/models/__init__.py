@@ -1,0 +1,1 @@
+"""Causal language models: folders, loading, layers, output layer, attention."""

@@ -1,0 +1,41 @@
+"""Tensors of a Hugging Face checkpoint, read one by one."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+
+from longspan.models.checkpoint_index import INDEX_NAME, SINGLE_NAME
+
+
+class Checkpoint:
+    """The tensors of a Hugging Face folder by name, each read when asked for."""
+
+    def __init__(self, model_dir: Path):
+        """Read the names alone; ValueError for a folder without safetensors."""
+        self.model_dir = model_dir
+        index, single = model_dir / INDEX_NAME, model_dir / SINGLE_NAME
+        if index.is_file():
+            self.file_of: dict[str, str] = json.loads(index.read_text())["weight_map"]
+        elif single.is_file():
+            with safe_open(single, framework="pt") as tensors:
+                self.file_of = dict.fromkeys(tensors.keys(), SINGLE_NAME)
+        else:
+            raise ValueError(f"{model_dir} holds neither {INDEX_NAME} nor {SINGLE_NAME}")
+
+    def read(self, name: str) -> torch.Tensor:
+        """The tensor of that name, or of the one name that ends in it; ValueError if none or missing."""
+        # a checkpoint may have been saved with or without the head, or inside a larger model
+        names = [stored for stored in self.file_of if stored == name or stored.endswith(f".{name}")]
+        if len(names) != 1:
+            found = "no tensor" if not names else f"{len(names)} tensors"
+            raise ValueError(f"{self.model_dir} holds {found} for the first layer's {name}")
+        path = self.model_dir / self.file_of[names[0]]
+        if not path.is_file():
+            raise ValueError(
+                f"{path} is missing, and the first layer's {names[0]} is in it: fetch the files that "
+                "first_layer_files names"
+            )
+        with safe_open(path, framework="pt") as tensors:
+            return tensors.get_tensor(names[0])

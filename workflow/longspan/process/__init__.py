@@ -1,0 +1,1 @@
+"""One process: its command line, signals, memory and rank among others."""

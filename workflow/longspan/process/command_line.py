@@ -1,0 +1,63 @@
+"""What every script's command line shares: settings as JSON, threads, and errors for the reader."""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from longspan.process.peak_memory import peak_memory_bytes
+
+_BEGUN = time.monotonic()
+
+
+def parser_for(description: str, *, settings: bool = True) -> argparse.ArgumentParser:
+    """Parser of a script; `--settings` takes the resolved block of settings as JSON."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0], allow_abbrev=False)
+    if settings:
+        parser.add_argument("--settings", required=True, type=json_object, metavar="JSON")
+    return parser
+
+
+def scoring_parser(description: str) -> argparse.ArgumentParser:
+    """Parser of a script that scores a shard's windows with a model."""
+    parser = parser_for(description)
+    parser.add_argument("--model", type=Path, required=True, help="manifest of the scoring model")
+    parser.add_argument("--tokens", required=True, help="table of tokens")
+    parser.add_argument("--windows", required=True, help="table of windows")
+    parser.add_argument("--documents", nargs="?", help="table of documents, for a tokenizer of its own")
+    parser.add_argument("--scores", type=Path, required=True, help="table of scores to write")
+    parser.add_argument("--threads", type=int, help="CPU threads")
+    return parser
+
+
+def json_object(text: str) -> dict:
+    """Read a JSON object given on the command line."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError("must be a JSON object")
+    return value
+
+
+def run_script(main: Callable[[Sequence[str] | None], None]) -> None:
+    """Run a script's main, then say what it took; a fault that its user can mend is one line on stderr."""
+    name = Path(sys.argv[0]).stem
+    try:
+        main(None)
+        seconds = time.monotonic() - _BEGUN
+        print(f"{name}: {seconds:.1f} s, at most {peak_memory_bytes() / 1e6:,.0f} MB of memory")
+    except (ValueError, OSError) as error:
+        if os.environ.get("LONGSPAN_TRACEBACK"):
+            raise
+        message = " ".join(str(part) for part in error.args[1:]) if _has_errno(error) else str(error)
+        print(f"{name}: error: {message}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _has_errno(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno is not None and error.filename is None

@@ -1,0 +1,71 @@
+"""Figures of the report."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+
+from longspan.store.tables import atomic_path, read_table
+
+SCORE_LABELS = {
+    "longattn": "long-dependency score (LDS)",
+    "nll_gain": "gain of the long context (nats a token)",
+    "gzip": "compressibility",
+    "random": "random draw",
+}
+
+
+def draw_selections(selections: Mapping[str, Path], path: Path) -> None:
+    """Scores of kept and dropped windows, by category, a panel for each selection."""
+    figure, panels = plt.subplots(1, len(selections), figsize=(6 * len(selections), 4), squeeze=False)
+    for panel, (name, table) in zip(panels[0], selections.items(), strict=True):
+        table, manifest = read_table(table, "selection")
+        rows = table.to_pandas()
+        categories = sorted(rows["category"].unique())
+        for kept, color in ((False, "tab:gray"), (True, "tab:blue")):
+            part = rows[rows["kept"] == kept]
+            places = part["category"].map(categories.index)
+            label = f"{'kept' if kept else 'dropped'} ({len(part)})"
+            panel.scatter(places, part["score"], color=color, alpha=0.7, label=label)
+        panel.set_xticks(range(len(categories)), categories)
+        panel.set(title=name, ylabel=SCORE_LABELS[manifest.settings["method"]])
+        panel.legend()
+    _save(figure, path)
+
+
+def draw_trainings(trainings: Mapping[str, Path], path: Path) -> None:
+    """Weighted and plain training loss by update."""
+    figure, panels = plt.subplots(1, 2, figsize=(11, 4), sharex=True)
+    for name, table in trainings.items():
+        rows = read_table(table, "training_metrics")[0].to_pandas()
+        panels[0].plot(rows["step"], rows["loss_weighted"], marker="o", label=name)
+        panels[1].plot(rows["step"], rows["loss_unweighted"], marker="o", label=name)
+    for panel, title in zip(panels, ("weighted loss", "plain cross-entropy"), strict=True):
+        panel.set(title=title, xlabel="update", ylabel="nats a token")
+    panels[0].legend()
+    _save(figure, path)
+
+
+def draw_evaluations(evaluations: Mapping[str, Path], path: Path) -> None:
+    """Held-out perplexity by position in the window, base against trained models."""
+    figure, panel = plt.subplots(figsize=(7, 4))
+    for name, table in evaluations.items():
+        rows = read_table(table, "evaluation")[0].to_pandas()
+        rows["tokens"] = rows["position_stop"] - rows["position_start"]
+        parts = rows.groupby("position_start")[["nll_sum", "tokens"]].sum()
+        panel.plot(parts.index, np.exp(parts["nll_sum"] / parts["tokens"]), marker="o", label=name)
+    panel.set(xlabel="position in the window (tokens)", ylabel="held-out perplexity")
+    panel.legend()
+    _save(figure, path)
+
+
+def _save(figure: plt.Figure, path: Path) -> None:
+    figure.tight_layout()
+    # Without a date, and with ids that are not drawn at random, the same numbers give the same file.
+    with atomic_path(path) as temporary, plt.rc_context({"svg.hashsalt": path.stem}):
+        figure.savefig(temporary, format="svg", metadata={"Date": None})
+    plt.close(figure)

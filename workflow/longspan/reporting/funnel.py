@@ -1,0 +1,71 @@
+"""The funnel: documents, windows and tokens at each step from the sources to what is kept, with reasons."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from longspan.store.tables import read_table
+from longspan.windows.counts import by_reason
+
+COLUMNS = ("step", "name", "documents", "windows", "tokens")
+
+
+def funnel_rows(
+    corpora: Mapping[str, tuple[Counter, Counter]],
+    windowings: Mapping[str, Sequence[Path]],
+    selections: Mapping[str, tuple[str, Path]],
+) -> list[tuple[str, ...]]:
+    """Rows of (step, name, documents, windows, tokens); empty where a step does not count such.
+
+    Args:
+        corpora: `total_counts` of each corpus's training shards and of its held-out one.
+        windowings: tables of windows by windowing.
+        selections: windowing and table of each selection.
+
+    Raises:
+        ValueError: a selection keeps a window that is not there.
+    """
+    rows = []
+    for name, (kept, evaluated) in corpora.items():
+        documents, held_out = kept["documents"], evaluated["documents"]
+        reasons = by_reason(kept + evaluated)
+        rows.append(_row("documents of the sources", name, documents + held_out + reasons.total()))
+        rows += [_row(f"left out: {reason}", name, count) for reason, count in sorted(reasons.items())]
+        rows.append(_row("held out for evaluation", name, held_out))
+        rows.append(_row("documents", name, documents))
+    window_tokens, document_of = {}, {}
+    for name, paths in windowings.items():
+        counts: Counter = Counter()
+        drawn: dict[str, str] = {}
+        for path in paths:
+            table, manifest = read_table(path, "windows", ["data_id", "document_id"])
+            counts.update(manifest.counts)
+            drawn |= dict(zip(*(column.to_pylist() for column in table.columns), strict=True))
+            window_tokens[name] = manifest.settings["window_tokens"]
+        size = window_tokens[name]
+        cut = counts["windows_cut"]
+        rows.append(_row("tokenized", name, counts["documents"], None, counts["tokens"]))
+        short = counts["short_documents"]
+        rows.append(_row("too short for a window", name, short, None, counts["short_tokens"]))
+        rows.append(_row("cut into windows", name, counts["documents"] - short, cut, cut * size))
+        rows.append(_row("not drawn by sampling", name, None, cut - len(drawn), (cut - len(drawn)) * size))
+        rows.append(_row("windows", name, len(set(drawn.values())), len(drawn), len(drawn) * size))
+        document_of |= {(name, data_id): document_id for data_id, document_id in drawn.items()}
+    for name, (windowing, path) in selections.items():
+        table = read_table(path, "selection", ["data_id", "kept"])[0]
+        kept = table.filter(table.column("kept")).column("data_id").to_pylist()
+        size, dropped = window_tokens[windowing], len(table) - len(kept)
+        if lost := [data_id for data_id in kept if (windowing, data_id) not in document_of]:
+            raise ValueError(
+                f"{path} keeps {lost[0]}, which is none of the windows of {windowing}; delete it and run the "
+                "same target again, which reruns select_windows"
+            )
+        documents = {document_of[windowing, data_id] for data_id in kept}
+        rows.append(_row("not kept", name, None, dropped, dropped * size))
+        rows.append(_row("kept", name, len(documents), len(kept), len(kept) * size))
+    return rows
+
+
+def _row(step: str, name: str, *counts: int | None) -> tuple[str, ...]:
+    counts = (*counts, None, None)[:3]
+    return (step, name, *("" if count is None else f"{count:,}" for count in counts))

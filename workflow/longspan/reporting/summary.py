@@ -1,0 +1,106 @@
+"""The short table at the end: what went in, what was kept, and what training changed."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from longspan.evaluation.held_out import perplexity
+from longspan.scoring.index import nll_batches
+from longspan.selection.comparison import compare_selections
+from longspan.store.tables import read_table
+from longspan.windows.counts import by_category
+
+
+def count_windows(windows: Iterable[Path | str]) -> tuple[Counter, int]:
+    """Number of windows by category, and the tokens of one."""
+    counts: Counter = Counter()
+    window_tokens = 0
+    for path in windows:
+        table, manifest = read_table(path, "windows", ["category"])
+        counts.update(table.column(0).to_pylist())
+        window_tokens = manifest.settings["window_tokens"]
+    return counts, window_tokens
+
+
+def mean_nll(windows: Iterable[Path | str], scores: Iterable[Path | str]) -> dict[str, tuple[float, int]]:
+    """Mean NLL (nats a token) and number of windows, by column of the store.
+
+    Args:
+        windows: tables of windows; scores of others, of a larger sample say, are left out.
+        scores: tables of their scores, in the same order.
+    """
+    sums: Counter = Counter()
+    entries: Counter = Counter()
+    counts: Counter = Counter()
+    for windows_path, path in zip(windows, scores, strict=True):
+        ids = set(read_table(windows_path, "windows", ["data_id"])[0].column(0).to_pylist())
+        for data_ids, nll in nll_batches(path):
+            rows = [row for row, data_id in enumerate(data_ids) if data_id in ids]
+            for name, nll_BN in nll.items():
+                sums[name] += nll_BN[rows].sum()
+                entries[name] += nll_BN[rows].size
+                counts[name] += len(rows)
+    return {name: (sums[name] / entries[name], counts[name]) for name in sums if entries[name]}
+
+
+def summary_rows(
+    corpora: Mapping[str, Counter],
+    windowings: Mapping[str, Sequence[Path]],
+    stores: Mapping[str, Sequence[Path]],
+    selections: Mapping[str, Path],
+    comparisons: Mapping[str, tuple[Path, Path]],
+    trainings: Mapping[str, Path],
+    evaluations: Mapping[str, tuple[Path, Path]],
+) -> list[tuple[str, str, str]]:
+    """Rows of (quantity, name, value).
+
+    Args:
+        corpora: `total_counts` of each corpus's training shards.
+        windowings: tables of windows by windowing.
+        stores: tables of scores by "windowing/scorer".
+        selections: table of each selection.
+        comparisons: tables of two selections over the same windows, by a name of the pair.
+        trainings: table of metrics of each training.
+        evaluations: tables of base and trained model of each training.
+    """
+    rows = []
+    for name, counts in corpora.items():
+        rows.append(("documents", name, _listed(by_category(counts))))
+    for name, paths in windowings.items():
+        counts, window_tokens = count_windows(paths)
+        rows.append(("windows", name, _listed(counts)))
+        rows.append(("tokens", name, f"{counts.total() * window_tokens:,} ({window_tokens:,} a window)"))
+    for name, paths in stores.items():
+        windows_paths = windowings[name.partition("/")[0]]
+        for column, (mean, windows) in mean_nll(windows_paths, paths).items():
+            kind = column.removesuffix("_nll")
+            rows.append((f"mean {kind} NLL", name, f"{mean:.4f} nats a token ({windows} windows)"))
+    for name, path in selections.items():
+        kept = read_table(path, "selection", ["kept"])[0].column(0).to_pylist()
+        rows.append(("windows kept", name, f"{sum(kept)} of {len(kept)}"))
+    for name, paths in comparisons.items():
+        rows.append(("rank correlation", name, str(compare_selections(*paths))))
+    for name, path in trainings.items():
+        losses = read_table(path, "training_metrics", ["loss_weighted"])[0].column(0).to_pylist()
+        rows.append(("training loss", name, f"{losses[0]:.4f} → {losses[-1]:.4f} ({len(losses)} updates)"))
+    for name, (base, trained) in evaluations.items():
+        before, after = (read_table(path, "evaluation")[0].to_pylist() for path in (base, trained))
+        windows = len({row["data_id"] for row in before})
+        works = len({row["document_id"] for row in before})
+        value = f"{perplexity(before):.3f} → {perplexity(after):.3f} ({windows} windows of {works} works)"
+        rows.append(("held-out perplexity", name, value))
+    return rows
+
+
+def format_rows(rows: Sequence[tuple[str, ...]]) -> str:
+    """Rows as text in aligned columns."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    return "\n".join(
+        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
+        for row in rows
+    )
+
+
+def _listed(counts: Counter) -> str:
+    parts = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+    return f"{counts.total()} ({parts})"

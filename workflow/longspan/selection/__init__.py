@@ -1,0 +1,1 @@
+"""Which windows are kept, and why."""

@@ -1,0 +1,78 @@
+"""How much two selections over the same windows agree."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from longspan.store.tables import read_table
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How much two selections agree.
+
+    Attributes:
+        correlation: Spearman's rank correlation of the scores over all windows.
+        num_windows: their number.
+        by_category: correlation and number of windows, by category.
+        num_kept: numbers of windows that each keeps.
+        num_common: number of windows that both keep.
+    """
+
+    correlation: float
+    num_windows: int
+    by_category: dict[str, tuple[float, int]]
+    num_kept: tuple[int, int]
+    num_common: int
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{name} {_number(value)}" for name, (value, _) in self.by_category.items())
+        kept = " and ".join(str(number) for number in dict.fromkeys(self.num_kept))
+        return (
+            f"{_number(self.correlation)} ({self.num_windows} windows; {parts}), "
+            f"{self.num_common} of {kept} kept by both"
+        )
+
+
+def compare_selections(first: Path | str, second: Path | str) -> Comparison:
+    """Compare two selection tables.
+
+    Raises:
+        ValueError: they are over other windows.
+    """
+    ours, theirs = (read_table(path, "selection")[0].to_pandas() for path in (first, second))
+    both = ours.merge(theirs, on="data_id")
+    if not len(both) == len(ours) == len(theirs):
+        raise ValueError(
+            f"{first} and {second} are over other windows ({len(both)} of {len(ours)} and {len(theirs)} "
+            "are the same); delete both and run the same target again, which reruns select_windows"
+        )
+    return Comparison(
+        *rank_correlation(both["score_x"], both["score_y"]),
+        by_category={
+            name: rank_correlation(part["score_x"], part["score_y"])
+            for name, part in both.groupby("category_x")
+        },
+        num_kept=(int(ours["kept"].sum()), int(theirs["kept"].sum())),
+        num_common=int((both["kept_x"] & both["kept_y"]).sum()),
+    )
+
+
+def rank_correlation(score_a: np.ndarray, score_b: np.ndarray) -> tuple[float, int]:
+    """Spearman's rank correlation of two scorings of the same windows (ties get mean ranks), and n.
+
+    NaN where either has no spread or fewer than two windows.
+    """
+    ranks_a, ranks_b = (np.asarray(pd.Series(score).rank()) for score in (score_a, score_b))
+    if len(ranks_a) != len(ranks_b):
+        raise ValueError(f"the scorings cover {len(ranks_a)} and {len(ranks_b)} windows")
+    if len(set(ranks_a)) < 2 or len(set(ranks_b)) < 2:
+        return math.nan, len(ranks_a)
+    return float(np.corrcoef(ranks_a, ranks_b)[0, 1]), len(ranks_a)
+
+
+def _number(correlation: float) -> str:
+    return "undefined" if math.isnan(correlation) else f"{correlation:.2f}"

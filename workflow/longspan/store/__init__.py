@@ -1,0 +1,1 @@
+"""Tables and their contracts, manifests, locks, disks, digests and versions."""

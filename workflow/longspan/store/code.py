@@ -1,0 +1,61 @@
+"""Digests and versions of the code, by which Snakemake knows what to run again.
+
+Snakemake does not see an edit in a script that a shell command calls, nor in a module that it imports.
+"""
+
+import ast
+import functools
+import hashlib
+from pathlib import Path
+
+WORKFLOW = Path(__file__).parents[2]
+SCRIPTS = WORKFLOW / "scripts"
+LIBRARY = WORKFLOW / "longspan"
+
+
+@functools.cache
+def code_digest(script: str) -> str:
+    """Sha256 over a script and the library modules that it imports, directly or through others."""
+    digest = hashlib.sha256()
+    for path in source_files(script):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+@functools.cache
+def source_files(script: str) -> tuple[Path, ...]:
+    """The script `script`.py and the library modules that it imports, at whatever depth, sorted."""
+    found = {SCRIPTS / f"{script}.py"}
+    queue = list(found)
+    while queue:
+        for path in imported_modules(queue.pop()) - found:
+            found.add(path)
+            queue.append(path)
+    return tuple(sorted(found))
+
+
+@functools.cache
+def imported_modules(path: Path) -> frozenset[Path]:
+    """Modules of this project that a file imports, inside functions too."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    candidates = (
+        WORKFLOW / f"{name.replace('.', '/')}.py"
+        for name in names
+        if name.startswith(("longspan.", "longspan_workflow."))
+    )
+    return frozenset(path for path in candidates if path.exists())
+
+
+@functools.cache
+def stage_version(module: str) -> int:
+    """The constant STAGE_VERSION of a library module, read without importing it."""
+    for node in ast.parse((LIBRARY / f"{module.replace('.', '/')}.py").read_text()).body:
+        if isinstance(node, ast.Assign) and node.targets[0].id == "STAGE_VERSION":
+            return ast.literal_eval(node.value)
+    raise AssertionError(f"{module} has no STAGE_VERSION")

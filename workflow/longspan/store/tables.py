@@ -1,0 +1,400 @@
+"""Tables on disk: Parquet files with a manifest by which their readers know them.
+
+Every table carries a manifest in its schema metadata. A reader checks it at the door and refuses a
+file of another kind, another schema version or another origin, naming the rule to rerun. Files are
+written under a temporary name, synced and renamed, so that a file that has its name is whole.
+"""
+
+import bisect
+import hashlib
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from longspan.store.contracts import CONTRACTS, SCHEMA_VERSION
+from longspan.store.disks import naming_full_disk
+
+MANIFEST_KEY = b"longspan"
+# Reading one row reads its row group, so a group is about one long document's tokens.
+ROW_GROUP_ELEMENTS = 2**18
+
+
+class SchemaVersionError(ValueError):
+    """A table of another schema version."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What made a table: settings, inputs and versions, without times or paths.
+
+    ``inputs`` maps what went in to the digest of its data, so that an input made anew with the same
+    content is the same input. ``counts`` says what its making counted beside its rows, for the funnel.
+    ``code_digest`` is kept for the record only.
+    """
+
+    kind: str
+    rows: int
+    settings: dict
+    inputs: dict[str, str] = field(default_factory=dict)
+    stage_version: int = 1
+    tokenizer: str | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    data_digest: str = ""
+    code_digest: str = ""
+    schema_version: int = SCHEMA_VERSION
+
+
+def digest_of(value: object) -> str:
+    """Sha256 (hex) of a JSON value, independent of the order of keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def digest_file(path: Path | str) -> str:
+    """Sha256 (hex) of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """Give a temporary path that becomes `path` when the block ends well, and vanishes otherwise."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with naming_full_disk(path.parent):
+            yield temporary
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class _RowsHash(io.RawIOBase):
+    """Sha256 of record batches as they are sent, without a copy of them."""
+
+    def __init__(self, schema: pa.Schema):
+        self._hash = hashlib.sha256()
+        self._stream = pa.ipc.new_stream(self, schema)
+        # The schema goes before the first batch.
+        self._stream.write_batch(pa.RecordBatch.from_pylist([], schema))
+        self._hash = hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: bytes) -> int:
+        self._hash.update(content)
+        return len(content)
+
+    def update(self, batch: pa.RecordBatch) -> None:
+        """Add a batch."""
+        self._stream.write_batch(batch)
+
+    def hexdigest(self) -> str:
+        """Digest of all batches."""
+        return self._hash.hexdigest()
+
+
+class TableWriter:
+    """Writes one table of a kind, row group by row group; whole or not at all.
+
+    Use as a context manager; rows are dicts or pyarrow tables. The manifest is written last, into the
+    footer.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        kind: str,
+        *,
+        settings: dict,
+        inputs: dict[str, str] | None = None,
+        stage_version: int = 1,
+        tokenizer: str | None = None,
+        counts: dict[str, int] | None = None,
+        code_digest: str = "",
+        without: frozenset[str] = frozenset(),
+    ):
+        contract = CONTRACTS[kind]
+        assert without <= contract.optional
+        self.schema = pa.schema([column for column in contract.columns if column.name not in without])
+        self.rows = 0
+        self._split_bytes = contract.split_bytes
+        self._hash = _RowsHash(self.schema)
+        self._path = path
+        self._rows: list[dict] = []
+        self._elements = 0
+        self._keeps = False
+        # Grows while rows are written; the manifest holds what it is at the end.
+        self.counts = Counter(counts)
+        self._manifest = {
+            "kind": kind,
+            "settings": settings,
+            "inputs": inputs or {},
+            "stage_version": stage_version,
+            "tokenizer": tokenizer,
+            "code_digest": code_digest,
+        }
+
+    def __enter__(self) -> "TableWriter":
+        with ExitStack() as stack:
+            self._temporary = stack.enter_context(atomic_path(self._path))
+            # It writes at once, so that a full disk may show here. Statistics would hold a long text twice
+            # more, and nothing here asks for them.
+            self._writer = pq.ParquetWriter(
+                self._temporary,
+                self.schema,
+                compression="zstd",
+                compression_level=3,
+                use_dictionary=False,
+                use_byte_stream_split=[f"{name}.list.element" for name in self._split_bytes],
+                write_statistics=False,
+                write_page_checksum=True,
+            )
+            self._stack = stack.pop_all()
+        return self
+
+    def keep_current(self, *others: "TableWriter") -> bool:
+        """Keep the table that is there, and the others, if all come from the same settings, inputs and code.
+
+        Returns:
+            Whether they stay; nothing must be written then.
+        """
+        writers = (self, *others)
+        keeps = all(writer._is_current() for writer in writers)
+        for writer in writers:
+            writer._keeps = keeps
+        return keeps
+
+    def _is_current(self) -> bool:
+        try:
+            _, manifest = open_table(self._path, self._manifest["kind"])
+        except ValueError:
+            return False
+        return all(getattr(manifest, name) == value for name, value in self._manifest.items())
+
+    def append(self, row: dict, elements: int) -> None:
+        """Append one row of about so many elements; rows share a row group until they fill it."""
+        self._rows.append(row)
+        self._elements += elements
+        if self._elements >= ROW_GROUP_ELEMENTS:
+            self._flush()
+
+    def _flush(self) -> None:
+        rows, self._rows, self._elements = self._rows, [], 0
+        if rows:
+            self.write(rows)
+
+    def write(self, rows: list[dict] | pa.Table) -> None:
+        """Append one row group."""
+        table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows, schema=self.schema)
+        table = table.select(self.schema.names).cast(self.schema).combine_chunks()
+        if not table.num_rows:
+            return
+        self.rows += table.num_rows
+        for batch in table.to_batches():
+            self._hash.update(batch)
+        self._writer.write_table(table, row_group_size=table.num_rows)
+
+    def __exit__(self, kind, error, trace) -> None:
+        if error is None and self._keeps:
+            self._writer.close()
+            self._temporary.unlink()
+            os.utime(self._path)
+            return
+        # Also a fault of these last writes must keep the temporary file from getting the name.
+        with self._stack:
+            try:
+                if error is None:
+                    self._write_manifest()
+            finally:
+                self._writer.close()
+            if error is not None:
+                raise error
+
+    def _write_manifest(self) -> None:
+        self._flush()
+        manifest = Manifest(
+            rows=self.rows, counts=dict(self.counts), data_digest=self._hash.hexdigest(), **self._manifest
+        )
+        self._writer.add_key_value_metadata({MANIFEST_KEY: json.dumps(asdict(manifest), sort_keys=True)})
+
+
+def write_table(path: Path | str, kind: str, rows: list[dict] | pa.Table, **manifest) -> None:
+    """Write a whole table at once; `manifest` as in `TableWriter`."""
+    with TableWriter(path, kind, **manifest) as writer:
+        writer.write(rows)
+
+
+def open_table(path: Path | str, kind: str) -> tuple[pq.ParquetFile, Manifest]:
+    """Open a table of a kind after checking its manifest.
+
+    Raises:
+        ValueError: the file is missing, cut short, of another kind or schema version, or holds other
+            columns or another number of rows than its manifest says.
+    """
+    contract = CONTRACTS[kind]
+    again = f"delete it and run the same target again, which reruns {contract.rule}"
+    try:
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+    except FileNotFoundError:
+        raise ValueError(
+            f"{path} is missing; run the same target again, which runs {contract.rule}"
+        ) from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(f"{path} is not a whole Parquet file ({error}); {again}") from None
+    metadata = file.metadata.metadata or {}
+    if MANIFEST_KEY not in metadata:
+        raise ValueError(f"{path} has no longspan manifest, so what made it is unknown; {again}")
+    values = json.loads(metadata[MANIFEST_KEY])
+    version = values.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise SchemaVersionError(
+            f"{path} has schema version {version}, this longspan reads {SCHEMA_VERSION}; {again}"
+        )
+    names = (field.name for field in fields(Manifest))
+    manifest = Manifest(**{name: values[name] for name in names if name in values})
+    if manifest.kind != kind:
+        raise ValueError(f"{path} holds {manifest.kind}, expected {kind}; {again}")
+    if manifest.rows != file.metadata.num_rows:
+        raise ValueError(
+            f"{path} has {file.metadata.num_rows} rows, its manifest says {manifest.rows}; {again}"
+        )
+    expected = [column for column in contract.columns if column.name not in contract.optional]
+    schema = file.schema_arrow
+    wrong = [
+        column.name
+        for column in expected
+        if column.name not in schema.names or schema.field(column.name).type != column.type
+    ]
+    if wrong:
+        raise ValueError(f"{path} lacks the columns {', '.join(wrong)} of {kind}, or their types; {again}")
+    return file, manifest
+
+
+def read_table(path: Path | str, kind: str, columns: list[str] | None = None) -> tuple[pa.Table, Manifest]:
+    """Read a checked table (or some of its columns) whole.
+
+    Raises:
+        ValueError: as `open_table`, or a key that is read is there twice.
+    """
+    file, manifest = open_table(path, kind)
+    with naming_damage(path, kind):
+        table = file.read(columns=columns)
+    _require_unique(table, path, kind)
+    return table, manifest
+
+
+def _require_unique(table: pa.Table, path: Path | str, kind: str) -> None:
+    key, rule = CONTRACTS[kind].key, CONTRACTS[kind].rule
+    if key not in table.column_names:
+        return
+    counts = pc.value_counts(table.column(key))
+    if len(counts) < len(table):
+        twice = counts.filter(pc.greater(counts.field("counts"), 1))[0]["values"]
+        raise ValueError(
+            f"{path} holds {twice} twice; delete it and run the same target again, which reruns {rule}"
+        )
+
+
+def read_json_manifest(path: Path | str, *, what: str, makes: str, again: str) -> dict:
+    """Read a manifest that is a JSON file of its own.
+
+    Args:
+        path: the file.
+        what: what it is a manifest of, for errors.
+        makes: what running the target again does when it is missing.
+        again: what to do about one that is of no use.
+
+    Raises:
+        ValueError: it is missing, damaged or of another schema version.
+    """
+    try:
+        manifest = json.loads(Path(path).read_text())
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing; run the same target again, which {makes}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no manifest of {what} ({error}); {again}") from None
+    version = manifest.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise SchemaVersionError(
+            f"{path} has schema version {version}, this longspan reads {SCHEMA_VERSION}; {again}"
+        )
+    return manifest
+
+
+@contextmanager
+def naming_damage(path: Path | str, kind: str) -> Iterator[None]:
+    """Refuse, as `open_table` does, a table whose data turn out to be damaged while they are read."""
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(
+            f"{path} is damaged ({error}); delete it and run the same target again, "
+            f"which reruns {CONTRACTS[kind].rule}"
+        ) from None
+
+
+class RowReader:
+    """Random access to a checked table's rows, a row group at a time in memory; errors as `read_table`."""
+
+    def __init__(self, path: Path | str, kind: str, columns: list[str]):
+        self._file, self.manifest = open_table(path, kind)
+        self._path = path
+        self._columns = columns
+        groups = self._file.metadata
+        self._starts = [0]
+        for group in range(groups.num_row_groups):
+            self._starts.append(self._starts[-1] + groups.row_group(group).num_rows)
+        self._group, self._table = None, None
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def __getitem__(self, row: int) -> dict[str, pa.Scalar]:
+        """The columns of one row, as pyarrow scalars."""
+        if not 0 <= row < len(self):
+            raise IndexError(f"{self._path} has {len(self)} rows, asked for {row}")
+        group = bisect.bisect_right(self._starts, row) - 1
+        if group != self._group:
+            with naming_damage(self._path, self.manifest.kind):
+                self._table = self._read(group)
+            self._group = group
+        offset = row - self._starts[group]
+        return {name: self._table.column(name)[offset] for name in self._columns}
+
+    def _read(self, group: int) -> pa.Table:
+        # A column at a time: what decoding takes beside the values is several times their size.
+        return self._file.read_row_group(group, columns=self._columns, use_threads=False)
+
+    def batches(self, num_bytes: int) -> Iterator[pa.Table]:
+        """All rows in order, as tables of whole row groups that hold at least so many bytes."""
+        self._group, self._table = None, None
+        tables, size = [], 0
+        for group in range(self._file.num_row_groups):
+            with naming_damage(self._path, self.manifest.kind):
+                tables.append(self._read(group))
+            size += tables[-1].nbytes
+            if size >= num_bytes or group == self._file.num_row_groups - 1:
+                yield pa.concat_tables(tables)
+                tables, size = [], 0
+
+
+def require_same(what: str, expected: str, found: str, *, where: Path | str, rule: str) -> None:
+    """Refuse a table that was made from something else than its companion was."""
+    if expected != found:
+        raise ValueError(
+            f"{where} was made with another {what} ({found[:12]}) than the one at hand ({expected[:12]}); "
+            f"delete it and run the same target again, which reruns {rule}"
+        )

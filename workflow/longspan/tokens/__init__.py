@@ -1,0 +1,1 @@
+"""Token ids and character offsets of documents."""

@@ -1,0 +1,1 @@
+"""Token weights and the loss that uses them."""

@@ -1,0 +1,1 @@
+"""Windows of documents: policies, ids, spans, texts, counts."""

@@ -1,0 +1,1 @@
+"""What jobs ask for, and the estimate before anything runs."""

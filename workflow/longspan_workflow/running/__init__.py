@@ -1,0 +1,1 @@
+"""How jobs start: environment, launchers, devices, large DAGs."""

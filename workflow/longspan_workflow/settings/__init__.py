@@ -1,0 +1,1 @@
+"""The settings: their form, checks and names, read once."""

@@ -1,0 +1,1 @@
+"""Paths, inputs and parameters of the rules, a module for each rule file."""
