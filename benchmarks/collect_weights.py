@@ -30,7 +30,7 @@ def write(folder: Path, options: argparse.Namespace) -> dict:
     from longspan.scoring.store import ScoreWriter
     from longspan.store.tables import read_table, write_table
     from longspan.windows.assignment import tokens_digest
-    from longspan.windows.window_store import WindowStore
+    from longspan.windows.store import WindowStore
 
     draw = np.random.default_rng(0)
     shards = np.array_split(np.arange(options.windows), options.shards)
@@ -92,7 +92,7 @@ def read(folder: Path, options: argparse.Namespace) -> dict:
     from longspan.scoring.index import IndexedScores
     from longspan.store.shards import shard_files
     from longspan.training.windows import TrainingWindows
-    from longspan.windows.window_store import WindowStore
+    from longspan.windows.store import WindowStore
 
     tokens, tables, scores = (
         shard_files(folder / kind, options.shards) for kind in ("tokens", "windows", "scores")

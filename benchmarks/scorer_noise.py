@@ -17,7 +17,7 @@ import torch
 from longspan.models.loading import load_model, pick_device
 from longspan.scoring.nll import long_context_nll, short_context_nll
 from longspan.weighting.weights import token_weights
-from longspan.windows.window_store import WindowStore
+from longspan.windows.store import WindowStore
 
 # name: dtype, compiled layers, short windows a pass
 FORMS = {

@@ -8,7 +8,7 @@ import numpy as np
 from longspan.scoring.store import ScoreWriter
 from longspan.store.tables import read_table, write_table
 from longspan.windows.assignment import tokens_digest
-from longspan.windows.window_store import WindowStore
+from longspan.windows.store import WindowStore
 
 WINDOW_TOKENS = 8
 GEOMETRY = {"corpus": "books", "window_tokens": WINDOW_TOKENS, "policy": "stride", "bos_token_id": None}

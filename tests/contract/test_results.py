@@ -231,7 +231,7 @@ def test_without_frozen_scorers_the_record_is_empty(chain):
 def test_held_out_loss_is_that_of_the_model_by_position(chain):
     from transformers import AutoModelForCausalLM
 
-    from longspan.windows.window_store import WindowStore
+    from longspan.windows.store import WindowStore
 
     store = WindowStore(
         {"held_out": (chain.path("tokens", shard="held_out"), chain.path("windows", shard="held_out"))}

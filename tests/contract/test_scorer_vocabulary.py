@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from longspan.store.tables import read_table
-from longspan.windows.window_store import WindowStore
+from longspan.windows.store import WindowStore
 from tiny_chain import TINY, Chain
 from tiny_inputs import POSITIONS
 

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 
 from longspan.models.folders import finish_model
 from longspan.store.tables import read_table
-from longspan.windows.window_store import WindowStore
+from longspan.windows.store import WindowStore
 from tiny_chain import TINY, Chain
 
 SIZES = {

@@ -1,50 +1,74 @@
 """Settings, paths and the environment that the rules share."""
 
-import os
 import sys
 from pathlib import Path
 
-WORKFLOW = Path(workflow.basedir, "workflow")
-sys.path.insert(0, str(WORKFLOW))
+# Where longspan is not installed, it is found beside the rules.
+PACKAGES = Path(str(workflow.current_basedir)).parent
+if str(PACKAGES) not in sys.path and (PACKAGES / "longspan_workflow").is_dir():
+    sys.path.insert(0, str(PACKAGES))
 
+from longspan.scoring.kind import SCORER_KINDS
+from longspan.selection.method import SELECTION_METHODS
+from longspan.evaluation.task import EVALUATION_TASKS
 from longspan.store.code import code_digest, stage_version
-from longspan_workflow.running.environment import prepare_environment
-from longspan_workflow.wiring.exports import Exports
 from longspan_workflow.requests.job_needs import JobNeeds
+from longspan_workflow.running.environment import job_prelude
 from longspan_workflow.running.launchers import training_launcher
-from longspan_workflow.wiring.layout import Layout, as_json
-from longspan_workflow.wiring.reports import Reports
-from longspan_workflow.wiring.runs import Runs
-from longspan_workflow.wiring.training_cards import training_card
+from longspan_workflow.running.project import script
+from longspan_workflow.settings.faults import SettingsError
+from longspan_workflow.settings.files import refuse_doubled_keys
 from longspan_workflow.settings.loading import load_settings
-from longspan_workflow.settings.schema import SettingsError
+from longspan_workflow.wiring.places import alternatives, as_json
+from longspan_workflow.wiring.wiring import Wiring
 
+# In another workflow, as a module, the settings come from there, and Snakemake may put a prefix before paths.
+IS_MODULE = not workflow.modifier.is_main_snakefile()
 try:
-    layout = Layout(load_settings(config))
+    if not IS_MODULE:
+        refuse_doubled_keys(workflow.configfiles)
+    wiring = Wiring(
+        load_settings(config), here=workflow.modifier.path_modifier.replace_prefix
+    )
 except SettingsError as error:
-    raise WorkflowError(f"Fault in the settings: {error}") from None
-runs = Runs(layout)
-reports = Reports(layout, runs)
-exports = Exports(layout)
-needs = JobNeeds(layout)
+    faults = "\n  ".join(error.faults)
+    raise WorkflowError(f"Fault in the settings: {faults}") from None
 
-prepare_environment(WORKFLOW)
+settings, places = wiring.settings, wiring.places
+needs = JobNeeds(wiring)
 
-# Only the commands that fetch from the hub are given its token, by name. A prefix takes the place of Snakemake's
-# own, without which a script's failure would end in tee's success.
-shell.prefix('set -euo pipefail; hub_token="${{HF_TOKEN:-}}"; unset HF_TOKEN; ')
+
+def code_of(rule, *plug_ins):
+    """Digest of a rule's script and of what it imports."""
+    return code_digest(script(rule), *plug_ins)
+
+
+def of_user(paths):
+    """Files of the user, which lie where they are whatever a module's prefix."""
+    return [local(path) for path in paths] if IS_MODULE else list(paths)
+
+
+# Jobs run in the Python of this process, unless conda gives them another.
+JOB = job_prelude(
+    own_python=not workflow.deployment_settings
+    or not any(
+        method.name == "CONDA"
+        for method in workflow.deployment_settings.deployment_method
+    )
+)
 
 
 wildcard_constraints:
-    model=layout.names("models"),
-    tokenizer=layout.names("models"),
-    corpus=layout.names("corpora"),
-    windowing=layout.names("windowings"),
-    scorer=layout.names("scorers"),
-    selection=layout.names("selections"),
-    export=layout.names("exports"),
-    run=layout.names("runs"),
-    loss=layout.names("losses"),
+    model=alternatives(settings.models),
+    tokenizer=alternatives(settings.models),
+    corpus=alternatives(settings.corpora),
+    windowing=alternatives(settings.windowings),
+    scorer=alternatives(settings.scorers),
+    selection=alternatives(settings.selections),
+    export=alternatives(settings.exports),
+    run=alternatives(settings.runs),
+    loss=alternatives(settings.losses),
+    evaluation=alternatives(wiring.evaluations.named()),
     seed=r"\d+",
     shard=r"\d{5}|held_out",
     ending=r"parquet|jsonl|jsonl\.zst",

@@ -1,12 +1,15 @@
 """
 The DAG of thousands of shards: it is made as quickly as Snakemake can. This comes after all rules
-that have functions.
+that have functions. In another workflow, as a module, nothing of it is touched.
 """
 
-from longspan_workflow.running.large_dags import collect_garbage_again, prepare_large_dag
+if not IS_MODULE:
+    from longspan_workflow.running.large_dags import (
+        collect_garbage_again,
+        prepare_large_dag,
+    )
 
-prepare_large_dag(workflow)
+    prepare_large_dag(workflow)
 
-
-onstart:
-    collect_garbage_again()
+    onstart:
+        collect_garbage_again()

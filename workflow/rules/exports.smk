@@ -11,6 +11,8 @@ OUTPUTS: results/exports/{export}/data/{shard}.{ending}
     results/exports/{export}/published.json, by the target publish
 """
 
+exports = wiring.exports
+
 
 localrules:
     publish,
@@ -18,13 +20,16 @@ localrules:
 
 
 rule export_windows:
+    """A shard's windows for others, as Parquet or JSON lines."""
     input:
         unpack(exports.inputs),
     output:
-        data=exports.data,
-        manifest=exports.manifest,
+        data=places.export_data,
+        manifest=places.export_manifest,
     log:
-        layout.log("export_windows", "export", "shard", "ending"),
+        places.log("export_windows", "export", "shard", "ending"),
+    benchmark:
+        places.benchmark("export_windows", "export", "shard", "ending")
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -32,9 +37,9 @@ rule export_windows:
         runtime=needs.minutes("export_windows"),
     params:
         settings=as_json(exports.export_settings),
-        code=code_digest("export_windows"),
+        code=code_of("export_windows"),
     shell:
-        """
+        JOB + """
         python "$SCRIPTS"/export_windows.py --settings {params.settings:q} \
             --documents {input.documents:q} --tokens {input.tokens:q} --windows {input.windows:q} \
             --shard {wildcards.shard} --kept {input.kept:q} --index {input.index:q} \
@@ -43,15 +48,18 @@ rule export_windows:
 
 
 rule write_data_card:
+    """Sources, licences, counts, settings and citations of an export."""
     input:
         data=exports.data_files,
         manifests=exports.manifests,
         # A commit that was pinned stays; others that come to the file make no card anew.
         revisions=ancient(exports.revisions),
     output:
-        exports.card,
+        places.export_card,
     log:
-        layout.log("write_data_card", "export"),
+        places.log("write_data_card", "export"),
+    benchmark:
+        places.benchmark("write_data_card", "export")
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -59,12 +67,12 @@ rule write_data_card:
         runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         settings=as_json(exports.card_settings),
-        manifests=lambda wildcards, input: str(Path(input.manifests[0]).parent),
+        manifests=exports.card_folder,
         shards=exports.shard_count,
         ending=exports.ending,
-        code=code_digest("write_data_card"),
+        code=code_of("write_data_card"),
     shell:
-        """
+        JOB + """
         python "$SCRIPTS"/write_data_card.py --settings {params.settings:q} \
             --manifests {params.manifests:q} --shards {params.shards} --ending {params.ending} \
             --revisions {input.revisions:q} --card {output:q} 2>&1 | tee {log:q}
@@ -72,14 +80,17 @@ rule write_data_card:
 
 
 rule publish_export:
+    """The export as a dataset of the hub; only by the target publish."""
     input:
-        card=exports.card,
+        card=places.export_card,
         data=exports.data_files,
         manifests=exports.manifests,
     output:
-        exports.publication,
+        places.publication,
     log:
-        layout.log("publish_export", "export"),
+        places.log("publish_export", "export"),
+    benchmark:
+        places.benchmark("publish_export", "export")
     conda:
         "../../envs/cpu.yaml"
     params:
@@ -87,15 +98,16 @@ rule publish_export:
         folder=lambda wildcards, input: str(Path(input.card).parent),
         shards=exports.shard_count,
         ending=exports.ending,
-        code=code_digest("publish_export"),
+        code=code_of("publish_export"),
     shell:
         # The token comes from the environment of Snakemake, on whose machine this runs.
-        """
+        JOB + """
         HF_TOKEN="$hub_token" python "$SCRIPTS"/publish_export.py --settings {params.settings:q} --folder {params.folder:q} \
             --shards {params.shards} --ending {params.ending} --record {output:q} 2>&1 | tee {log:q}
         """
 
 
 rule publish:
+    """Every export that has a `repo`, as a dataset of the hub."""
     input:
         lambda wildcards: exports.publications(),

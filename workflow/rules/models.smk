@@ -6,19 +6,23 @@ OUTPUTS: downloads/revisions.json
     results/models/{model}/, with longspan.json as its manifest
 """
 
+models = wiring.models
 
-# Everything that needs a network, and nothing else.
+
 rule download:
+    """Everything that needs a network, and nothing else."""
     input:
-        layout.downloads(),
+        models.downloads(),
 
 
 rule pin_revisions:
+    """The hub's commits, after a check of access; a revision keeps the commit that it was at first."""
     output:
-        # A revision keeps the commit that it was at first.
-        update(layout.revisions),
+        update(places.revisions),
     log:
-        layout.log("pin_revisions"),
+        places.log("pin_revisions"),
+    benchmark:
+        places.benchmark("pin_revisions")
     priority: 1
     conda:
         "../../envs/cpu.yaml"
@@ -26,23 +30,26 @@ rule pin_revisions:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 10 * attempt,
     params:
-        settings=as_json({"repositories": layout.hub_repositories()}),
-        code=code_digest("pin_revisions"),
+        settings=as_json({"repositories": models.repositories()}),
+        code=code_of("pin_revisions"),
     shell:
-        """
+        JOB + """
         HF_TOKEN="$hub_token" python "$SCRIPTS"/pin_revisions.py --settings {params.settings:q} --revisions {output:q} \
             2>&1 | tee {log:q}
         """
 
 
 rule download_model:
+    """A model as a Hugging Face folder; a GGUF file is converted once."""
     input:
-        layout.model_files,
-        revisions=ancient(layout.model_revisions),
+        lambda wildcards: of_user(models.files(wildcards)),
+        revisions=ancient(models.revisions),
     output:
-        layout.model,
+        places.model,
     log:
-        layout.log("download_model", "model"),
+        places.log("download_model", "model"),
+    benchmark:
+        places.benchmark("download_model", "model")
     conda:
         "../../envs/cpu.yaml"
     threads: 2
@@ -50,11 +57,11 @@ rule download_model:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        settings=as_json(layout.model_settings),
-        archives=layout.model_archives,
-        code=code_digest("download_model"),
+        settings=as_json(models.settings),
+        archives=places.here(places.model_archives),
+        code=code_of("download_model"),
     shell:
-        """
+        JOB + """
         HF_TOKEN="$hub_token" python "$SCRIPTS"/download_model.py --settings {params.settings:q} \
             --archives {params.archives:q} --revisions {input.revisions:q} --manifest {output:q} 2>&1 | tee {log:q}
         """

@@ -6,8 +6,14 @@ OUTPUTS: results/settings.yaml, results/summary.txt, results/summary.tsv, result
     results/figures/*.svg, results/report.html
 """
 
+import os
 
-report: "../report/workflow.rst"
+reports = wiring.reports
+
+# The heading of a whole report is that of the workflow which makes it.
+if not IS_MODULE:
+
+    report: "../report/workflow.rst"
 
 
 localrules:
@@ -16,52 +22,56 @@ localrules:
     report,
 
 
-# Before anything ran; it runs whenever it is asked for.
 rule estimate:
+    """What a run will need, before anything ran; it runs whenever it is asked for."""
     log:
-        layout.log("estimate"),
+        places.log("estimate"),
     conda:
         "../../envs/cpu.yaml"
     params:
-        settings=as_json(layout.settings),
-        table=reports.estimate,
+        settings=as_json(settings.as_settings()),
+        table=places.estimate,
     shell:
-        """
+        JOB + """
         HF_TOKEN="$hub_token" python "$SCRIPTS"/estimate.py --settings {params.settings:q} \
             --table {params.table:q} 2>&1 | tee {log:q}
         """
 
 
 rule record_settings:
+    """The settings with every default filled in."""
     output:
-        reports.settings_record,
+        places.settings_record,
     log:
-        layout.log("record_settings"),
+        places.log("record_settings"),
+    benchmark:
+        places.benchmark("record_settings")
     conda:
         "../../envs/cpu.yaml"
     params:
-        settings=as_json(layout.settings),
-        code=code_digest("record_settings"),
+        settings=as_json(settings.as_settings()),
+        code=code_of("record_settings"),
     shell:
-        """
+        JOB + """
         python "$SCRIPTS"/record_settings.py --settings {params.settings:q} --record {output:q} \
             2>&1 | tee {log:q}
         """
 
 
 rule summarize_results:
+    """The short table at the end, and the funnel: what is left at each step, and why."""
     input:
         reports.summary_inputs(),
     output:
-        text=reports.summary,
+        text=places.summary,
         table=report(
-            reports.summary_table, category="Summary", caption="../report/summary.rst"
+            places.summary_table, category="Summary", caption="../report/summary.rst"
         ),
-        funnel=report(
-            reports.funnel, category="Summary", caption="../report/funnel.rst"
-        ),
+        funnel=report(places.funnel, category="Summary", caption="../report/funnel.rst"),
     log:
-        layout.log("summarize_results"),
+        places.log("summarize_results"),
+    benchmark:
+        places.benchmark("summarize_results")
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -69,9 +79,12 @@ rule summarize_results:
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         settings=as_json(reports.summary_settings()),
-        code=code_digest("summarize_results"),
+        code=code_of(
+            "summarize_results",
+            *map(EVALUATION_TASKS.source_file, EVALUATION_TASKS.names()),
+        ),
     shell:
-        """
+        JOB + """
         python "$SCRIPTS"/summarize_results.py --settings {params.settings:q} \
             --text {output.text:q} --table {output.table:q} --funnel {output.funnel:q} \
             2>&1 | tee {log:q}
@@ -79,15 +92,22 @@ rule summarize_results:
 
 
 rule draw_figures:
+    """Figures of selections, trainings and evaluations."""
     input:
         reports.figure_inputs(),
     output:
         [
-            report(path, category="Figures", caption=f"../report/{name}.rst")
+            report(
+                path,
+                category="Figures",
+                caption=f"../report/{name.partition('-')[0]}.rst",
+            )
             for name, path in reports.figure_paths().items()
         ],
     log:
-        layout.log("draw_figures"),
+        places.log("draw_figures"),
+    benchmark:
+        places.benchmark("draw_figures")
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -96,31 +116,38 @@ rule draw_figures:
     params:
         settings=as_json(reports.figure_settings()),
         folder=lambda wildcards, output: str(Path(output[0]).parent),
-        code=code_digest("draw_figures"),
+        code=code_of(
+            "draw_figures",
+            *map(SELECTION_METHODS.source_file, SELECTION_METHODS.names()),
+            *map(EVALUATION_TASKS.source_file, EVALUATION_TASKS.names()),
+        ),
     shell:
-        """
+        JOB + """
         python "$SCRIPTS"/draw_figures.py --settings {params.settings:q} --folder {params.folder:q} \
             2>&1 | tee {log:q}
         """
 
 
 rule report:
+    """Snakemake's report of summary, funnel and figures."""
     input:
-        settings=reports.settings_record,
-        table=reports.summary_table,
-        funnel=reports.funnel,
+        settings=places.settings_record,
+        table=places.summary_table,
+        funnel=places.funnel,
         figures=list(reports.figure_paths().values()),
     output:
-        reports.report,
+        places.report,
     log:
-        layout.log("report"),
+        places.log("report"),
+    benchmark:
+        places.benchmark("report")
     conda:
         "../../envs/cpu.yaml"
     params:
         snakefile=lambda wildcards: os.path.relpath(workflow.main_snakefile),
     shell:
         # The report is Snakemake's own. It reads what the jobs recorded, under the lock that this run holds.
-        """
+        JOB + """
         python -m snakemake --snakefile {params.snakefile:q} --configfile {input.settings:q} \
             --nolock --report {output:q} {input.table:q} {input.funnel:q} {input.figures:q} 2>&1 | tee {log:q}
         """

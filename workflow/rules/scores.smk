@@ -1,7 +1,8 @@
 """
 Scores of frozen models, a shard a job and a device a job, and their collection.
 
-A score job keeps what its output file holds under the same settings, and adds what is missing.
+A score job keeps what its output file holds under the same settings, and adds what is missing. Each kind of scorer
+has a rule of its own, which it names: score_short, score_attention.
 
 REQUIRED INPUTS: results/models/{model}/, results/tokens/{corpus}/{tokenizer}/{shard}.parquet
     results/windows/{windowing}/{shard}.parquet
@@ -11,81 +12,69 @@ OUTPUTS: results/scores/{windowing}/{scorer}/{shard}.parquet
     results/frozen_weights.done
 """
 
+scores = wiring.scores
 
-rule score_short:
-    input:
-        unpack(layout.scoring_inputs),
-        windows=layout.windows,
-        kept=layout.windows_to_score,
-    output:
-        update(layout.scores),
-    log:
-        layout.log("score_short", "windowing", "scorer", "shard"),
-    wildcard_constraints:
-        scorer=layout.names("scorers", kind="short_nll"),
-        shard=r"\d{5}",
-    conda:
-        "../../envs/gpu.yaml"
-    threads: 8
-    resources:
-        gpu=1,
-        mem_mb=needs.memory_mb("score_short"),
-        runtime=needs.minutes("score_short"),
-    params:
-        settings=as_json(layout.scorer_settings),
-        version=stage_version("scoring.nll"),
-    shell:
-        """
-        python -m longspan_workflow.running.claim_devices {resources.gpu} \
-            python "$SCRIPTS"/score_short.py --settings {params.settings:q} --model {input.model:q} \
-            --tokens {input.tokens:q} --windows {input.windows:q} --documents {input.documents:q} \
-            --kept {input.kept:q} --scores {output:q} --threads {threads} 2>&1 | tee {log:q}
-        """
+for KIND in SCORER_KINDS:
 
-
-rule score_attention:
-    input:
-        unpack(layout.scoring_inputs),
-        windows=layout.windows,
-    output:
-        update(layout.scores),
-    log:
-        layout.log("score_attention", "windowing", "scorer", "shard"),
-    wildcard_constraints:
-        scorer=layout.names("scorers", kind="attention"),
-        shard=r"\d{5}",
-    conda:
-        "../../envs/gpu.yaml"
-    threads: 8
-    resources:
-        gpu=1,
-        mem_mb=needs.memory_mb("score_attention"),
-        runtime=needs.minutes("score_attention"),
-    params:
-        settings=as_json(layout.scorer_settings),
-        version=stage_version("scoring.attention_statistics"),
-    shell:
-        """
-        python -m longspan_workflow.running.claim_devices {resources.gpu} \
-            python "$SCRIPTS"/score_attention.py --settings {params.settings:q} --model {input.model:q} \
-            --tokens {input.tokens:q} --windows {input.windows:q} --documents {input.documents:q} \
-            --scores {output:q} --threads {threads} 2>&1 | tee {log:q}
-        """
+    rule:
+        name:
+            KIND.rule
+        input:
+            unpack(scores.inputs),
+            windows=places.windows,
+            kept=scores.kept,
+        output:
+            update(places.scores),
+        log:
+            places.log(KIND.rule, "windowing", "scorer", "shard"),
+        benchmark:
+            places.benchmark(KIND.rule, "windowing", "scorer", "shard")
+        wildcard_constraints:
+            scorer=alternatives(
+                name
+                for name, scorer in settings.scorers.items()
+                if scorer.kind == KIND.name
+            ),
+            shard=r"\d{5}",
+        conda:
+            "../../envs/gpu.yaml"
+        threads: 8
+        resources:
+            gpu=1,
+            mem_mb=needs.memory_mb(KIND.rule),
+            runtime=needs.minutes(KIND.rule),
+        params:
+            settings=as_json(scores.scorer_settings),
+            kind=KIND.name,
+            version=stage_version(KIND.stage),
+        shell:
+            JOB + """
+            python -m longspan_workflow.running.claim_devices {resources.gpu} \
+                python "$SCRIPTS"/score_windows.py --kind {params.kind} --settings {params.settings:q} \
+                --model {input.model:q} --tokens {input.tokens:q} --windows {input.windows:q} \
+                --documents {input.documents:q} --kept {input.kept:q} --scores {output:q} --threads {threads} \
+                2>&1 | tee {log:q}
+            """
 
 
 rule collect_weights:
+    """The index of a store, if each window's score is there exactly once."""
     input:
-        windows=lambda wildcards: layout.all_windows(wildcards.windowing),
-        scores=lambda wildcards: layout.all_scores(
-            wildcards.windowing, wildcards.scorer
-        ),
-        kept=layout.windows_to_score,
+        windows=scores.all_windows,
+        scores=scores.all_scores,
+        kept=scores.kept,
     output:
-        layout.score_index,
+        places.score_index,
     log:
-        layout.log("collect_weights", "windowing", "scorer"),
+        places.log("collect_weights", "windowing", "scorer"),
+    benchmark:
+        places.benchmark("collect_weights", "windowing", "scorer")
     wildcard_constraints:
-        scorer=layout.names("scorers", kind="short_nll"),
+        scorer=alternatives(
+            name
+            for name, scorer in settings.scorers.items()
+            if scorer.kind == "short_nll"
+        ),
     conda:
         "../../envs/cpu.yaml"
     resources:
@@ -94,10 +83,10 @@ rule collect_weights:
     params:
         windows=lambda wildcards, input: str(Path(input.windows[0]).parent),
         scores=lambda wildcards, input: str(Path(input.scores[0]).parent),
-        shards=lambda wildcards: layout.shard_count(wildcards.windowing),
-        code=code_digest("collect_weights"),
+        shards=scores.shard_count,
+        code=code_of("collect_weights"),
     shell:
-        """
+        JOB + """
         python "$SCRIPTS"/collect_weights.py --windows {params.windows:q} \
             --scores {params.scores:q} --shards {params.shards} --kept {input.kept:q} \
             --index {output:q} 2>&1 | tee {log:q}
@@ -105,21 +94,24 @@ rule collect_weights:
 
 
 rule record_frozen_weights:
+    """Counts and digests of all frozen stores that runs and exports need."""
     input:
-        layout.score_indexes(),
+        scores.indexes(),
     output:
-        layout.frozen_weights,
+        places.frozen_weights,
     log:
-        layout.log("record_frozen_weights"),
+        places.log("record_frozen_weights"),
+    benchmark:
+        places.benchmark("record_frozen_weights")
     conda:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 10 * attempt,
     params:
-        code=code_digest("record_frozen_weights"),
+        code=code_of("record_frozen_weights"),
     shell:
-        """
+        JOB + """
         python "$SCRIPTS"/record_frozen_weights.py --indexes {input:q} --done {output:q} \
             2>&1 | tee {log:q}
         """

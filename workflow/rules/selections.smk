@@ -1,41 +1,42 @@
 """
 Selections: which windows are kept, over all shards at once.
 
-REQUIRED INPUTS: results/windows/{windowing}/{shard}.parquet
-    results/scores/{windowing}/{scorer}/{shard}.parquet (methods longattn, nll_gain)
-    results/corpora/{corpus}/documents/{shard}.parquet (method gzip)
+REQUIRED INPUTS: results/windows/{windowing}/{shard}.parquet, and what the method says that it looks at:
+    results/scores/{windowing}/{scorer}/{shard}.parquet, results/corpora/{corpus}/documents/{shard}.parquet,
+    results/tokens/{corpus}/{tokenizer}/{shard}.parquet
 OUTPUTS: results/selections/{selection}.parquet, results/selections/{selection}.kept.parquet
 """
 
+selections = wiring.selections
+
 
 rule select_windows:
+    """Score, rank, and why each window is kept or not."""
     input:
-        unpack(layout.selection_sources),
-        windows=layout.selection_windows,
+        unpack(selections.sources),
+        windows=selections.windows,
     output:
-        layout.selection,
+        places.selection,
     log:
-        layout.log("select_windows", "selection"),
+        places.log("select_windows", "selection"),
+    benchmark:
+        places.benchmark("select_windows", "selection")
     conda:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=needs.memory_mb("select_windows"),
         runtime=needs.minutes("select_windows"),
     params:
-        settings=as_json(layout.selection_settings),
+        settings=as_json(selections.settings),
         windows=lambda wildcards, input: str(Path(input.windows[0]).parent),
-        sources=lambda wildcards, input: [
-            argument
-            for name in ("scores", "documents")
-            if input.get(name)
-            for argument in (f"--{name}", str(Path(input[name][0]).parent))
-        ],
-        shards=lambda wildcards: layout.shard_count(
-            layout.selection_windowing(wildcards)
+        sources=selections.source_arguments,
+        shards=selections.shard_count,
+        code=lambda wildcards: code_of(
+            "select_windows",
+            SELECTION_METHODS.source_file(selections.method(wildcards)),
         ),
-        code=code_digest("select_windows"),
     shell:
-        """
+        JOB + """
         python "$SCRIPTS"/select_windows.py --settings {params.settings:q} \
             --windows {params.windows:q} {params.sources:q} --shards {params.shards} \
             --selection {output:q} 2>&1 | tee {log:q}
@@ -45,20 +46,23 @@ rule select_windows:
 # The jobs of thousands of shards wait for this list. Snakemake looks through all inputs of whatever they wait for,
 # once a job, and a selection has as many inputs as there are shards.
 rule list_kept_windows:
+    """What a shard's job needs to know of a selection."""
     input:
-        layout.selection,
+        places.selection,
     output:
-        layout.kept,
+        places.kept,
     log:
-        layout.log("list_kept_windows", "selection"),
+        places.log("list_kept_windows", "selection"),
+    benchmark:
+        places.benchmark("list_kept_windows", "selection")
     conda:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=needs.memory_mb("select_windows"),
         runtime=needs.minutes("select_windows"),
     params:
-        code=code_digest("list_kept_windows"),
+        code=code_of("list_kept_windows"),
     shell:
-        """
+        JOB + """
         python "$SCRIPTS"/list_kept_windows.py --selection {input:q} --kept {output:q} 2>&1 | tee {log:q}
         """

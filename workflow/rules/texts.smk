@@ -8,126 +8,146 @@ OUTPUTS: downloads/texts/{archive}
     results/tokens/{corpus}/{tokenizer}/{shard}.parquet
 """
 
+texts = wiring.texts
+
 
 rule download_texts:
+    """An archive of texts, checked against its sha256; one that is there is kept."""
     input:
-        revisions=ancient(layout.text_revisions),
+        revisions=ancient(texts.revisions),
     output:
-        # A pinned archive that is there is checked and kept.
-        update(layout.text_archive),
+        update(places.text_archive),
     log:
-        layout.log("download_texts", "archive"),
+        places.log("download_texts", "archive"),
+    benchmark:
+        places.benchmark("download_texts", "archive")
     conda:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        settings=as_json(layout.archive_settings),
+        settings=as_json(texts.archive_settings),
     shell:
-        """
+        JOB + """
         HF_TOKEN="$hub_token" python "$SCRIPTS"/download_texts.py --settings {params.settings:q} \
             --revisions {input.revisions:q} --archive {output:q} 2>&1 | tee {log:q}
-        """
-
-
-checkpoint plan_shards:
-    input:
-        lambda wildcards: layout.raw_files(wildcards.corpus),
-    output:
-        # What a plan assigned before stays where it is.
-        update(layout.plan_index),
-    log:
-        layout.log("plan_shards", "corpus"),
-    conda:
-        "../../envs/cpu.yaml"
-    resources:
-        mem_mb=needs.memory_mb("plan_shards"),
-        runtime=needs.minutes("plan_shards"),
-    params:
-        settings=as_json(lambda wildcards: layout.plan_settings(wildcards.corpus)),
-        folder=str(Path(layout.plan).parent),
-        code=code_digest("plan_shards"),
-    shell:
-        """
-        python "$SCRIPTS"/plan_shards.py --settings {params.settings:q} \
-            --plan-folder {params.folder:q} --index {output:q} 2>&1 | tee {log:q}
         """
 
 
 # Snakemake makes the jobs behind a checkpoint twice, and looks through all jobs twice for what has changed. While
 # planning anew would change nothing, an ordinary rule does the same; so it does in a dry run of a new corpus, all of
 # whose shards are new. A job on another node, which is told what to do, need not look at the raw files for that.
-IS_PLANNED = not workflow.is_main_process or layout.is_planned(
+IS_PLANNED = not workflow.is_main_process or texts.is_planned(
     or_new=workflow.output_settings.dryrun
 )
-workflow.get_rule("plan_shards").is_checkpoint = not IS_PLANNED
+
+
+checkpoint plan_shards:
+    """Which documents are in which shard; what was planned before stays where it is."""
+    input:
+        lambda wildcards: of_user(texts.local_files(wildcards)),
+        texts.fetched_files,
+    output:
+        update(places.plan_index),
+    log:
+        places.log("plan_shards", "corpus"),
+    benchmark:
+        places.benchmark("plan_shards", "corpus")
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=needs.memory_mb("plan_shards"),
+        runtime=needs.minutes("plan_shards"),
+    params:
+        settings=as_json(texts.planning),
+        folder=lambda wildcards, output: str(Path(output[0]).with_suffix("")),
+        code=code_of("plan_shards"),
+    shell:
+        JOB + """
+        python "$SCRIPTS"/plan_shards.py --settings {params.settings:q} \
+            --plan-folder {params.folder:q} --index {output:q} 2>&1 | tee {log:q}
+        """
+
+
+rules.plan_shards.rule.is_checkpoint = not IS_PLANNED
 
 
 rule index_references:
+    """N-grams of words of the held-out works and of further files, for documents to be compared with."""
     input:
-        documents=layout.documents.replace("{shard}", "held_out"),
-        files=layout.reference_files,
+        lambda wildcards: of_user(texts.reference_files(wildcards)),
+        documents=places.documents.replace("{shard}", "held_out"),
     output:
-        layout.reference_ngrams,
+        places.reference_ngrams,
     log:
-        layout.log("index_references", "corpus"),
+        places.log("index_references", "corpus"),
+    benchmark:
+        places.benchmark("index_references", "corpus")
     conda:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=lambda wildcards, attempt: 60 * attempt,
     params:
-        settings=as_json(layout.reference_settings),
-        code=code_digest("index_references"),
+        settings=as_json(texts.reference_settings),
+        code=code_of("index_references"),
     shell:
-        """
+        JOB + """
         python "$SCRIPTS"/index_references.py --settings {params.settings:q} \
             --documents {input.documents:q} --ngrams {output:q} 2>&1 | tee {log:q}
         """
 
 
 rule read_documents:
+    """The texts of a shard, and what is left out and why."""
     input:
-        references=layout.reading_references,
+        references=texts.references,
         # A new plan alone makes no shard run; a shard's own part of it does, by its digest.
         index=ancient(
-            layout.plan_index
+            places.plan_index
             if IS_PLANNED
             else lambda wildcards: checkpoints.plan_shards.get(
                 corpus=wildcards.corpus
             ).output[0]
         ),
     output:
-        documents=update(layout.documents),
-        dropped=update(layout.dropped),
+        documents=update(places.documents),
+        dropped=update(places.dropped),
     log:
-        layout.log("read_documents", "corpus", "shard"),
+        places.log("read_documents", "corpus", "shard"),
+    benchmark:
+        places.benchmark("read_documents", "corpus", "shard")
     conda:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=needs.memory_mb("read_documents"),
         runtime=needs.minutes("read_documents"),
     params:
-        settings=as_json(layout.reading_settings),
-        plan=layout.plan,
-        plan_digest=layout.plan_digest,
-        code=code_digest("read_documents"),
+        settings=as_json(texts.reading_settings),
+        plan=lambda wildcards: places.here(
+            places.plan.format(corpus=wildcards.corpus, shard=wildcards.shard)
+        ),
+        plan_digest=texts.plan_digest,
+        code=code_of("read_documents"),
     shell:
-        """
+        JOB + """
         python "$SCRIPTS"/read_documents.py --settings {params.settings:q} --plan {params.plan:q} \
             --references {input.references:q} --documents {output.documents:q} --dropped {output.dropped:q} 2>&1 | tee {log:q}
         """
 
 
 rule tokenize_documents:
+    """Token ids of a shard's documents, and the character at which each token begins."""
     input:
-        documents=layout.documents,
-        model=layout.model_of("{tokenizer}"),
+        documents=places.documents,
+        model=places.model.replace("{model}", "{tokenizer}"),
     output:
-        update(layout.tokens),
+        update(places.tokens),
     log:
-        layout.log("tokenize_documents", "corpus", "tokenizer", "shard"),
+        places.log("tokenize_documents", "corpus", "tokenizer", "shard"),
+    benchmark:
+        places.benchmark("tokenize_documents", "corpus", "tokenizer", "shard")
     conda:
         "../../envs/cpu.yaml"
     threads: 2
@@ -135,9 +155,9 @@ rule tokenize_documents:
         mem_mb=needs.memory_mb("tokenize_documents"),
         runtime=needs.minutes("tokenize_documents"),
     params:
-        code=code_digest("tokenize_documents"),
+        code=code_of("tokenize_documents"),
     shell:
-        """
+        JOB + """
         RAYON_NUM_THREADS={threads} python "$SCRIPTS"/tokenize_documents.py --documents {input.documents:q} \
             --model {input.model:q} --tokens {output:q} 2>&1 | tee {log:q}
         """

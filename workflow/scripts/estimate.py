@@ -12,7 +12,8 @@ from pathlib import Path
 from longspan.process.command_line import parser_for, run_script
 from longspan.store.tables import atomic_path
 from longspan_workflow.requests.estimates import Estimate, Estimates, fetched_configs
-from longspan_workflow.wiring.layout import Layout
+from longspan_workflow.settings.loading import load_settings
+from longspan_workflow.wiring.wiring import Wiring
 
 FORMS = {"jobs": ",d", "tokens": ",.0f", "gpu_hours": ",.2f", "host_gb": ",.1f", "device_gb": ",.1f"}
 UNKNOWN = "unknown"
@@ -23,9 +24,8 @@ def main(argv=None):
     parser = parser_for(__doc__)
     parser.add_argument("--table", type=Path, required=True, help="table to write")
     arguments = parser.parse_args(argv)
-    layout = Layout(arguments.settings)
-    configs = fetched_configs(layout, Estimates(layout, {}).models())
-    estimates = Estimates(layout, configs)
+    wiring = Wiring(load_settings(arguments.settings))
+    estimates = Estimates(wiring, fetched_configs(wiring))
     rows = [astuple(row) for row in estimates.rows()]
     names = [field.name for field in fields(Estimate)]
     with atomic_path(arguments.table) as temporary, temporary.open("w", newline="") as file:
@@ -39,8 +39,8 @@ def main(argv=None):
         print("  ".join(words))
     hours, disk = (_sum(rows, names.index(name)) for name in ("gpu_hours", "disk_gb"))
     free = shutil.disk_usage(arguments.table.parent).free / 1e9
-    there = _size_gb(Path(layout.results))
-    print(f"\nGPU-hours: {hours:,.2f} at {layout.settings['device']['tflops']:g} TFLOP/s (device.tflops)")
+    there = _size_gb(Path(wiring.settings.results_dir))
+    print(f"\nGPU-hours: {hours:,.2f} at {wiring.settings.device.tflops:g} TFLOP/s (device.tflops)")
     print(f"disk: {disk:,.2f} GB, of which {there:,.2f} GB are there and {free:,.2f} GB are free")
     for line in estimates.unknown():
         print(f"not known, and in no sum: {line}")

@@ -6,6 +6,8 @@
         --ngrams results/corpora/books/reference_ngrams.parquet
 """
 
+from pathlib import Path
+
 import pyarrow as pa
 
 from longspan.corpora.clean_up import reference_ngrams
@@ -37,7 +39,7 @@ def main(argv=None):
         pa.table({"ngram": ngrams}),
         settings=settings,
         inputs=inputs,
-        code_digest=code_digest("index_references"),
+        code_digest=code_digest(Path(__file__)),
     )
     print(f"{arguments.ngrams}: {len(ngrams):,} n-grams of {len(texts)} texts")
 

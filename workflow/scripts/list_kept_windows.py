@@ -4,6 +4,8 @@
         --kept results/selections/best.kept.parquet
 """
 
+from pathlib import Path
+
 from longspan.process.command_line import parser_for, run_script
 from longspan.store.code import code_digest
 from longspan.store.tables import read_table, write_table
@@ -25,7 +27,7 @@ def main(argv=None):
         kept,
         settings={},
         inputs=windows | {"selection": manifest.data_digest},
-        code_digest=code_digest("list_kept_windows"),
+        code_digest=code_digest(Path(__file__)),
     )
     print(f"{arguments.kept}: {len(kept)} windows")
 

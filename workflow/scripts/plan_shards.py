@@ -17,6 +17,7 @@ from longspan.corpora.raw_paths import raw_paths
 from longspan.corpora.repeats import mark_repeats
 from longspan.corpora.samples import sample_listings
 from longspan.process.command_line import parser_for, run_script
+from longspan.store.code import code_digest
 from longspan.store.shards import HELD_OUT, shard_names
 from longspan.store.tables import atomic_path, digest_file
 
@@ -29,7 +30,7 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
 
     settings = arguments.settings
-    source_digest = made_from(settings, raw_files(settings))
+    source_digest = made_from(settings, raw_files(settings), code_digest(Path(__file__)))
     paths = {path.stem: path for path in arguments.plan_folder.glob("*.json")}
     previous = {shard: read_plan(path) for shard, path in paths.items() if shard != HELD_OUT}
     planned = [item for items in previous.values() for item in items]

@@ -7,6 +7,7 @@
 """
 
 from dataclasses import asdict, replace
+from pathlib import Path
 
 from longspan.corpora.clean_up import CleanUp
 from longspan.corpora.documents import Document, read_documents
@@ -36,7 +37,7 @@ def main(argv=None):
     manifest = {
         "settings": arguments.settings,
         "inputs": inputs,
-        "code_digest": code_digest("read_documents"),
+        "code_digest": code_digest(Path(__file__)),
     }
     with (
         TableWriter(arguments.documents, "documents", **manifest) as kept,

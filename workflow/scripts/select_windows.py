@@ -8,39 +8,49 @@
 from pathlib import Path
 
 from longspan.process.command_line import parser_for, run_script
-from longspan.selection.scores import method_scores
+from longspan.selection.method import SELECTION_METHODS
+from longspan.selection.scores import ShardTables, score_windows
 from longspan.selection.table import selection_table
 from longspan.store.code import code_digest
 from longspan.store.shards import shard_files
 from longspan.store.tables import write_table
+
+SOURCES = {
+    "scores": "tables of scores, for a method that chooses by them",
+    "documents": "tables of documents, for a method that looks at texts",
+    "tokens": "tables of tokens, for a method that looks at token ids",
+}
 
 
 def main(argv=None):
     """Write the selection table."""
     parser = parser_for(__doc__)
     parser.add_argument("--windows", type=Path, required=True, help="folder of tables of windows")
-    parser.add_argument("--scores", type=Path, help="longattn, nll_gain: folder of tables of scores")
-    parser.add_argument("--documents", type=Path, help="gzip: folder of tables of documents")
+    for name, what in SOURCES.items():
+        parser.add_argument(f"--{name}", type=Path, help=f"folder of {what}")
     parser.add_argument("--shards", type=int, required=True, help="number of shards")
     parser.add_argument("--selection", required=True, help="table to write")
     arguments = parser.parse_args(argv)
     settings = arguments.settings
 
-    options = {key: settings[key] for key in ("alpha", "mode", "seed") if key in settings}
-    for name in ("scores", "documents"):
-        if folder := getattr(arguments, name):
-            options[name] = shard_files(folder, arguments.shards)
-    windows, inputs = method_scores(
-        settings["method"], shard_files(arguments.windows, arguments.shards), **options
+    method = SELECTION_METHODS.of_settings("method", settings)
+    tables = {
+        name: shard_files(folder, arguments.shards)
+        for name in ("windows", *SOURCES)
+        if (folder := getattr(arguments, name)) is not None
+    }
+    shards = (
+        ShardTables(shard, **{name: paths[shard] for name, paths in tables.items()})
+        for shard in tables["windows"]
     )
+    windows, inputs = score_windows(method, shards, seed=settings.get("seed"))
     table = selection_table(
         windows["data_id"],
         windows["score"],
         keep=settings["keep"],
         category=windows["category"],
         num_tokens=[settings["window_tokens"]] * len(windows),
-        # LongAttn's released code filters all categories together.
-        ratio_within_category=settings.get("mode") != "released",
+        ratio_within_category=method.ratio_within_category,
     )
     write_table(
         arguments.selection,
@@ -48,7 +58,7 @@ def main(argv=None):
         table.to_dict("records"),
         settings=settings,
         inputs=inputs,
-        code_digest=code_digest("select_windows"),
+        code_digest=code_digest(Path(__file__), SELECTION_METHODS.source_file(method.name)),
     )
     print(f"{arguments.selection}: {int(table['kept'].sum())} of {len(table)} windows kept")
 

@@ -39,7 +39,7 @@ def main(argv=None):
         settings={},
         inputs={"documents": documents.manifest.data_digest},
         tokenizer=identity,
-        code_digest=code_digest("tokenize_documents"),
+        code_digest=code_digest(Path(__file__)),
     ) as table:
         if table.keep_current():
             return

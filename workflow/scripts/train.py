@@ -23,7 +23,7 @@ from longspan.store.code import code_digest, stage_version
 from longspan.store.shards import shard_files
 from longspan.training.data import TrainingData
 from longspan.training.folder import RunFolder
-from longspan.windows.window_store import WindowStore, kept_ids
+from longspan.windows.store import WindowStore, kept_ids
 
 STOPPED = os.EX_TEMPFAIL  # run again
 
@@ -93,7 +93,9 @@ def _train(arguments, data, folder):
         held_out = WindowStore({"held_out": (arguments.held_out_tokens, arguments.held_out_windows)})
     given = {name: getattr(arguments, name) for name in ("execution", "guard", "card", "threads")}
     try:
-        train_run(folder, data, arguments.model, held_out=held_out, code_digest=code_digest("train"), **given)
+        train_run(
+            folder, data, arguments.model, held_out=held_out, code_digest=code_digest(Path(__file__)), **given
+        )
     except TrainingStopped as stopped:
         if is_first_process():
             print(f"train: {stopped}", file=sys.stderr)

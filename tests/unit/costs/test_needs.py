@@ -5,7 +5,7 @@ import pytest
 import transformers
 
 from llama3_8b import SHAPE
-from longspan.costs.flops import forward_flops
+from longspan.training.flops import forward_flops
 from longspan.costs.needs import (
     ATTENTION_BYTES,
     NLL_BYTES,

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from full_disk import small_disk
-from longspan.costs.flops import training_flops
+from longspan.training.flops import training_flops
 from longspan.training.checkpoints import drop_broken_checkpoints, last_whole_checkpoint
 from longspan.training.loop import (
     Execution,

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 from longspan.corpora.raw_paths import raw_paths
-from longspan.store.code import code_digest
 
 
 def raw_files(settings: dict) -> list[str]:
@@ -15,12 +14,12 @@ def raw_files(settings: dict) -> list[str]:
     return raw_paths(pattern for source in settings["sources"] for pattern in source["paths"])
 
 
-def made_from(settings: dict, files: list[str]) -> str:
+def made_from(settings: dict, files: list[str], code: str) -> str:
     """Digest of what a plan is made from: settings of the rule plan_shards, names of raw files, and code.
 
     A script takes it before it looks at the files, so that one that comes meanwhile is not taken for planned.
     """
-    parts = [settings, files, code_digest("plan_shards")]
+    parts = [settings, files, code]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -38,16 +37,21 @@ def plan_digests(path: str) -> dict[str, str]:
     return _read(path).get("shards", {})
 
 
-def is_current(path: str, settings: dict) -> bool:
+def is_current(path: str, settings: dict, code: str) -> bool:
     """Whether planning anew would change nothing: the settings, code and raw files are what they were.
 
     A raw file counts as changed when it is newer than the index, as for Snakemake.
+
+    Args:
+        path: the index.
+        settings: of the rule plan_shards.
+        code: digest of the rule's code.
 
     Raises:
         ValueError: the file is no index.
     """
     files = raw_files(settings)
-    if _read(path).get("made_from") != made_from(settings, files):
+    if _read(path).get("made_from") != made_from(settings, files, code):
         return False
     planned = os.stat(path).st_mtime_ns
     try:

@@ -7,34 +7,6 @@ import yaml
 
 from longspan.store.versions import __version__
 
-CITATIONS = {
-    "token_weighting": """\
-@inproceedings{helm2025token,
-  title={Token Weighting for Long-Range Language Modeling},
-  author={Helm, Falko and Daheim, Nico and Gurevych, Iryna},
-  booktitle={Findings of the Association for Computational Linguistics: NAACL 2025},
-  note={arXiv:2503.09202},
-  year={2025}
-}""",
-    "longattn": """\
-@article{wu2025longattn,
-  title={LongAttn: Selecting Long-context Training Data via Token-level Attention},
-  author={Wu, Longyun and Zhu, Dawei and Zhao, Guangxiang and Yu, Zhuocheng and Ran, Junfeng and \
-Wong, Xiangyu and Sun, Lin and Li, Sujian},
-  journal={arXiv preprint arXiv:2502.16860},
-  year={2025}
-}""",
-    "longfilter": """\
-@inproceedings{deng2026beyond,
-  title={Beyond Length: Quantifying Long-Range Information for Long-Context LLM Pretraining Data},
-  author={Deng, Haoran and Lin, Yingyu and Lin, Zhenghao and Liu, Xiao and Sun, Yizhou and \
-Ma, Yian and Gong, Yeyun},
-  booktitle={International Conference on Learning Representations},
-  note={arXiv:2510.25804},
-  year={2026}
-}""",
-}
-
 COLUMNS = {
     "content": "the window's text, an exact slice of its document; a character that a window's edge cuts "
     "belongs to the windows on both sides",
@@ -72,7 +44,7 @@ def data_card(
         manifests: of all shards, as `read_export_manifest` gives them.
         sources: `source`, `category` and `license` of each.
         models: `role`, `name`, `source` and `license` of each that took part, the tokenizer's among them.
-        citations: keys of `CITATIONS`.
+        citations: BibTeX entries of the methods that were used.
         settings: everything that was set, shown as YAML.
 
     Raises:
@@ -135,9 +107,9 @@ def data_card(
         f"Identity of the tokenizer (sha256 of its mapping from text to ids): `{first['tokenizer']}`.",
         "## Settings",
         f"```yaml\n{yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)}```",
-        "## Citations",
-        "```bibtex\n" + "\n".join(CITATIONS[name] for name in citations) + "\n```",
     ]
+    if citations:
+        sections += ["## Citations", "```bibtex\n" + "\n".join(citations) + "\n```"]
     front = yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
     return f"---\n{front}---\n" + "\n\n".join(sections) + "\n"
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import yaml
 
-from longspan.exports.data_card import CITATIONS, table
+from longspan.exports.data_card import table
 from longspan.store.versions import __version__
 
 
@@ -24,7 +24,7 @@ def model_card(
         title: name of the training.
         base: `name`, `source` and `license` of the model that was trained.
         sources: `source`, `category` and `license` of the texts that the windows come from.
-        citations: keys of `CITATIONS`.
+        citations: BibTeX entries of the methods that were used.
         windows: windows that the training could draw from.
         window_tokens: tokens of each.
         identity: settings, stage version and digests of the inputs.
@@ -55,7 +55,7 @@ def model_card(
         "`metrics.parquet` beside this folder has the losses of all updates.",
     ]
     if citations:
-        entries = "\n".join(CITATIONS[name] for name in citations)
+        entries = "\n".join(citations)
         sections += ["## Citations", f"```bibtex\n{entries}\n```"]
     front = yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
     return f"---\n{front}---\n" + "\n\n".join(sections) + "\n"

@@ -27,7 +27,7 @@ from longspan.store.tables import (
     require_same,
 )
 from longspan.weighting.parts import Weighting
-from longspan.windows.window_store import WindowStore
+from longspan.windows.store import WindowStore
 
 
 class WindowExport:

@@ -4,13 +4,8 @@ import argparse
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-
-from longspan.process.peak_memory import peak_memory_bytes
-
-_BEGUN = time.monotonic()
 
 
 def parser_for(description: str, *, settings: bool = True) -> argparse.ArgumentParser:
@@ -18,18 +13,6 @@ def parser_for(description: str, *, settings: bool = True) -> argparse.ArgumentP
     parser = argparse.ArgumentParser(description=description.splitlines()[0], allow_abbrev=False)
     if settings:
         parser.add_argument("--settings", required=True, type=json_object, metavar="JSON")
-    return parser
-
-
-def scoring_parser(description: str) -> argparse.ArgumentParser:
-    """Parser of a script that scores a shard's windows with a model."""
-    parser = parser_for(description)
-    parser.add_argument("--model", type=Path, required=True, help="manifest of the scoring model")
-    parser.add_argument("--tokens", required=True, help="table of tokens")
-    parser.add_argument("--windows", required=True, help="table of windows")
-    parser.add_argument("--documents", nargs="?", help="table of documents, for a tokenizer of its own")
-    parser.add_argument("--scores", type=Path, required=True, help="table of scores to write")
-    parser.add_argument("--threads", type=int, help="CPU threads")
     return parser
 
 
@@ -45,12 +28,10 @@ def json_object(text: str) -> dict:
 
 
 def run_script(main: Callable[[Sequence[str] | None], None]) -> None:
-    """Run a script's main, then say what it took; a fault that its user can mend is one line on stderr."""
+    """Run a script's main; a fault that its user can mend is one line on stderr."""
     name = Path(sys.argv[0]).stem
     try:
         main(None)
-        seconds = time.monotonic() - _BEGUN
-        print(f"{name}: {seconds:.1f} s, at most {peak_memory_bytes() / 1e6:,.0f} MB of memory")
     except (ValueError, OSError) as error:
         if os.environ.get("LONGSPAN_TRACEBACK"):
             raise

@@ -7,16 +7,11 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-import numpy as np
 
+from longspan.evaluation.task import EVALUATION_TASKS
+from longspan.plugins.options import own_options
+from longspan.selection.method import SELECTION_METHODS
 from longspan.store.tables import atomic_path, read_table
-
-SCORE_LABELS = {
-    "longattn": "long-dependency score (LDS)",
-    "nll_gain": "gain of the long context (nats a token)",
-    "gzip": "compressibility",
-    "random": "random draw",
-}
 
 
 def draw_selections(selections: Mapping[str, Path], path: Path) -> None:
@@ -32,7 +27,7 @@ def draw_selections(selections: Mapping[str, Path], path: Path) -> None:
             label = f"{'kept' if kept else 'dropped'} ({len(part)})"
             panel.scatter(places, part["score"], color=color, alpha=0.7, label=label)
         panel.set_xticks(range(len(categories)), categories)
-        panel.set(title=name, ylabel=SCORE_LABELS[manifest.settings["method"]])
+        panel.set(title=name, ylabel=SELECTION_METHODS[manifest.settings["method"]].label)
         panel.legend()
     _save(figure, path)
 
@@ -50,16 +45,15 @@ def draw_trainings(trainings: Mapping[str, Path], path: Path) -> None:
     _save(figure, path)
 
 
-def draw_evaluations(evaluations: Mapping[str, Path], path: Path) -> None:
-    """Held-out perplexity by position in the window, base against trained models."""
+def draw_evaluation(task: str, tables: Mapping[str, Path], path: Path) -> None:
+    """What a task measured, base against trained models."""
     figure, panel = plt.subplots(figsize=(7, 4))
-    for name, table in evaluations.items():
-        rows = read_table(table, "evaluation")[0].to_pandas()
-        rows["tokens"] = rows["position_stop"] - rows["position_start"]
-        parts = rows.groupby("position_start")[["nll_sum", "tokens"]].sum()
-        panel.plot(parts.index, np.exp(parts["nll_sum"] / parts["tokens"]), marker="o", label=name)
-    panel.set(xlabel="position in the window (tokens)", ylabel="held-out perplexity")
-    panel.legend()
+    kind = EVALUATION_TASKS[task]
+    found, options = {}, {}
+    for name, table in tables.items():
+        rows, manifest = read_table(table, kind.table)
+        found[name], options = rows.to_pandas(), own_options(kind, manifest.settings)
+    kind(**options).draw(panel, found)
     _save(figure, path)
 
 

@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from longspan.evaluation.held_out import perplexity
+from longspan.evaluation.task import EVALUATION_TASKS
+from longspan.plugins.options import own_options
 from longspan.scoring.index import nll_batches
 from longspan.selection.comparison import compare_selections
-from longspan.store.tables import read_table
+from longspan.store.tables import RowReader, read_table
 from longspan.windows.counts import by_category
 
 
@@ -34,7 +35,7 @@ def mean_nll(windows: Iterable[Path | str], scores: Iterable[Path | str]) -> dic
     counts: Counter = Counter()
     for windows_path, path in zip(windows, scores, strict=True):
         ids = set(read_table(windows_path, "windows", ["data_id"])[0].column(0).to_pylist())
-        for data_ids, nll in nll_batches(path):
+        for data_ids, nll in nll_batches(RowReader(path, "nll_scores")):
             rows = [row for row, data_id in enumerate(data_ids) if data_id in ids]
             for name, nll_BN in nll.items():
                 sums[name] += nll_BN[rows].sum()
@@ -50,7 +51,7 @@ def summary_rows(
     selections: Mapping[str, Path],
     comparisons: Mapping[str, tuple[Path, Path]],
     trainings: Mapping[str, Path],
-    evaluations: Mapping[str, tuple[Path, Path]],
+    evaluations: Sequence[Mapping[str, str]],
 ) -> list[tuple[str, str, str]]:
     """Rows of (quantity, name, value).
 
@@ -61,7 +62,7 @@ def summary_rows(
         selections: table of each selection.
         comparisons: tables of two selections over the same windows, by a name of the pair.
         trainings: table of metrics of each training.
-        evaluations: tables of base and trained model of each training.
+        evaluations: name of the training, task, and tables of base and trained model of each evaluation.
     """
     rows = []
     for name, counts in corpora.items():
@@ -83,12 +84,14 @@ def summary_rows(
     for name, path in trainings.items():
         losses = read_table(path, "training_metrics", ["loss_weighted"])[0].column(0).to_pylist()
         rows.append(("training loss", name, f"{losses[0]:.4f} → {losses[-1]:.4f} ({len(losses)} updates)"))
-    for name, (base, trained) in evaluations.items():
-        before, after = (read_table(path, "evaluation")[0].to_pylist() for path in (base, trained))
-        windows = len({row["data_id"] for row in before})
-        works = len({row["document_id"] for row in before})
-        value = f"{perplexity(before):.3f} → {perplexity(after):.3f} ({windows} windows of {works} works)"
-        rows.append(("held-out perplexity", name, value))
+    for evaluation in evaluations:
+        kind = EVALUATION_TASKS[evaluation["task"]]
+        (base, manifest), (trained, _) = (
+            read_table(evaluation[which], kind.table) for which in ("base", "trained")
+        )
+        task = kind(**own_options(kind, manifest.settings))
+        for quantity, value in task.summary(base.to_pylist(), trained.to_pylist()):
+            rows.append((quantity, evaluation["name"], value))
     return rows
 
 

@@ -5,9 +5,102 @@ from pathlib import Path
 
 import numpy as np
 
-from longspan.store.contracts import CONTRACTS, NLL
-from longspan.store.tables import RowReader, naming_damage, open_table, read_table, require_same
-from longspan.windows.window_store import doubled_error, kept_ids, require_windows
+from longspan.store.contracts import CONTRACTS
+from longspan.store.tables import Manifest, RowReader, read_table, require_same
+from longspan.windows.shard import Shard
+from longspan.windows.store import doubled_error, kept_ids, require_windows
+
+
+class IndexBuilder:
+    """Makes an index shard by shard; each table is looked at once, and only ids are kept.
+
+    Args:
+        kind: kind of the scores' tables.
+    """
+
+    def __init__(self, kind: str = "nll_scores"):
+        self._kind = kind
+        self._first: Manifest | None = None
+        self._shard_of: dict[str, str] = {}
+        self._score_paths: dict[str, Path | str] = {}
+        self._rows: list[dict] = []
+        self._unknown: list[tuple[Path | str, list[str]]] = []
+        self.inputs: dict[str, str] = {}
+
+    def add(self, shard: str, windows: RowReader | Shard, scores: RowReader) -> None:
+        """Add a shard: its windows, and the table of their scores.
+
+        Raises:
+            ValueError: a window that another shard has too, a score of other tokens (stale), or scores of
+                other settings than the first shard's, or of another tokenizer than the windows'.
+        """
+        digest_of_window = self._windows(shard, windows)
+        path, manifest = scores.path, scores.manifest
+        self._first = self._first or manifest
+        for name in ("settings", "stage_version", "tokenizer", "inputs"):
+            if getattr(self._first, name) != getattr(manifest, name):
+                raise ValueError(
+                    f"{path} was scored with other {name} than the shards before it; "
+                    "delete it and run the same target again"
+                )
+        if manifest.tokenizer != windows.manifest.tokenizer:
+            raise ValueError(_fault(path, "was scored with windows of another tokenizer than there are now"))
+        self.inputs[f"scores/{shard}"] = manifest.data_digest
+        self._score_paths[shard] = path
+        unknown = []
+        for place, row in enumerate(scores.read(["data_id", "tokens_digest"]).to_pylist()):
+            data_id = row["data_id"]
+            if data_id not in digest_of_window:
+                unknown.append(data_id)
+                continue
+            if digest_of_window[data_id] != row["tokens_digest"]:
+                raise ValueError(_fault(path, f"holds a score of {data_id} for other tokens than it has now"))
+            self._rows.append({"data_id": data_id, "shard": shard, "row": place})
+        if unknown:
+            self._unknown.append((path, unknown))
+
+    def _windows(self, shard: str, windows: RowReader | Shard) -> dict[str, int]:
+        self.inputs[f"windows/{shard}"] = windows.manifest.data_digest
+        table = windows.windows if isinstance(windows, Shard) else windows.read(["data_id", "tokens_digest"])
+        ids, digests = (table.column(name).to_pylist() for name in ("data_id", "tokens_digest"))
+        for data_id in ids:
+            if data_id in self._shard_of:
+                raise doubled_error(windows.path, data_id)
+            self._shard_of[data_id] = shard
+        return dict(zip(ids, digests, strict=True))
+
+    def finish(self, kept: Iterable[Path | str] = ()) -> tuple[list[dict], dict[str, str]]:
+        """Rows of the index, and the digests of what it was made of; see `build_index`.
+
+        Raises:
+            ValueError: a score of another shard's window (foreign), or one that is missing, with the shard to
+                rerun.
+        """
+        # Scores of windows that are not there at present, of a larger sample say, are left out.
+        for path, unknown in self._unknown:
+            for data_id in unknown:
+                if data_id in self._shard_of:
+                    raise ValueError(
+                        _fault(path, f"holds {data_id}, a window of shard {self._shard_of[data_id]}")
+                    )
+        wanted: Iterable[str] = self._shard_of.keys()
+        kept = list(kept)
+        if kept:
+            prefix = "windows/"
+            digests = {
+                name.removeprefix(prefix): digest for name, digest in self.inputs.items() if prefix in name
+            }
+            wanted = kept_ids(kept, digests)
+        seen = {row["data_id"] for row in self._rows}
+        if missing := [data_id for data_id in wanted if data_id not in seen]:
+            lacking = sorted({self._shard_of[data_id] for data_id in missing})
+            raise ValueError(
+                f"scores cover {len(wanted) - len(missing)} of {len(wanted)} windows; first missing: "
+                f"{', '.join(missing[:3])}; rerun {CONTRACTS[self._kind].rule} for shard "
+                f"{', '.join(lacking)} (delete "
+                f"{', '.join(str(self._score_paths[shard]) for shard in lacking[:3])})"
+            )
+        return self._rows, self.inputs
 
 
 def build_index(
@@ -19,8 +112,7 @@ def build_index(
 ) -> tuple[list[dict], dict[str, str]]:
     """Rows of the index, and the digests of what it was made of, as `windows/{shard}` and `scores/{shard}`.
 
-    Only ids are read, so memory does not grow with the scores. Scores of windows that are not there at
-    present are left out.
+    Only ids are read, so memory does not grow with the scores.
 
     Args:
         windows: windows file by shard.
@@ -29,77 +121,25 @@ def build_index(
         kind: kind of the scores' tables.
 
     Raises:
-        ValueError: a score that is missing, doubled, of another shard's window (foreign) or of other tokens
-            (stale), with the shard to rerun; or scores of other settings than the first shard's, or of
-            another tokenizer than the windows'.
+        ValueError: as `IndexBuilder.add` and `IndexBuilder.finish`.
     """
-    rule = CONTRACTS[kind].rule
-    tokenizers: dict[str, str | None] = {}
-    digest_of_window: dict[str, int] = {}
-    shard_of: dict[str, str] = {}
-    inputs: dict[str, str] = {}
+    index = IndexBuilder(kind)
     for shard, path in windows.items():
-        table, manifest = read_table(path, "windows", ["data_id", "tokens_digest"])
-        tokenizers[shard] = manifest.tokenizer
-        inputs[f"windows/{shard}"] = manifest.data_digest
-        for row in table.to_pylist():
-            if row["data_id"] in shard_of:
-                raise doubled_error(path, row["data_id"])
-            digest_of_window[row["data_id"]] = row["tokens_digest"]
-            shard_of[row["data_id"]] = shard
-    wanted = shard_of.keys()
-    if kept:
-        windows_digests = {shard: inputs[f"windows/{shard}"] for shard in windows}
-        wanted = kept_ids(kept, windows_digests)
-
-    rows: list[dict] = []
-    seen: set[str] = set()
-    first = None
-    for shard, path in scores.items():
-        table, manifest = read_table(path, kind, ["data_id", "tokens_digest"])
-        first = first or manifest
-        for name in ("settings", "stage_version", "tokenizer", "inputs"):
-            if getattr(first, name) != getattr(manifest, name):
-                raise ValueError(
-                    f"{path} was scored with other {name} than the shards before it; "
-                    "delete it and run the same target again"
-                )
-        if manifest.tokenizer != tokenizers[shard]:
-            raise ValueError(_fault(path, "was scored with windows of another tokenizer than there are now"))
-        inputs[f"scores/{shard}"] = manifest.data_digest
-        for place, row in enumerate(table.to_pylist()):
-            data_id = row["data_id"]
-            if data_id not in shard_of:
-                continue
-            if shard_of[data_id] != shard:
-                raise ValueError(_fault(path, f"holds {data_id}, a window of shard {shard_of[data_id]}"))
-            if digest_of_window[data_id] != row["tokens_digest"]:
-                raise ValueError(_fault(path, f"holds a score of {data_id} for other tokens than it has now"))
-            seen.add(data_id)
-            rows.append({"data_id": data_id, "shard": shard, "row": place})
-    if missing := [data_id for data_id in wanted if data_id not in seen]:
-        lacking = sorted({shard_of[data_id] for data_id in missing})
-        raise ValueError(
-            f"scores cover {len(wanted) - len(missing)} of {len(wanted)} windows; first missing: "
-            f"{', '.join(missing[:3])}; rerun {rule} for shard {', '.join(lacking)} (delete "
-            f"{', '.join(str(scores[shard]) for shard in lacking[:3])})"
-        )
-    return rows, inputs
+        index.add(shard, RowReader(path, "windows"), RowReader(scores[shard], kind))
+    return index.finish(kept)
 
 
-def nll_batches(path: Path | str) -> Iterator[tuple[list[str], dict[str, np.ndarray]]]:
+def nll_batches(scores: RowReader) -> Iterator[tuple[list[str], dict[str, np.ndarray]]]:
     """Stream a store: ids of some windows, and their NLL by column, float64 [B, T-1], a few MB at a time."""
-    file, _ = open_table(path, "nll_scores")
-    columns = [column.name for column in file.schema_arrow if column.type == NLL]
-    with naming_damage(path, "nll_scores"):
-        for batch in file.iter_batches(batch_size=8, columns=["data_id", *columns]):
-            yield (
-                batch["data_id"].to_pylist(),
-                {
-                    name: batch[name].flatten().to_numpy().astype(np.float64).reshape(len(batch), -1)
-                    for name in columns
-                },
-            )
+    columns = [name for name in scores.column_names if name.endswith("_nll")]
+    for batch in scores.row_batches(8, ["data_id", *columns]):
+        yield (
+            batch["data_id"].to_pylist(),
+            {
+                name: batch[name].flatten().to_numpy().astype(np.float64).reshape(len(batch), -1)
+                for name in columns
+            },
+        )
 
 
 def _fault(path: Path | str, fault: str) -> str:

@@ -22,7 +22,7 @@ from longspan.store.contracts import CONTRACTS
 from longspan.store.disks import naming_full_disk
 from longspan.store.locks import held_error, holder_name, take
 from longspan.store.tables import SchemaVersionError, TableWriter, digest_of, read_table
-from longspan.windows.window_store import WindowStore
+from longspan.windows.store import WindowStore
 
 _HEADER_BYTES = 4096
 _RECORD = struct.Struct("<II")

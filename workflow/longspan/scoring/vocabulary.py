@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from longspan.models.folders import read_manifest
 from longspan.store.tables import RowReader, read_table, require_same
 from longspan.tokens.tokenization import DocumentTokenizer
-from longspan.windows.window_store import WindowStore
+from longspan.windows.store import WindowStore
 
 # About so many documents, spread over the shard, unless the first ones are as long as this.
 SAMPLE_DOCUMENTS = 8

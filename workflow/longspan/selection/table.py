@@ -1,10 +1,12 @@
 """The table of a selection: which windows to keep, and for each one why."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+
+from longspan.selection.finite import first_of, require_finite
 
 TABLE_COLUMNS = ("data_id", "category", "score", "rank", "percentile", "kept", "reason")
 
@@ -55,7 +57,7 @@ def selection_table(
         )
     twice = table["data_id"][table["data_id"].duplicated()].unique()
     if len(twice):
-        raise ValueError(f"{len(twice)} ids occur more than once: {_first(twice)}")
+        raise ValueError(f"{len(twice)} ids occur more than once: {first_of(twice)}")
     require_finite("score", table["score"].to_numpy(), table["data_id"].to_numpy())
 
     ranked = table.sort_values(["score", "data_id"], ascending=[False, True], kind="stable")
@@ -74,7 +76,7 @@ def selection_table(
         without = sorted(set(ranked["category"]) - set(rules))
         if without:
             raise ValueError(
-                f"keep.per_category has no rule for {_first(without)}; it has {_first(sorted(rules))}"
+                f"keep.per_category has no rule for {first_of(without)}; it has {first_of(sorted(rules))}"
             )
         groups = [(rows, rules[name], name) for name, rows in by_category]
     elif kind == "ratio" and ratio_within_category:
@@ -122,17 +124,3 @@ def _parse_rule(rule: Mapping, where: str, allow_per_category: bool) -> tuple[st
     if kind != "ratio" and (amount != int(amount) or amount < 0):
         raise ValueError(f"{where}.{kind} must be a whole number of at least 0, got {amount}")
     return kind, amount
-
-
-def require_finite(name: str, values: np.ndarray, labels: np.ndarray) -> None:
-    """Refuse values that are not finite, naming the first windows by their labels."""
-    bad = ~np.isfinite(values)
-    if bad.any():
-        raise ValueError(
-            f"{name} is not finite for {bad.sum()} of {len(values)} windows: {_first(labels[bad])}"
-        )
-
-
-def _first(values: Iterable, count: int = 3) -> str:
-    values = [str(value) for value in values]
-    return ", ".join(values[:count]) + (", …" if len(values) > count else "")

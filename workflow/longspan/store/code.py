@@ -6,26 +6,31 @@ Snakemake does not see an edit in a script that a shell command calls, nor in a 
 import ast
 import functools
 import hashlib
+import importlib.util
 from pathlib import Path
 
-WORKFLOW = Path(__file__).parents[2]
-SCRIPTS = WORKFLOW / "scripts"
-LIBRARY = WORKFLOW / "longspan"
+PACKAGES = Path(__file__).parents[2]  # the folder of longspan and longspan_workflow
+LIBRARY = PACKAGES / "longspan"
 
 
 @functools.cache
-def code_digest(script: str) -> str:
-    """Sha256 over a script and the library modules that it imports, directly or through others."""
+def code_digest(script: Path, *plug_ins: Path) -> str:
+    """Sha256 over a script and the library modules that it imports, directly or through others.
+
+    Args:
+        script: the script.
+        plug_ins: files of the plug-ins that it uses, which it imports by name.
+    """
     digest = hashlib.sha256()
-    for path in source_files(script):
+    for path in source_files(script, *plug_ins):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 
 @functools.cache
-def source_files(script: str) -> tuple[Path, ...]:
-    """The script `script`.py and the library modules that it imports, at whatever depth, sorted."""
-    found = {SCRIPTS / f"{script}.py"}
+def source_files(script: Path, *plug_ins: Path) -> tuple[Path, ...]:
+    """A script, plug-ins and the library modules that they import, at whatever depth, sorted."""
+    found = {script, *plug_ins}
     queue = list(found)
     while queue:
         for path in imported_modules(queue.pop()) - found:
@@ -45,7 +50,7 @@ def imported_modules(path: Path) -> frozenset[Path]:
             names.add(node.module)
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
     candidates = (
-        WORKFLOW / f"{name.replace('.', '/')}.py"
+        PACKAGES / f"{name.replace('.', '/')}.py"
         for name in names
         if name.startswith(("longspan.", "longspan_workflow."))
     )
@@ -54,8 +59,15 @@ def imported_modules(path: Path) -> frozenset[Path]:
 
 @functools.cache
 def stage_version(module: str) -> int:
-    """The constant STAGE_VERSION of a library module, read without importing it."""
-    for node in ast.parse((LIBRARY / f"{module.replace('.', '/')}.py").read_text()).body:
+    """The constant STAGE_VERSION of a module, read without importing it.
+
+    Args:
+        module: "room.module" of this library, or a module of another package that adds a plug-in.
+    """
+    path = LIBRARY / f"{module.replace('.', '/')}.py"
+    if not path.exists():
+        path = Path(importlib.util.find_spec(module).origin)
+    for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.Assign) and node.targets[0].id == "STAGE_VERSION":
             return ast.literal_eval(node.value)
     raise AssertionError(f"{module} has no STAGE_VERSION")

@@ -235,3 +235,15 @@ CONTRACTS = {
         rule="evaluate",
     ),
 }
+
+
+def add_contract(kind: str, contract: Contract) -> None:
+    """Make the tables of a plug-in known.
+
+    Raises:
+        ValueError: tables of this kind are there already, and are others.
+    """
+    if CONTRACTS.setdefault(kind, contract) != contract:
+        raise ValueError(
+            f"there are tables of kind '{kind}' already, with other columns; choose another name"
+        )

@@ -289,11 +289,8 @@ def read_table(path: Path | str, kind: str, columns: list[str] | None = None) ->
     Raises:
         ValueError: as `open_table`, or a key that is read is there twice.
     """
-    file, manifest = open_table(path, kind)
-    with naming_damage(path, kind):
-        table = file.read(columns=columns)
-    _require_unique(table, path, kind)
-    return table, manifest
+    reader = RowReader(path, kind, columns)
+    return reader.read(columns), reader.manifest
 
 
 def _require_unique(table: pa.Table, path: Path | str, kind: str) -> None:
@@ -347,12 +344,22 @@ def naming_damage(path: Path | str, kind: str) -> Iterator[None]:
 
 
 class RowReader:
-    """Random access to a checked table's rows, a row group at a time in memory; errors as `read_table`."""
+    """A checked table that is opened once: row by row, a row group at a time in memory, or whole columns.
 
-    def __init__(self, path: Path | str, kind: str, columns: list[str]):
+    Args:
+        path: the table.
+        kind: its kind.
+        columns: what a row holds; None for all columns that the table has.
+
+    Raises:
+        ValueError: as `read_table`.
+    """
+
+    def __init__(self, path: Path | str, kind: str, columns: list[str] | None = None):
         self._file, self.manifest = open_table(path, kind)
-        self._path = path
-        self._columns = columns
+        self.path = path
+        self.column_names: list[str] = self._file.schema_arrow.names
+        self._columns = self.column_names if columns is None else columns
         groups = self._file.metadata
         self._starts = [0]
         for group in range(groups.num_row_groups):
@@ -362,13 +369,20 @@ class RowReader:
     def __len__(self) -> int:
         return self._starts[-1]
 
+    def read(self, columns: list[str] | None = None) -> pa.Table:
+        """Some columns whole, or all; errors as `read_table`."""
+        with naming_damage(self.path, self.manifest.kind):
+            table = self._file.read(columns=columns)
+        _require_unique(table, self.path, self.manifest.kind)
+        return table
+
     def __getitem__(self, row: int) -> dict[str, pa.Scalar]:
         """The columns of one row, as pyarrow scalars."""
         if not 0 <= row < len(self):
-            raise IndexError(f"{self._path} has {len(self)} rows, asked for {row}")
+            raise IndexError(f"{self.path} has {len(self)} rows, asked for {row}")
         group = bisect.bisect_right(self._starts, row) - 1
         if group != self._group:
-            with naming_damage(self._path, self.manifest.kind):
+            with naming_damage(self.path, self.manifest.kind):
                 self._table = self._read(group)
             self._group = group
         offset = row - self._starts[group]
@@ -378,12 +392,17 @@ class RowReader:
         # A column at a time: what decoding takes beside the values is several times their size.
         return self._file.read_row_group(group, columns=self._columns, use_threads=False)
 
+    def row_batches(self, num_rows: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        """Some columns of all rows in order, so many rows at a time."""
+        with naming_damage(self.path, self.manifest.kind):
+            yield from self._file.iter_batches(batch_size=num_rows, columns=columns)
+
     def batches(self, num_bytes: int) -> Iterator[pa.Table]:
         """All rows in order, as tables of whole row groups that hold at least so many bytes."""
         self._group, self._table = None, None
         tables, size = [], 0
         for group in range(self._file.num_row_groups):
-            with naming_damage(self._path, self.manifest.kind):
+            with naming_damage(self.path, self.manifest.kind):
                 tables.append(self._read(group))
             size += tables[-1].nbytes
             if size >= num_bytes or group == self._file.num_row_groups - 1:

@@ -8,7 +8,7 @@ from longspan.scoring.index import IndexedScores
 from longspan.training.packed_documents import PackedDocuments
 from longspan.training.rows import TrainingRows
 from longspan.training.windows import TrainingWindows
-from longspan.windows.window_store import WindowStore
+from longspan.windows.store import WindowStore
 
 
 @dataclass(frozen=True)

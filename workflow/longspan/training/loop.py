@@ -14,13 +14,13 @@ from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
-from longspan.costs.flops import peak_flops, training_flops
 from longspan.evaluation.held_out import mean_by_context
 from longspan.models.attention_kernels import attention_name, fastest_attention
 from longspan.models.layers import checkpoint_layers, compile_layers, decoder_layers
 from longspan.process.ranks import decided_by_first, is_first_process
 from longspan.process.stop_signals import StopSignals
 from longspan.training.checkpoints import drop_broken_checkpoints, last_whole_checkpoint, require_sharding
+from longspan.training.flops import peak_flops, training_flops
 from longspan.training.rows import TrainingRows
 from longspan.training.trainer import TrainingStopped, WeightedTrainer
 from longspan.weighting.loss import WeightedLM

@@ -18,8 +18,8 @@ from longspan.training.folder import RunFolder
 from longspan.training.loop import Execution, Guard, save_weights, train
 from longspan.training.windows import TrainingWindows
 from longspan.weighting.loss import WeightedLM
-from longspan.weighting.parts import weighting_from_settings
-from longspan.windows.window_store import WindowStore
+from longspan.weighting.variant import weighting_from_settings
+from longspan.windows.store import WindowStore
 
 
 def train_run(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from longspan.scoring.index import IndexedScores
-from longspan.windows.window_store import WindowStore
+from longspan.windows.store import WindowStore
 
 
 class TrainingWindows:

@@ -1,4 +1,4 @@
-"""What makes up a token weighting: its parts, the published variants, and the checks of both.
+"""What makes up a token weighting: its parts, and the checks of them.
 
 Token weighting for long-context training (Helm, Daheim and Gurevych 2025, arXiv 2503.09202). This module
 holds names and numbers only and imports no torch, so that settings can be checked anywhere; the arithmetic
@@ -7,31 +7,13 @@ is in :mod:`longspan.weighting.weights`.
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 COMPARISONS = ("difference", "quotient")
 TRANSFORMS = ("minus", "absolute", "exp", "shift", "max")
 NORMALIZATIONS = ("L1", "softmax")
-PARTS = ("comparison", "transforms", "truncation", "sparsification", "normalization", "interpolation")
-
-# variant: (fixed parts, {key: default}). A default of None leaves an optional part out; REQUIRED has none.
-REQUIRED = object()
-VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "plain": ({"interpolation": 1.0}, {}),
-    "dense": ({"transforms": ("absolute",), "normalization": "L1"}, {"interpolation": 0.75}),
-    "sparse": ({"transforms": ("absolute",), "normalization": "L1"}, {"sparsification": REQUIRED}),
-    "longce": ({"transforms": ("minus", "exp")}, {"truncation": 5.0}),
-    "ppmi": (
-        {"transforms": ("minus", "shift {shift}", "max"), "normalization": "L1"},
-        {"shift": 1.0, "sparsification": None},
-    ),
-    "npmi": (
-        {"transforms": ("shift {shift}", "max"), "normalization": "L1"},
-        {"shift": 1.0, "sparsification": None},
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -134,48 +116,6 @@ def split_transform(transform: str) -> tuple[str, float | None]:
     if not (math.isfinite(shift) and shift > 0):
         raise ValueError(f"transforms: {transform!r}: the shift must be a finite number above 0 (x - log s)")
     return name, shift
-
-
-def weighting_from_settings(block: Mapping[str, Any]) -> Weighting:
-    """Turn a block of settings into a :class:`Weighting`.
-
-    The block names a variant and its own keys (``{"variant": "dense", "interpolation": 0.75}``) or the bare
-    parts (``{"transforms": ["absolute"], "normalization": "L1"}``). Where scores come from is no part of it.
-
-    Raises:
-        ValueError: an unknown variant, a key foreign to it, a missing key, or an impossible value.
-    """
-    keys = dict(block)
-    if "variant" not in keys:
-        for key in keys:
-            if key not in PARTS:
-                valid = (*PARTS, "variant")
-                raise ValueError(
-                    f"{key}: unknown key of a weighting without a variant{_nearest(key, valid)}; "
-                    f"valid: {', '.join(valid)}"
-                )
-        return Weighting(**{key: value for key, value in keys.items() if value is not None})
-    variant = keys.pop("variant")
-    _check_name("variant", variant, tuple(VARIANTS))
-    fixed, defaults = VARIANTS[variant]
-    for key in keys:
-        if key not in defaults:
-            valid = ", ".join(defaults) if defaults else "none"
-            raise ValueError(
-                f"{key}: {keys[key]!r} is foreign to variant {variant!r}{_nearest(key, defaults)}; "
-                f"its keys: {valid}"
-            )
-    values = defaults | keys
-    for key, value in values.items():
-        if value is REQUIRED or (value is None and defaults[key] is not None):
-            raise ValueError(f"{key}: variant {variant!r} needs a value for it")
-    parts = dict(fixed)
-    if "shift" in values:
-        shift = _check_number("shift", values.pop("shift"), "a number above 0")
-        if shift <= 0:
-            raise ValueError(f"shift: {shift!r} is not above 0 (the transform is x - log shift)")
-        parts["transforms"] = tuple(part.format(shift=repr(shift)) for part in parts["transforms"])
-    return Weighting(**parts, **values)
 
 
 def _check_name(key: str, value: Any, valid: tuple[str, ...]) -> None:

@@ -16,27 +16,26 @@ from longspan.reporting.provenance import (
     unknown,
 )
 from longspan.store.shards import HELD_OUT
-from longspan_workflow.settings.relations import losses_of
-from longspan_workflow.wiring.exports import pin_of
-from longspan_workflow.wiring.layout import Layout
+from longspan_workflow.settings.blocks import Corpus, ScorerBlock
+from longspan_workflow.wiring.wiring import Wiring
 
 _DATA_ID = re.compile(r"(?P<corpus>.+)-(?P<shard>\d{5}|held_out)_\d{7}")
-_SCORES = {"short_nll": "nll_scores", "attention": "attention_scores"}
 
 
-def explain(layout: Layout, name: str) -> dict:
+def explain(wiring: Wiring, name: str) -> dict:
     """What is known of a window (by data_id) or a document (by document_id).
 
     Raises:
         ValueError: there is none of that name, and the nearest are named; or a table is missing or damaged.
     """
     match = _DATA_ID.fullmatch(name)
-    if match and match["corpus"] in layout.settings["corpora"]:
-        return _Shard(layout, match["corpus"], match["shard"]).explain_window(name)
+    corpora = wiring.settings.corpora
+    if match and match["corpus"] in corpora:
+        return _Shard(wiring, corpora[match["corpus"]], match["shard"]).explain_window(name)
     known: list[str] = []
-    for corpus in layout.settings["corpora"]:
-        for shard in [*layout.shards(corpus), HELD_OUT]:
-            part = _Shard(layout, corpus, shard)
+    for corpus in corpora.values():
+        for shard in corpus.all_shard_names:
+            part = _Shard(wiring, corpus, shard)
             if name in part.document_ids:
                 return part.explain_document(name)
             known += part.document_ids
@@ -46,20 +45,26 @@ def explain(layout: Layout, name: str) -> dict:
 class _Shard:
     """One shard of a corpus, with the windows that each windowing cuts from it."""
 
-    def __init__(self, layout: Layout, corpus: str, shard: str):
-        self._layout = layout
+    def __init__(self, wiring: Wiring, corpus: Corpus, shard: str):
+        self._wiring, self._settings, self._places = wiring, wiring.settings, wiring.places
         self._corpus, self._shard = corpus, shard
         self._tables: dict[str, RowsById] = {}
-        self._documents = layout.documents.format(corpus=corpus, shard=shard)
-        self._dropped = layout.dropped.format(corpus=corpus, shard=shard)
+        self._documents = wiring.places.documents.format(corpus=corpus.key, shard=shard)
+        self._dropped = wiring.places.dropped.format(corpus=corpus.key, shard=shard)
         self._windowings = [
             name
-            for name, block in layout.settings["windowings"].items()
-            if block["corpus"] == corpus and Path(self._windows(name)).exists()
+            for name, windowing in wiring.settings.windowings.items()
+            if windowing.corpus_name == corpus.key and Path(self._windows(name)).exists()
         ]
 
     def _windows(self, windowing: str) -> str:
-        return self._layout.windows.format(windowing=windowing, shard=self._shard)
+        return self._places.windows.format(windowing=windowing, shard=self._shard)
+
+    def _tokens(self, windowing: str) -> str:
+        return self._wiring.windows.tokens_of(self._settings.windowings[windowing], self._shard)
+
+    def _scores_path(self, windowing: str, scorer: ScorerBlock) -> str:
+        return self._places.scores.format(windowing=windowing, scorer=scorer.key, shard=self._shard)
 
     @property
     def document_ids(self) -> list[str]:
@@ -119,7 +124,7 @@ class _Shard:
             }
         return {
             **document,
-            "corpus": self._corpus,
+            "corpus": self._corpus.key,
             "shard": self._shard,
             "text": text,
             "windowings": windowings,
@@ -127,78 +132,73 @@ class _Shard:
 
     def _cut(self, windowing: str) -> list[dict]:
         settings = describe_manifest(self._windows(windowing), "windows", self._shard)["settings"]
-        tokens = self._layout.tokens_of(windowing, self._shard)
-        return cut_windows(self._documents, tokens, settings, f"{self._corpus}-{self._shard}")
+        id_prefix = f"{self._corpus.key}-{self._shard}"
+        return cut_windows(self._documents, self._tokens(windowing), settings, id_prefix)
 
     def _fate(self, windowing: str, window: dict, cut: list[dict]) -> dict:
         """Whether and where a window is kept, and why."""
-        data_id, settings = window["data_id"], self._layout.settings
+        data_id, settings = window["data_id"], self._settings
         if self._rows(self._windows(windowing), "windows").get(data_id) is None:
             made_with = describe_manifest(self._windows(windowing), "windows", self._shard)["settings"]
             return {"kept": False, "why": sampling_of(window, cut, made_with)}
         if self._shard == HELD_OUT:
             return {"kept": False, "why": "held out: the evaluations measure on it, nothing trains on it"}
         selections = {}
-        for name, block in settings["selections"].items():
-            path = self._layout.selection.format(selection=name)
-            if block["windowing"] == windowing and Path(path).exists():
+        for name, selection in settings.selections.items():
+            path = self._places.selection.format(selection=name)
+            if selection.windowing_name == windowing and Path(path).exists():
                 row = self._rows(path, "selection").get(data_id)
                 selections[name] = {
                     key: row[key] for key in ("kept", "reason", "score", "rank", "percentile")
                 }
         kept_by = {name for name, row in selections.items() if row["kept"]}
 
-        def takes(block: dict, all_of: str | None) -> bool:
-            return block["selection"] in kept_by if block.get("selection") else all_of == windowing
+        def takes(block) -> bool:
+            if block.selection_name is not None:
+                return block.selection_name in kept_by
+            return block.windowing_name == windowing
 
         trainings = [
-            f"{name}/{loss}"
-            for name, run in settings["runs"].items()
-            if takes(run, run["windowing"])
-            for loss in losses_of(run)
+            f"{name}/{loss}" for name, run in settings.runs.items() if takes(run) for loss in run.loss_names
         ]
-        exports = [
-            name for name, block in settings["exports"].items() if takes(block, block.get("windowing"))
-        ]
+        exports = [name for name, export in settings.exports.items() if takes(export)]
         fate = {"selections": selections, "trainings": trainings, "exports": exports}
         return {"kept": bool(trainings or exports), **fate}
 
     def _scores(self, windowing: str, data_id: str) -> dict:
         found = {}
-        for name, block in self._layout.settings["scorers"].items():
-            path = self._layout.scores.format(windowing=windowing, scorer=name, shard=self._shard)
-            if Path(path).exists() and (row := self._rows(path, _SCORES[block["kind"]]).get(data_id)):
+        for name, scorer in self._settings.scorers.items():
+            path = self._scores_path(windowing, scorer)
+            if Path(path).exists() and (row := self._rows(path, scorer.table).get(data_id)):
                 found[name] = describe_scores(row)
         return found
 
     def _made_by(self, windowing: str, document: dict) -> dict:
         """Every table that has a part in a window, with the settings that it was made with."""
-        settings = self._layout.settings
-        tokens = self._layout.tokens_of(windowing, self._shard)
         made_by = {
             "source": self._item(document),
             "documents": describe_manifest(self._documents, "documents", self._shard),
-            "tokens": describe_manifest(tokens, "tokens", self._shard),
+            "tokens": describe_manifest(self._tokens(windowing), "tokens", self._shard),
             "windows": describe_manifest(self._windows(windowing), "windows", self._shard),
         }
-        models = {settings["windowings"][windowing]["tokenizer"]}
-        for name, block in settings["scorers"].items():
-            path = self._layout.scores.format(windowing=windowing, scorer=name, shard=self._shard)
+        models = {self._settings.windowings[windowing].tokenizer_name}
+        for name, scorer in self._settings.scorers.items():
+            path = self._scores_path(windowing, scorer)
             if Path(path).exists():
-                made_by[f"scores of {name}"] = describe_manifest(path, _SCORES[block["kind"]], self._shard)
-                models.add(block["model"])
-        for name, block in settings["selections"].items():
-            path = self._layout.selection.format(selection=name)
-            if block["windowing"] == windowing and Path(path).exists():
+                made_by[f"scores of {name}"] = describe_manifest(path, scorer.table, self._shard)
+                models.add(scorer.model_name)
+        for name, selection in self._settings.selections.items():
+            path = self._places.selection.format(selection=name)
+            if selection.windowing_name == windowing and Path(path).exists():
                 made_by[f"selection {name}"] = describe_manifest(path, "selection", self._shard)
         for name in sorted(models):
-            manifest = read_manifest(self._layout.model_of(name))
+            manifest = read_manifest(self._places.model.format(model=name))
             made_by[f"model {name}"] = {key: manifest[key] for key in ("source", "license", "digest")}
         return made_by
 
     def _item(self, document: dict) -> dict:
         """The piece of a raw file that a document was read from, and how."""
-        items = read_plan(self._layout.plan.format(corpus=self._corpus, shard=self._shard))
+        items = read_plan(self._places.plan.format(corpus=self._corpus.key, shard=self._shard))
         for item in items:
             whole = item.rows is None or item.is_without_rows or item.group is not None
             rows = [None] if whole else range(*item.rows)
@@ -212,11 +212,10 @@ class _Shard:
 
     def _hub(self, path: str) -> dict:
         """The hub's dataset that a file was fetched from, and its commit."""
-        source = self._layout.text_archives().get(Path(path).name, {"kind": "files"})
-        if not (pin := pin_of(source)):
+        source = self._wiring.texts.archives.get(Path(path).name)
+        if source is None or source.repository is None:
             return {}
-        revisions = Path(self._layout.revisions)
+        revisions = Path(self._places.revisions)
         pins = json.loads(revisions.read_text()) if revisions.exists() else {}
-        return {
-            "hub": {"dataset": source["dataset"], "commit": pins.get(pin, f"unknown: not in {revisions}")}
-        }
+        commit = pins.get(source.pin, f"unknown: not in {revisions}")
+        return {"hub": {"dataset": source.repository[1], "commit": commit}}

@@ -7,24 +7,30 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from longspan.costs.needs import (
-    TEXT_STAGES,
-    DecoderShape,
-    Needs,
-    evaluation_needs,
-    requested_minutes,
-    score_attention_needs,
-    score_short_needs,
-    training_needs,
-)
+from longspan.costs.needs import TEXT_STAGES, Needs, requested_minutes
+from longspan.costs.shape import DecoderShape
+from longspan.evaluation.task import EvaluationTask
+from longspan.scoring.kind import SCORER_KINDS
 from longspan.store.shards import HELD_OUT
-from longspan_workflow.settings.relations import scored_pairs, selecting_pairs, windowing_of_export
-from longspan_workflow.settings.schema import SettingsError
-from longspan_workflow.wiring.layout import Layout
+from longspan.training.needs import training_needs
+from longspan_workflow.settings.blocks import (
+    Export,
+    KeepRule,
+    LossBlock,
+    Model,
+    Run,
+    ScorerBlock,
+    SelectionBlock,
+    Train,
+    WindowingBlock,
+)
+from longspan_workflow.settings.faults import SettingsError
+from longspan_workflow.settings.used import Used
+from longspan_workflow.wiring.wiring import Wiring
 
 # Before a model's folder or the tokens are there: MB of a job that loads a model, and minutes of any.
 _FIRST_MEMORY_MB = 6000
-_FIRST_MINUTES = {"score_short": 240, "score_attention": 240, "train": 1440}
+_FIRST_MINUTES = {"train": 1440} | {kind.rule: 240 for kind in SCORER_KINDS}
 _OTHER_FIRST_MINUTES = 120
 
 
@@ -34,15 +40,18 @@ class JobNeeds:
     Snakemake asks for them again and again, so they cost no more than the state of a file or two.
 
     Args:
-        layout: paths and settings.
+        wiring: settings and paths.
         configs: content of config.json by model, of those that are in no folder yet.
+        refuses: whether what no device can hold is an error.
     """
 
-    def __init__(self, layout: Layout, configs: dict[str, dict] | None = None):
-        self._layout = layout
-        self._settings = layout.settings
+    def __init__(self, wiring: Wiring, configs: dict[str, dict] | None = None, *, refuses: bool = True):
+        self._wiring = wiring
+        self._settings = wiring.settings
+        self._used = Used(wiring.settings)
         self._configs = configs or {}
-        self._device_flops = self._settings["device"]["tflops"] * 1e12
+        self._refuses = refuses
+        self._device_flops = self._settings.device.tflops * 1e12
 
     # What the rules ask for
 
@@ -67,207 +76,186 @@ class JobNeeds:
         return request
 
     def _of_job(self, rule: str, wildcards) -> Needs | None:
-        layout = self._layout
-        windowing = getattr(wildcards, "windowing", None)
+        settings, places = self._settings, self._wiring.places
         match rule:
             case "tokenize_documents":
-                size = _bytes_of(layout.documents.format(corpus=wildcards.corpus, shard=wildcards.shard))
-                return TEXT_STAGES[rule].needs(_tokens_in(size, "read_documents"))
+                path = places.here(places.documents.format(corpus=wildcards.corpus, shard=wildcards.shard))
+                return TEXT_STAGES[rule].needs(_tokens_in(_bytes_of(path), "read_documents"))
             case "assign_windows":
+                windowing = settings.windowings[wildcards.windowing]
                 return TEXT_STAGES[rule].needs(self.tokens_of_shard(windowing, wildcards.shard))
-            case "score_short" | "score_attention":
-                return self.scoring(windowing, wildcards.scorer, self._tokens(windowing, wildcards.shard))
             case "collect_weights":
-                return self.collection(windowing, wildcards.scorer, self._tokens(windowing))
+                windowing = settings.windowings[wildcards.windowing]
+                return self.collection(windowing, settings.scorers[wildcards.scorer], self._tokens(windowing))
             case "select_windows":
-                windowing = layout.selection_windowing(wildcards)
-                return self.selection(wildcards.selection, self._tokens(windowing))
+                selection = settings.selections[wildcards.selection]
+                return self.selection(selection, self._tokens(selection.windowing))
             case "export_windows":
-                windowing = windowing_of_export(self._settings, self._settings["exports"][wildcards.export])
-                return self.export(wildcards.export, self._tokens(windowing, wildcards.shard))
+                export = settings.exports[wildcards.export]
+                return self.export(export, self._tokens(export.windowing, wildcards.shard))
             case "train":
-                return self.training(wildcards.run, wildcards.loss)
+                return self.training(settings.runs[wildcards.run], settings.losses[wildcards.loss])
             case "evaluate":
-                tokens = self.tokens_of_shard(self._settings["runs"][wildcards.run]["windowing"], HELD_OUT)
-                return self.evaluation(wildcards.run, tokens)
-        return TEXT_STAGES[rule].needs(None)
+                run = settings.runs[wildcards.run]
+                task = self._wiring.evaluations.named()[wildcards.evaluation]
+                return self.evaluation(run, task, self.tokens_of_shard(run.windowing, HELD_OUT))
+        if rule in TEXT_STAGES:
+            return TEXT_STAGES[rule].needs(None)
+        windowing = settings.windowings[wildcards.windowing]
+        return self.scoring(
+            windowing, settings.scorers[wildcards.scorer], self._tokens(windowing, wildcards.shard)
+        )
 
-    def tokens_of_shard(self, windowing: str, shard: str) -> float | None:
+    def tokens_of_shard(self, windowing: WindowingBlock, shard: str) -> float | None:
         """Tokens of a shard, by the size of their table; None before it is there."""
-        return _tokens_in(_bytes_of(self._layout.tokens_of(windowing, shard)), "tokenize_documents")
+        path = self._wiring.places.here(self._wiring.windows.tokens_of(windowing, shard))
+        return _tokens_in(_bytes_of(path), "tokenize_documents")
 
-    def _tokens(self, windowing: str, shard: str = "00000") -> float | None:
+    def _tokens(self, windowing: WindowingBlock, shard: str = "00000") -> float | None:
         """Tokens of a windowing's corpus, if all shards are like this one."""
         tokens = self.tokens_of_shard(windowing, shard)
-        return None if tokens is None else tokens * self._shards(windowing)
-
-    def _shards(self, windowing: str) -> int:
-        return self._settings["corpora"][self._settings["windowings"][windowing]["corpus"]]["shards"]
+        return None if tokens is None else tokens * windowing.corpus.shards
 
     # Numbers of windows, at most
 
-    def windows(self, windowing: str, tokens: float | None) -> float | None:
+    def windows(self, windowing: WindowingBlock, tokens: float | None) -> float | None:
         """Windows of a windowing."""
-        block = self._settings["windowings"][windowing]
-        corpus = self._settings["corpora"][block["corpus"]]
-        step = block.get("stride_tokens") or block["window_tokens"]
-        found = None if tokens is None else tokens / step * block["sampling"].get("fraction", 1)
-        if drawn := block["sampling"].get("windows_per_category"):
-            categories = {source["category"] for source in corpus["sources"]}
-            return _least(found, drawn * len(categories) * corpus["shards"])
+        sampling = windowing.sampling
+        found = None if tokens is None else tokens / _step(windowing)
+        if found is not None and sampling.fraction is not None:
+            found *= sampling.fraction
+        if (drawn := sampling.windows_per_category) is not None:
+            return _least(found, drawn * len(windowing.corpus.categories) * windowing.corpus.shards)
         return found
 
-    def kept(self, selection: str, tokens: float | None) -> float | None:
+    def kept(self, selection: SelectionBlock, tokens: float | None) -> float | None:
         """Windows that a selection keeps."""
-        block = self._settings["selections"][selection]
-        window_tokens = self._settings["windowings"][block["windowing"]]["window_tokens"]
-        windows = self.windows(block["windowing"], tokens)
-        if rules := block["keep"].get("per_category"):
+        window_tokens = selection.windowing.window_tokens
+        windows = self.windows(selection.windowing, tokens)
+        if rules := selection.keep.per_category:
             # How many windows a category has is not known; they are taken for equal.
             share = None if windows is None else windows / len(rules)
             parts = [_kept_by(rule, share, window_tokens) for rule in rules.values()]
             return None if None in parts else sum(parts)
-        return _kept_by(block["keep"], windows, window_tokens)
+        return _kept_by(selection.keep, windows, window_tokens)
 
-    def scored(self, windowing: str, scorer: str, tokens: float | None) -> float | None:
+    def scored(self, windowing: WindowingBlock, scorer: ScorerBlock, tokens: float | None) -> float | None:
         """Windows that a store holds scores of."""
+        store = (windowing.key, scorer.key)
         windows = self.windows(windowing, tokens)
-        parts = scored_pairs(self._settings).get((windowing, scorer), [None])
-        if (windowing, scorer) in selecting_pairs(self._settings) or None in parts:
+        parts = self._used.frozen_stores.get(store, [None])
+        if store in self._used.selecting_stores or None in parts:
             return windows
-        kept = [self.kept(name, tokens) for name in parts]
+        kept = [self.kept(self._settings.selections[name], tokens) for name in parts]
         return windows if None in kept else _least(windows, sum(kept))
 
     # Jobs
 
-    def scoring(self, windowing: str, scorer: str, tokens: float | None) -> Needs | None:
+    def scoring(self, windowing: WindowingBlock, scorer: ScorerBlock, tokens: float | None) -> Needs | None:
         """A shard's scores; None if the model's shape is not known.
 
         Raises:
             SettingsError: they need more memory than a device has.
         """
-        block = self._settings["scorers"][scorer]
-        model = self._settings["models"][block["model"]]
-        shape = self.shape(block["model"])
+        shape = self.shape(scorer.model)
         if shape is None:
             return None
         windows = self.scored(windowing, scorer, tokens)
-        shard = None if windows is None else windows / self._shards(windowing)
-        common = {
-            "window_tokens": self._settings["windowings"][windowing]["window_tokens"],
-            "dtype": model["dtype"],
-            "device_flops": self._device_flops,
-        }
-        if block["kind"] == "attention":
-            needs = score_attention_needs(shape, shard, **common)
-            less = "shorten its windows, or take dtype bfloat16 or a smaller model"
-        else:
-            keys = ("base_length", "base_stride", "windows_per_batch", "store_long")
-            geometry = {key: block[key] for key in keys}
-            needs = score_short_needs(
-                shape, shard, **geometry, **common, compile_layers=model["compile_layers"]
-            )
-            less = "lower windows_per_batch, or take dtype bfloat16 or a smaller model"
-        return self._fitting(needs, f"scorers.{scorer} (over windowing '{windowing}')", less)
+        needs = scorer.needs(
+            shape,
+            None if windows is None else windows / windowing.corpus.shards,
+            window_tokens=windowing.window_tokens,
+            dtype=scorer.model.dtype,
+            compile_layers=scorer.model.compile_layers,
+            device_flops=self._device_flops,
+        )
+        where = f"scorers.{scorer.key} (over windowing '{windowing.key}')"
+        return self._fitting(needs, where, scorer.less_memory)
 
-    def collection(self, windowing: str, scorer: str, tokens: float | None) -> Needs:
+    def collection(self, windowing: WindowingBlock, scorer: ScorerBlock, tokens: float | None) -> Needs:
         """The index of a store."""
         return TEXT_STAGES["collect_weights"].needs(0, self.scored(windowing, scorer, tokens))
 
-    def selection(self, selection: str, tokens: float | None) -> Needs:
+    def selection(self, selection: SelectionBlock, tokens: float | None) -> Needs:
         """A selection."""
-        windowing = self._settings["selections"][selection]["windowing"]
-        return TEXT_STAGES["select_windows"].needs(0, self.windows(windowing, tokens))
+        return TEXT_STAGES["select_windows"].needs(0, self.windows(selection.windowing, tokens))
 
-    def exported(self, export: str, tokens: float | None) -> float | None:
+    def exported(self, export: Export, tokens: float | None) -> float | None:
         """Tokens that an export holds."""
-        block = self._settings["exports"][export]
-        windowing = windowing_of_export(self._settings, block)
-        selection = block.get("selection")
-        windows = self.kept(selection, tokens) if selection else self.windows(windowing, tokens)
-        return None if windows is None else windows * self._settings["windowings"][windowing]["window_tokens"]
+        windowing, selection = export.windowing, export.selection
+        windows = self.windows(windowing, tokens) if selection is None else self.kept(selection, tokens)
+        return None if windows is None else windows * windowing.window_tokens
 
-    def export(self, export: str, tokens: float | None) -> Needs:
+    def export(self, export: Export, tokens: float | None) -> Needs:
         """A shard of an export."""
-        windowing = windowing_of_export(self._settings, self._settings["exports"][export])
         held = self.exported(export, tokens)
-        if held is None:
-            return TEXT_STAGES["export_windows"].needs(None)
-        return TEXT_STAGES["export_windows"].needs(held / self._shards(windowing))
+        return TEXT_STAGES["export_windows"].needs(
+            None if held is None else held / export.windowing.corpus.shards
+        )
 
-    def training(self, run: str, loss: str) -> Needs | None:
+    def training(self, run: Run, loss: LossBlock) -> Needs | None:
         """A training; None if the model's shape is not known.
 
         Raises:
             SettingsError: it needs more memory than a device has.
         """
-        block = self._settings["runs"][run]
-        shape = self.shape(block["model"])
+        shape = self.shape(run.model)
         if shape is None:
             return None
         needs = training_needs(
             shape,
-            window_tokens=self._settings["windowings"][block["windowing"]]["window_tokens"],
-            self_scoring=self._settings["losses"][loss].get("self_scoring"),
-            train=block["train"],
+            window_tokens=run.windowing.window_tokens,
+            self_scoring=None if loss.self_scoring is None else loss.self_scoring.as_settings(),
+            train=run.train.as_settings(),
             device_flops=self._device_flops,
         )
-        return self._fitting(needs, f"runs.{run}.train", _less_training(block["train"]))
+        return self._fitting(needs, f"runs.{run.key}.train", _less_training(run.train))
 
-    def evaluation(self, run: str, held_out_tokens: float | None) -> Needs | None:
+    def evaluation(self, run: Run, task: EvaluationTask, held_out_tokens: float | None) -> Needs | None:
         """An evaluation; None if the model's shape is not known.
 
         Raises:
             SettingsError: it needs more memory than a device has.
         """
-        block = self._settings["runs"][run]
-        model = self._settings["models"][block["model"]]
-        shape = self.shape(block["model"])
+        shape = self.shape(run.model)
         if shape is None:
             return None
-        window_tokens = self._settings["windowings"][block["windowing"]]["window_tokens"]
-        needs = evaluation_needs(
+        needs = task.needs(
             shape,
-            self.evaluated(run, held_out_tokens),
-            window_tokens=window_tokens,
-            dtype=model["dtype"],
-            compile_layers=model["compile_layers"],
+            self.evaluated(run, task, held_out_tokens),
+            window_tokens=run.windowing.window_tokens,
+            dtype=run.model.dtype,
+            compile_layers=run.model.compile_layers,
             device_flops=self._device_flops,
         )
-        return self._fitting(needs, f"runs.{run} (its evaluation)", "take dtype bfloat16 or a smaller model")
+        return self._fitting(
+            needs, f"runs.{run.key} (its evaluation)", "take dtype bfloat16 or a smaller model"
+        )
 
-    def evaluated(self, run: str, held_out_tokens: float | None) -> float | None:
-        """Held-out windows that an evaluation of a run scores."""
-        block = self._settings["windowings"][self._settings["runs"][run]["windowing"]]
-        windows = None
-        if held_out_tokens is not None:
-            windows = held_out_tokens / (block.get("stride_tokens") or block["window_tokens"])
-        sources = self._settings["corpora"][block["corpus"]]["sources"]
-        each = self._settings["evaluation"]["windows_per_document"]
-        if each is None or any(source["hold_out"] is True for source in sources):
-            return windows
-        return _least(windows, each * sum(len(source["hold_out"]) for source in sources))
+    def evaluated(self, run: Run, task: EvaluationTask, held_out_tokens: float | None) -> float | None:
+        """Held-out windows that an evaluation of a run measures on."""
+        windows = None if held_out_tokens is None else held_out_tokens / _step(run.windowing)
+        return task.windows_measured(windows, run.windowing.corpus.held_out_works)
 
     # Models and devices
 
-    def config_path(self, model: str) -> str | None:
+    def config_path(self, model: Model) -> str | None:
         """A model's config.json: in the folder that was made, or in the local folder that it comes from."""
-        source = self._settings["models"][model]["source"]
-        folders = [os.path.dirname(self._layout.model_of(model))]
-        folders += [source["path"]] if source["kind"] == "folder" else []
+        folders = [os.path.dirname(self._wiring.places.here(self._wiring.models.path(model)))]
+        folders += [model.source.path] if model.source.kind == "folder" else []
         paths = (os.path.join(folder, "config.json") for folder in folders)
         return next(filter(os.path.isfile, paths), None)
 
-    def shape(self, model: str) -> DecoderShape | None:
+    def shape(self, model: Model) -> DecoderShape | None:
         """A model's shape, if its config.json is here and names one."""
-        if model in self._configs:
-            return _shape_of(self._configs[model])
+        if model.key in self._configs:
+            return _shape_of(self._configs[model.key])
         path = self.config_path(model)
         return None if path is None else _read_shape(path, os.stat(path).st_mtime_ns)
 
     def _fitting(self, needs: Needs, where: str, less: str) -> Needs:
-        there = self._settings["device"]["memory_gb"]
-        if there is not None and needs.device_bytes > there * 1e9:
+        there = self._settings.device.memory_gb
+        if self._refuses and there is not None and needs.device_bytes > there * 1e9:
             raise SettingsError(
                 f"{where}: needs about {needs.device_bytes / 1e9:.1f} GB of each device, and "
                 f"device.memory_gb is {there:g}; {less}"
@@ -275,25 +263,29 @@ class JobNeeds:
         return needs
 
 
-def _less_training(train: dict) -> str:
+def _step(windowing: WindowingBlock) -> int:
+    return getattr(windowing, "stride_tokens", None) or windowing.window_tokens
+
+
+def _less_training(train: Train) -> str:
     ways = {
-        "gradient_checkpointing: true": not train["gradient_checkpointing"],
-        "bf16: true": not train["bf16"],
-        "keep_attention: false": train["keep_attention"],
-        "mlp_tokens": train["compile_layers"] and train["mlp_tokens"] is None,
-        "a smaller per_device_train_batch_size": train["per_device_train_batch_size"] > 1,
-        "sharding: full": train["sharding"] == "none",
-        "cpu_offload: true": not train["cpu_offload"],
+        "gradient_checkpointing: true": not train.gradient_checkpointing,
+        "bf16: true": not train.bf16,
+        "keep_attention: false": train.keep_attention,
+        "mlp_tokens": train.compile_layers and train.mlp_tokens is None,
+        "a smaller per_device_train_batch_size": train.per_device_train_batch_size > 1,
+        "sharding: full": train.sharding == "none",
+        "cpu_offload: true": not train.cpu_offload,
         "more devices": True,
         "shorter windows": True,
     }
     return f"less is needed with {', '.join(way for way, is_open in ways.items() if is_open)}"
 
 
-def _kept_by(rule: dict, windows: float | None, window_tokens: int) -> float | None:
-    if "ratio" in rule:
-        return None if windows is None else windows * rule["ratio"]
-    return _least(windows, rule["windows"] if "windows" in rule else rule["tokens"] / window_tokens)
+def _kept_by(rule: KeepRule, windows: float | None, window_tokens: int) -> float | None:
+    if rule.ratio is not None:
+        return None if windows is None else windows * rule.ratio
+    return _least(windows, rule.windows if rule.windows is not None else rule.tokens / window_tokens)
 
 
 def _least(known: float | None, bound: float) -> float:

@@ -1,17 +1,25 @@
 """What the jobs' shells find: the scripts, the library, and the Python that runs Snakemake."""
 
-import os
+import shlex
 import sys
 from pathlib import Path
 
-
-def prepare_environment(workflow: Path) -> None:
-    """Set SCRIPTS, PYTHONPATH and PATH for the jobs that this process starts, here or on another node."""
-    os.environ["SCRIPTS"] = str(workflow / "scripts")
-    _put_first("PYTHONPATH", workflow)
-    _put_first("PATH", Path(sys.executable).parent)
+from longspan_workflow.running.project import PACKAGES, SCRIPTS
 
 
-def _put_first(variable: str, folder: Path) -> None:
-    others = [part for part in os.environ.get(variable, "").split(os.pathsep) if part and part != str(folder)]
-    os.environ[variable] = os.pathsep.join([str(folder), *others])
+def job_prelude(*, own_python: bool) -> str:
+    """The first line of each job's shell command, for Snakemake to format.
+
+    It stands in the commands of these rules alone, so that a workflow that uses them as a module keeps its
+    own shell. Only a command that fetches from the hub is given its token, by name.
+
+    Args:
+        own_python: whether jobs run in the Python of this process, and not in one that conda gives them.
+    """
+    packages, scripts = shlex.quote(str(PACKAGES)), shlex.quote(str(SCRIPTS))
+    path = f' PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"' if own_python else ""
+    line = (
+        f'export SCRIPTS={scripts} PYTHONPATH={packages}"${{PYTHONPATH:+:$PYTHONPATH}}"{path}; '
+        'hub_token="${HF_TOKEN:-}"; unset HF_TOKEN'
+    )
+    return "\n" + line.replace("{", "{{").replace("}", "}}")

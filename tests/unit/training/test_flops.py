@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from longspan.costs.flops import forward_flops, peak_flops, training_flops
+from longspan.training.flops import forward_flops, peak_flops, training_flops
 from longspan.scoring.self_scoring import SelfScoring
 from tiny_models import random_ids, tiny_model
 

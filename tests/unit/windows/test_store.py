@@ -3,7 +3,7 @@ import pytest
 
 from longspan.store.tables import open_table, write_table
 from longspan.windows.assignment import tokens_digest
-from longspan.windows.window_store import WindowStore, kept_ids, require_windows
+from longspan.windows.store import WindowStore, kept_ids, require_windows
 from refusals import refused
 from stored_tables import window_store, write_shards, write_tokens, write_windows
 

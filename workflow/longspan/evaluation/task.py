@@ -1,0 +1,93 @@
+"""What a task of evaluation is: a plug-in that measures a model on what was held out."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from longspan.plugins.registry import PlugIn, PlugInKind
+from longspan.store.contracts import Contract, add_contract
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from longspan.costs.needs import Needs
+    from longspan.costs.shape import DecoderShape
+    from longspan.windows.store import WindowStore
+
+
+class EvaluationTask(PlugIn):
+    """A way to measure a base or trained model; its fields are its options.
+
+    The same rows are measured for every model, so that any two can be compared pair by pair.
+
+    Attributes:
+        label: what it measures, with its unit.
+        table: kind of its tables.
+        contract: columns of these tables, where :mod:`longspan.store.contracts` does not know them yet.
+    """
+
+    label: ClassVar[str]
+    table: ClassVar[str]
+    contract: ClassVar[Contract | None] = None
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options) -> None:
+        """Make the tables of a new task known to their readers."""
+        if "table" in vars(cls) and cls.contract is not None:
+            add_contract(cls.table, cls.contract)
+
+    def measure(self, model: Any, windows: "WindowStore", *, seed: int) -> list[dict]:
+        """Rows of the task's table.
+
+        Args:
+            model: a Hugging Face causal language model, in evaluation mode on its device.
+            windows: the held-out windows.
+            seed: what a draw depends on, beside the ids.
+
+        Raises:
+            ValueError: there is nothing to measure on.
+        """
+        raise NotImplementedError
+
+    def summary(self, base: Sequence[Mapping], trained: Sequence[Mapping]) -> list[tuple[str, str]]:
+        """(quantity, value) of the summary's lines, from the rows of base and trained model."""
+        raise NotImplementedError
+
+    def draw(self, axes: "Axes", tables: "Mapping[str, pd.DataFrame]") -> None:
+        """Draw the tables of several models, by their names, into one panel."""
+        raise NotImplementedError
+
+    def windows_measured(self, held_out: float | None, works: int | None) -> float | None:
+        """Windows that it measures on, of so many held-out windows and works; None if that is not known."""
+        return held_out
+
+    def needs(
+        self,
+        shape: "DecoderShape",
+        windows: float | None,
+        *,
+        window_tokens: int,
+        dtype: str,
+        compile_layers: bool,
+        device_flops: float,
+    ) -> "Needs":
+        """What a job needs that measures on so many windows; None windows are unknown."""
+        from longspan.costs.needs import forward_needs
+
+        return forward_needs(
+            shape,
+            shape.forward_flops(window_tokens),
+            windows,
+            window_tokens,
+            dtype=dtype,
+            compile_layers=compile_layers,
+            device_flops=device_flops,
+        )
+
+
+EVALUATION_TASKS = PlugInKind(
+    what="evaluation task",
+    package="longspan.evaluation.tasks",
+    group="longspan.evaluation_tasks",
+    base=EvaluationTask,
+)

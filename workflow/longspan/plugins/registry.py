@@ -1,0 +1,134 @@
+"""Kinds of plug-ins: each member is one file here, or an entry point of another package.
+
+A built-in member lies in the kind's package, in a module of its name. Another package adds one by an entry
+point of the kind's group, whose name is the member's and which gives its class::
+
+    [project.entry-points."longspan.selection_methods"]
+    mine = "my_package.mine:Mine"
+
+Only the member that is asked for is imported, so that a job depends on no other.
+"""
+
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import pkgutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, ClassVar
+
+from longspan.plugins.options import Options
+
+
+class PlugIn(Options):
+    """One member of a kind. Its fields are its options.
+
+    Attributes:
+        name: what the settings call it; also the name of its module or entry point.
+        citations: names of :mod:`longspan.exports.citations`, or BibTeX entries of its own.
+    """
+
+    name: ClassVar[str]
+    citations: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def description(cls) -> str:
+        """The first sentence of its docstring: what it is, in the schema and in the docs."""
+        return inspect.getdoc(cls).partition("\n")[0]
+
+
+@dataclass(frozen=True)
+class PlugInKind:
+    """A kind of plug-ins.
+
+    Attributes:
+        what: what one is, in words.
+        package: where the built-in members lie.
+        group: group of entry points of other packages' members.
+        base: class that all derive from.
+    """
+
+    what: str
+    package: str
+    group: str
+    base: type[PlugIn]
+
+    def names(self) -> list[str]:
+        """Names of all members, the built-in ones first.
+
+        Raises:
+            ValueError: two members of one name.
+        """
+        package = importlib.import_module(self.package)
+        built_in = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+        others = sorted(point.name for point in self._entry_points())
+        for name in others:
+            if name in built_in or others.count(name) > 1:
+                homes = [point.value for point in self._entry_points() if point.name == name]
+                homes += [f"{self.package}.{name}"] if name in built_in else []
+                raise ValueError(
+                    f"two {self.what}s are called '{name}': {', '.join(homes)}; remove one package"
+                )
+        return built_in + others
+
+    def __getitem__(self, name: str) -> type[PlugIn]:
+        """The member of a name.
+
+        Raises:
+            ValueError: there is none, or what its entry point gives cannot be used.
+        """
+        if importlib.util.find_spec(f"{self.package}.{name}") is not None:
+            return self._checked(name, importlib.import_module(f"{self.package}.{name}"))
+        for point in self._entry_points():
+            if point.name == name:
+                try:
+                    found = point.load()
+                except Exception as error:
+                    raise ValueError(
+                        f"{self.what} '{name}' of {_distribution(point)} cannot be loaded "
+                        f"({point.value}: {error})"
+                    ) from error
+                return self._checked(name, found)
+        near = get_close_matches(name, self.names(), n=1, cutoff=0.5)
+        hint = f"did you mean '{near[0]}'?" if near else f"valid are: {', '.join(self.names())}"
+        raise ValueError(f"there is no {self.what} '{name}'; {hint}")
+
+    def __iter__(self) -> Iterator[type[PlugIn]]:
+        """All members."""
+        return map(self.__getitem__, self.names())
+
+    def source_file(self, name: str) -> Path:
+        """The file that defines a member."""
+        return Path(inspect.getfile(self[name]))
+
+    def of_settings(self, key: str, block: dict[str, Any]) -> PlugIn:
+        """The member that `block[key]` names, with those of its options that the block holds."""
+        from longspan.plugins.options import own_options
+
+        found = self[block[key]]
+        return found(**own_options(found, block))
+
+    def _entry_points(self) -> list[importlib.metadata.EntryPoint]:
+        return list(importlib.metadata.entry_points(group=self.group))
+
+    def _checked(self, name: str, found: Any) -> type[PlugIn]:
+        if inspect.ismodule(found):
+            own = [value for value in vars(found).values() if self._is_member(value)]
+            found = next((cls for cls in own if cls.__module__ == found.__name__), None)
+        if not self._is_member(found) or found.name != name:
+            raise ValueError(
+                f"{self.what} '{name}' must be a class derived from "
+                f"{self.base.__module__}.{self.base.__name__} "
+                f"with name = '{name}'"
+            )
+        return found
+
+    def _is_member(self, value: Any) -> bool:
+        return inspect.isclass(value) and issubclass(value, self.base) and hasattr(value, "name")
+
+
+def _distribution(point: importlib.metadata.EntryPoint) -> str:
+    return point.dist.name if point.dist else "an unknown package"

@@ -1,0 +1,104 @@
+"""What a kind of scorer is: a plug-in by which a frozen model scores the windows of a shard."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from longspan.plugins.registry import PlugIn, PlugInKind
+from longspan.store.contracts import Contract, add_contract
+
+if TYPE_CHECKING:
+    from longspan.costs.needs import Needs
+    from longspan.costs.shape import DecoderShape
+    from longspan.windows.store import WindowStore
+
+# From pairs of an id and token ids [T] to the columns of their rows, in the same order.
+Score = Callable[[Iterator[tuple[str, np.ndarray]]], Iterator[Mapping]]
+
+
+class ScorerKind(PlugIn):
+    """A way to score windows by a frozen model; its fields are its options.
+
+    Attributes:
+        rule: the rule that runs it.
+        table: kind of the tables that it writes.
+        contract: columns of these tables, where :mod:`longspan.store.contracts` does not know them yet.
+        stage: module whose STAGE_VERSION says when stored scores are of no use any more.
+        forward_keys: what of the model's forward pass its numbers depend on.
+        model_digest: the digest in the model's manifest that its numbers depend on.
+        first_layer_only: whether it reads the model's first layer alone.
+        takes_kept: whether it can score the kept windows of a selection alone.
+        less_memory: what to change where no device can hold it.
+    """
+
+    rule: ClassVar[str]
+    table: ClassVar[str]
+    contract: ClassVar[Contract | None] = None
+    stage: ClassVar[str]
+    forward_keys: ClassVar[tuple[str, ...]] = ("dtype", "attention", "compile_layers", "rope_theta")
+    model_digest: ClassVar[str] = "digest"
+    first_layer_only: ClassVar[bool] = False
+    takes_kept: ClassVar[bool] = False
+    less_memory: ClassVar[str] = "take dtype bfloat16 or a smaller model"
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options) -> None:
+        """Make the tables of a new kind known to their readers."""
+        if "table" in vars(cls) and cls.contract is not None:
+            add_contract(cls.table, cls.contract)
+
+    @property
+    def without(self) -> frozenset[str]:
+        """Optional columns of its tables that these options leave out."""
+        return frozenset()
+
+    def check_window(self, window_tokens: int) -> None:
+        """Refuse windows that it cannot score.
+
+        Raises:
+            ValueError: saying why, and what would do.
+        """
+
+    def longest_pass(self, window_tokens: int) -> int:
+        """Tokens of its longest forward pass over a window."""
+        return window_tokens
+
+    def window_settings(self, windows: "WindowStore") -> dict:
+        """What of the windows belongs to the settings of a store."""
+        return {}
+
+    def load(
+        self, model: Path, windows: "WindowStore", *, forward: Mapping, threads: int | None = None
+    ) -> Score:
+        """Load the model and give the function that scores windows.
+
+        Args:
+            model: the model's folder.
+            windows: the shard's windows.
+            forward: values of `forward_keys`.
+            threads: CPU threads.
+        """
+        raise NotImplementedError
+
+    def needs(
+        self,
+        shape: "DecoderShape",
+        windows: float | None,
+        *,
+        window_tokens: int,
+        dtype: str,
+        compile_layers: bool,
+        device_flops: float,
+    ) -> "Needs":
+        """What a job over so many windows needs, for requests and the estimate; None windows are unknown."""
+        raise NotImplementedError
+
+
+SCORER_KINDS = PlugInKind(
+    what="scorer kind",
+    package="longspan.scoring.kinds",
+    group="longspan.scorer_kinds",
+    base=ScorerKind,
+)

@@ -1,0 +1,1 @@
+"""Methods of selection, one file each; `SELECTION_METHODS` of :mod:`longspan.selection.method` finds them."""

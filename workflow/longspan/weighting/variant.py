@@ -1,0 +1,92 @@
+"""What a variant of the loss is: a plug-in that says by which parts tokens are weighed.
+
+Imports no torch, so that settings can be checked anywhere; the arithmetic is in
+:mod:`longspan.weighting.weights`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from longspan.plugins.citations import TOKEN_WEIGHTING
+from longspan.plugins.options import Number, Options, optional
+from longspan.plugins.registry import PlugIn, PlugInKind
+from longspan.weighting.parts import Weighting
+
+
+class GivenOptions(Options):
+    """Options of which only those that are given stand in the settings."""
+
+    def as_settings(self, *left_out):
+        """The options that were given."""
+        given = {type(self).model_fields[name].alias or name for name in self.model_fields_set}
+        block = super().as_settings(*left_out)
+        return {key: value for key, value in block.items() if key in given}
+
+
+class LossVariant(GivenOptions, PlugIn):
+    """A published loss; its fields are its options.
+
+    Attributes:
+        label: its name in tables, with the paper's symbol.
+    """
+
+    label: ClassVar[str]
+    citations: ClassVar[tuple[str, ...]] = (TOKEN_WEIGHTING,)
+
+    def weighting(self) -> Weighting:
+        """The parts that weigh its tokens.
+
+        Raises:
+            ValueError: an option that cannot be, by name.
+        """
+        raise NotImplementedError
+
+
+LOSS_VARIANTS = PlugInKind(
+    what="loss variant",
+    package="longspan.weighting.variants",
+    group="longspan.loss_variants",
+    base=LossVariant,
+)
+
+
+class LossParts(GivenOptions):
+    """A loss by its parts, without a variant."""
+
+    citations: ClassVar[tuple[str, ...]] = (TOKEN_WEIGHTING,)
+    label: ClassVar[str] = "its parts"
+
+    comparison: Literal["difference", "quotient"] | None = optional("How long and short NLL are compared.")
+    transforms: list[str] | None = optional(
+        "Applied in order: minus (-x), absolute (|x|), exp (e^x), 'shift s' (x - log s), max (max(x, 0))."
+    )
+    truncation: Number | None = optional("Upper bound of a weight (γ).")
+    sparsification: Number | None = optional("Share of tokens that get a weight (κ).", gt=0, le=1)
+    normalization: Literal["L1", "softmax"] | None = optional("Scaling of a sequence's weights to mean 1.")
+    interpolation: Number | None = optional("Share of plain cross-entropy (λ).", ge=0, le=1)
+
+    def weighting(self) -> Weighting:
+        """The parts themselves.
+
+        Raises:
+            ValueError: parts that do not go together.
+        """
+        parts = {name: getattr(self, name) for name in LossParts.model_fields}
+        return Weighting(**{name: value for name, value in parts.items() if value is not None})
+
+
+def loss_of_settings(block: Mapping[str, Any]) -> LossVariant | LossParts:
+    """The loss of a block of settings: a variant with its own keys, or bare parts.
+
+    Raises:
+        ValueError: an unknown variant.
+        pydantic.ValidationError: a key that is foreign to it, or a value that is not allowed.
+    """
+    if "variant" not in block:
+        return LossParts(**block)
+    return LOSS_VARIANTS[block["variant"]](**{key: block[key] for key in block.keys() - {"variant"}})
+
+
+def weighting_from_settings(block: Mapping[str, Any]) -> Weighting:
+    """The parts of a loss that a block of settings gives; errors as `loss_of_settings`."""
+    return loss_of_settings(block).weighting()

@@ -1,0 +1,81 @@
+"""Evaluations: base and trained models of each run, by each task."""
+
+from longspan.evaluation.task import EvaluationTask
+from longspan.store.shards import HELD_OUT
+from longspan_workflow.settings.blocks import Run, Settings
+from longspan_workflow.settings.seeds import derive_seed
+from longspan_workflow.settings.used import Used
+from longspan_workflow.wiring.places import Places
+from longspan_workflow.wiring.windows import Windows
+
+BASE = "base"
+
+
+class Evaluations:
+    """Inputs and parameters of rules/evaluations.smk.
+
+    Args:
+        settings: the settings.
+        places: paths.
+        windows: tables of windowings.
+    """
+
+    def __init__(self, settings: Settings, places: Places, windows: Windows):
+        self._settings, self._places, self._windows = settings, places, windows
+        self._used = Used(settings)
+
+    def _run(self, wildcards) -> Run:
+        return self._settings.runs[wildcards.run]
+
+    def named(self) -> dict[str, EvaluationTask]:
+        """All evaluations by name: the one that every run has, and those that runs name."""
+        return {self._settings.evaluation.name: self._settings.evaluation} | self._settings.evaluations
+
+    def of_run(self, run: Run) -> dict[str, EvaluationTask]:
+        """Evaluations of a run by name."""
+        named = self.named()
+        return {name: named[name] for name in (self._settings.evaluation.name, *run.evaluations)}
+
+    def model(self, wildcards) -> str:
+        """What an evaluation measures: the run's base model, or a trained one."""
+        if wildcards.trained == BASE:
+            return self._places.model.format(model=self._run(wildcards).model_name)
+        return f"{self._places.results}/runs/{wildcards.run}/{wildcards.trained}/model/longspan.json"
+
+    def tokens(self, wildcards) -> str:
+        """Tokens of the held-out works."""
+        return self._windows.tokens_of(self._run(wildcards).windowing, HELD_OUT)
+
+    def windows(self, wildcards) -> str:
+        """Held-out windows."""
+        return self._windows.windows_of(self._run(wildcards).windowing, HELD_OUT)
+
+    def task(self, wildcards) -> str:
+        """Name of the task."""
+        return self.named()[wildcards.evaluation].name
+
+    def settings(self, wildcards) -> dict:
+        """How a model is measured."""
+        run = self._run(wildcards)
+        return {
+            **self.named()[wildcards.evaluation].as_settings("task"),
+            **run.model.forward(run.train.rope_theta),
+            "seed": derive_seed(self._settings.seed, "evaluate", run.windowing_name),
+        }
+
+    def path(self, run: Run, trained: str, name: str) -> str:
+        """Table of an evaluation."""
+        return self._places.evaluation.format(run=run.key, trained=trained, evaluation=name)
+
+    def trained(self, run: Run) -> list[str]:
+        """Names of a run's trained models."""
+        return [f"{loss.key}/seed{seed}" for owner, loss, seed in self._used.trainings if owner is run]
+
+    def all(self) -> list[str]:
+        """Every evaluation: base and trained models of each run."""
+        return [
+            self.path(run, trained, name)
+            for run in self._settings.runs.values()
+            for name in self.of_run(run)
+            for trained in (BASE, *self.trained(run))
+        ]

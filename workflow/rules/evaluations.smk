@@ -1,0 +1,46 @@
+"""
+Evaluations of base and trained models on what was held out.
+
+REQUIRED INPUTS: results/models/{model}/ or results/runs/{run}/{loss}/seed{seed}/model/
+    results/tokens/{corpus}/{tokenizer}/held_out.parquet, results/windows/{windowing}/held_out.parquet
+OUTPUTS: results/evaluations/{run}/base/{evaluation}.parquet
+    results/evaluations/{run}/{loss}/seed{seed}/{evaluation}.parquet
+"""
+
+evaluations = wiring.evaluations
+
+
+rule evaluate:
+    """A model's measures by one task, base or trained."""
+    input:
+        model=evaluations.model,
+        tokens=evaluations.tokens,
+        windows=evaluations.windows,
+    output:
+        places.evaluation,
+    log:
+        places.log("evaluate", "run", "trained", "evaluation"),
+    benchmark:
+        places.benchmark("evaluate", "run", "trained", "evaluation")
+    wildcard_constraints:
+        trained=r"base|[^/]+/seed\d+",
+    conda:
+        "../../envs/gpu.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=needs.memory_mb("evaluate"),
+        runtime=needs.minutes("evaluate"),
+    params:
+        settings=as_json(evaluations.settings),
+        task=evaluations.task,
+        code=lambda wildcards: code_of(
+            "evaluate", EVALUATION_TASKS.source_file(evaluations.task(wildcards))
+        ),
+    shell:
+        JOB + """
+        python -m longspan_workflow.running.claim_devices {resources.gpu} \
+            python "$SCRIPTS"/evaluate.py --task {params.task} --settings {params.settings:q} --model {input.model:q} \
+            --tokens {input.tokens:q} --windows {input.windows:q} --evaluation {output:q} \
+            --threads {threads} 2>&1 | tee {log:q}
+        """
