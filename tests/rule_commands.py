@@ -12,7 +12,9 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -23,9 +25,24 @@ _PROGRAMS = {"python": _RECORDER, "srun": _RECORDER, "tee": "#!/bin/sh\nexec cat
 _KEPT_WORKFLOWS = 16
 
 
+@dataclass(frozen=True)
+class RuleJob:
+    """A job as Snakemake makes it for its wildcards.
+
+    Attributes:
+        inputs: files that it waits for.
+        outputs: files that it makes.
+        params: its parameters that have names.
+    """
+
+    inputs: list[str]
+    outputs: list[str]
+    params: dict
+
+
 @functools.lru_cache(maxsize=4096)
 def rule_arguments(rule: str, wildcards: frozenset[tuple[str, str]], config: str) -> tuple[str, ...]:
-    """Arguments that a rule's command gives the script of the same name.
+    """Arguments that a rule's command gives the script of the same name, whatever files are there.
 
     Args:
         rule: name of the rule.
@@ -36,9 +53,17 @@ def rule_arguments(rule: str, wildcards: frozenset[tuple[str, str]], config: str
         ValueError: the settings have a fault, the rule makes nothing for these wildcards, or its command
             calls no such script.
     """
-    request = {"rule": rule, "wildcards": dict(wildcards), "config": config}
+    return tuple(_ask("arguments", rule=rule, wildcards=dict(wildcards), config=config))
+
+
+def rule_job(rule: str, wildcards: dict[str, str], config: str, folder: Path) -> RuleJob:
+    """A rule's job over the files that a folder holds now; the rest as of `rule_arguments`."""
+    return RuleJob(**_ask("job", rule=rule, wildcards=wildcards, config=config, folder=str(folder)))
+
+
+def _ask(wanted: str, **request) -> Any:
     server = _server()
-    server.stdin.write(json.dumps(request) + "\n")
+    server.stdin.write(json.dumps({"wanted": wanted, **request}) + "\n")
     server.stdin.flush()
     answer = server.stdout.readline()
     if not answer:
@@ -46,7 +71,7 @@ def rule_arguments(rule: str, wildcards: frozenset[tuple[str, str]], config: str
     answer = json.loads(answer)
     if "error" in answer:
         raise ValueError(answer["error"])
-    return tuple(answer["arguments"])
+    return answer[wanted]
 
 
 @functools.cache
@@ -67,10 +92,11 @@ class RuleCommands:
 
     Args:
         config: settings as YAML.
-        folder: where Snakemake works; empty, and not used otherwise.
+        configfile: where to write them.
+        folder: where Snakemake works.
     """
 
-    def __init__(self, config: str, folder: Path):
+    def __init__(self, config: str, configfile: Path, folder: Path):
         from snakemake.api import (
             ConfigSettings,
             DAGSettings,
@@ -80,8 +106,6 @@ class RuleCommands:
         )
         from snakemake.settings.types import Quietness
 
-        folder.mkdir()
-        configfile = folder / "config.yaml"
         configfile.write_text(config)
         # In a dry run of a new corpus, planning is no checkpoint.
         output = OutputSettings(dryrun=True, quiet={Quietness.ALL})
@@ -98,8 +122,8 @@ class RuleCommands:
             )
         gc.enable()
 
-    def command(self, name: str, wildcards: dict[str, str]) -> str:
-        """The shell's text of a rule's job."""
+    def job(self, name: str, wildcards: dict[str, str]):
+        """A rule's job."""
         rule, dag = self._workflow.get_rule(name), self._workflow.dag
         own, target = {}, None
         if rule.output:
@@ -112,7 +136,7 @@ class RuleCommands:
                 raise ValueError(f"rule {name} does not make {target}")
         job = asyncio.run(dag.job_factory.new(rule, dag, wildcards_dict=own, targetfile=target))
         dag._jobid.setdefault(job, len(dag._jobid))
-        return job.shellcmd
+        return job
 
 
 def recorded_arguments(command: str, script: str) -> list[str]:
@@ -153,21 +177,29 @@ def _serve() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever else is printed
     with tempfile.TemporaryDirectory() as temporary:
-        numbers = iter(range(10**9))
+        empty = Path(temporary, "empty")
+        empty.mkdir()
 
         @functools.lru_cache(maxsize=_KEPT_WORKFLOWS)
-        def commands(config: str) -> RuleCommands:
-            return RuleCommands(config, Path(temporary, str(next(numbers))))
+        def commands(config: str, folder: str) -> RuleCommands:
+            return RuleCommands(config, Path(temporary, "config.yaml"), Path(folder))
 
         for line in sys.stdin:
             request = json.loads(line)
-            rule = request["rule"]
+            folder = request.get("folder", str(empty))
             try:
-                command = commands(request["config"]).command(rule, request["wildcards"])
-                answer = {"arguments": recorded_arguments(command, rule)}
+                rules = commands(request["config"], folder)
+                os.chdir(folder)
+                job = rules.job(request["rule"], request["wildcards"])
+                if request["wanted"] == "arguments":
+                    answer = {"arguments": recorded_arguments(job.shellcmd, request["rule"])}
+                else:
+                    files = {"inputs": list(map(str, job.input)), "outputs": list(map(str, job.output))}
+                    answer = {"job": {**files, "params": dict(job.params.items())}}
+                answer = json.dumps(answer)
             except Exception as error:
-                answer = {"error": f"{type(error).__name__}: {error}"}
-            answers.write(json.dumps(answer) + "\n")
+                answer = json.dumps({"error": f"{type(error).__name__}: {error}"})
+            answers.write(answer + "\n")
             answers.flush()
 
 
