@@ -15,8 +15,6 @@ import pyarrow.parquet as pq
 import yaml
 
 from longspan_workflow.settings.loading import load_settings
-from longspan_workflow.wiring.exports import Exports
-from longspan_workflow.wiring.layout import Layout
 
 
 def column_bytes(paths) -> Counter:
@@ -43,13 +41,13 @@ def values_of(paths, column: str) -> int:
     return count
 
 
-def measure(layout: Layout) -> list[tuple[str, str, int, int]]:
+def measure(settings: dict) -> list[tuple[str, str, int, int]]:
     """Rows of (stage, name, bytes, tokens that they cover)."""
-    rows = []
-    for corpus in layout.settings["corpora"]:
+    rows, results = [], Path(settings["results_dir"])
+    for corpus in settings["corpora"]:
         tokens_of = Counter()
-        folder = Path(layout.documents.format(corpus=corpus, shard="")).parent
-        for tokenizer in Path(layout.results, "tokens", corpus).glob("*"):
+        folder = results / "corpora" / corpus / "documents"
+        for tokenizer in (results / "tokens" / corpus).glob("*"):
             paths = sorted(tokenizer.glob("*.parquet"))
             sizes, tokens = column_bytes(paths), values_of(paths, "input_ids")
             tokens_of[corpus] = tokens
@@ -59,17 +57,17 @@ def measure(layout: Layout) -> list[tuple[str, str, int, int]]:
         rows.insert(
             0, ("texts", corpus, column_bytes(sorted(folder.glob("*.parquet"))).total(), tokens_of[corpus])
         )
-    for windowing, block in layout.settings["windowings"].items():
+    for windowing, block in settings["windowings"].items():
         size = block["window_tokens"]
-        paths = sorted(Path(layout.results, "windows", windowing).glob("*.parquet"))
+        paths = sorted((results / "windows" / windowing).glob("*.parquet"))
         count = sum(pq.ParquetFile(path).metadata.num_rows for path in paths)
         rows.append(("windows", windowing, column_bytes(paths).total(), count * size))
-        for scorer in sorted(Path(layout.results, "scores", windowing).glob("*")):
+        for scorer in sorted((results / "scores" / windowing).glob("*")):
             paths = sorted(path for path in scorer.glob("*.parquet"))
             count = sum(pq.ParquetFile(path).metadata.num_rows for path in paths if path.stem != "index")
             rows.append(("scores", f"{windowing}/{scorer.name}", column_bytes(paths).total(), count * size))
-    for name in layout.settings["exports"]:
-        folder = Path(Exports(layout).folder.format(export=name))
+    for name in settings["exports"]:
+        folder = results / "exports" / name
         manifests = [json.loads(path.read_text()) for path in sorted(folder.glob("manifests/*.json"))]
         sizes = sum(manifest["size_bytes"] for manifest in manifests)
         rows.append(("export", name, sizes, sum(manifest["tokens"] for manifest in manifests)))
@@ -80,7 +78,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--configfile", type=Path, default=Path("config.yaml"))
     arguments = parser.parse_args()
-    rows = measure(Layout(load_settings(yaml.safe_load(arguments.configfile.read_text()))))
+    rows = measure(load_settings(yaml.safe_load(arguments.configfile.read_text())))
     print(f"{'stage':10} {'name':40} {'bytes':>14} {'tokens':>14} {'bytes a token':>14}")
     for stage, name, size, tokens in rows:
         print(f"{stage:10} {name:40} {size:14,} {tokens:14,} {size / tokens:14.3f}")

@@ -28,9 +28,10 @@ def settings():
 
 def test_all_six_losses_train_frozen_and_self_scoring_to_the_report(chain):
     before = chain.path("scores").read_bytes()
-    every = Chain(settings())
+    config = settings()
+    every = Chain(config)
     metrics, models = {}, {}
-    for loss in every.layout.settings["losses"]:
+    for loss in config["losses"]:
         every.make("train", loss=loss)
         every.make("evaluate", trained=f"{loss}/seed0")
         run = every.path("run", loss=loss)

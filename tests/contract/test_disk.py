@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from longspan.store.tables import read_table, write_table
 
@@ -20,7 +21,8 @@ def load_disk():
 
 
 def test_every_file_of_the_stores_is_counted_over_the_tokens_that_it_covers(chain):
-    found = {(stage, name): (size, tokens) for stage, name, size, tokens in load_disk().measure(chain.layout)}
+    settings = yaml.safe_load(chain.path("settings_record").read_text())
+    found = {(stage, name): (size, tokens) for stage, name, size, tokens in load_disk().measure(settings)}
 
     def size_of(folder):
         return sum(path.stat().st_size for path in Path(folder).glob("*.parquet"))

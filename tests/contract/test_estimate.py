@@ -17,10 +17,7 @@ from local_hub import TOKEN, local_hub
 from longspan.costs.needs import TEXT_STAGES
 from longspan.models.configs import gguf_config
 from longspan.store.code import SCRIPTS
-from longspan_workflow.requests.estimates import corpus_tokens
-from longspan_workflow.settings.loading import load_settings
-from longspan_workflow.wiring.layout import Layout
-from tiny_chain import TINY, Chain, run_main
+from tiny_chain import TINY, Chain
 from tiny_gguf import FEED_FORWARD, HEADS, HIDDEN, LAYERS, write_gguf
 from tiny_inputs import make_inputs
 
@@ -35,9 +32,14 @@ def inputs(tmp_path, monkeypatch):
 
 
 def estimate(config):
-    settings = load_settings(copy.deepcopy(config))
-    result = run_main("estimate", ["--settings", json.dumps(settings), "--table", str(TABLE)])
+    result = Chain(config).run("estimate")
     return result, {(row["stage"], row["name"]): row for row in rows()}
+
+
+def corpus_tokens(config=TINY):
+    """Tokens of the corpus, None where the table does not know them."""
+    tokens = estimate(config)[1]["read_documents", "short"]["tokens"]
+    return None if tokens == "unknown" else float(tokens)
 
 
 def rows():
@@ -110,13 +112,13 @@ def test_tables_that_are_there_take_the_place_of_raw_texts(inputs):
     chain = Chain()
     chain.make_windows()
     sizes = sum(path.stat().st_size for path in Path("results/corpora/short/documents").glob("*.parquet"))
-    tokens = corpus_tokens(chain.layout, "short")
+    tokens = corpus_tokens()
     assert tokens == sizes / TEXT_STAGES["read_documents"].token_bytes
     _, found = estimate(TINY)
     assert float(found["evaluate", "main"]["gpu_hours"]) > 0
     for path in inputs.glob("prose/*"):
         path.unlink()
-    assert corpus_tokens(chain.layout, "short") == tokens
+    assert corpus_tokens() == tokens
 
 
 def test_tokens_of_archives_compressed_files_and_samples(inputs):
@@ -137,7 +139,7 @@ def test_tokens_of_archives_compressed_files_and_samples(inputs):
     for source, tokens in sources:
         config["corpora"]["short"]["sources"][1:] = [source | common]
         config["corpora"]["short"]["sources"][0] = TINY["corpora"]["short"]["sources"][0]
-        found = corpus_tokens(Layout(load_settings(config)), "short")
+        found = corpus_tokens(config)
         prose = sum(path.stat().st_size for path in inputs.glob("prose/*")) / 4
         assert found == (None if tokens is None else prose + tokens)
 
@@ -169,15 +171,8 @@ def test_of_a_model_of_the_hub_its_config_alone_is_fetched(tmp_path, monkeypatch
         Path("downloads/revisions.json").write_text(json.dumps({f"model {repo} {revision}": commit}))
         known = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
         names = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}
-        settings = json.dumps(load_settings(LLAMA3_8B | {"device": {"memory_gb": 40}}))
-        command = [
-            sys.executable,
-            str(SCRIPTS / "estimate.py"),
-            "--settings",
-            settings,
-            "--table",
-            str(TABLE),
-        ]
+        arguments = Chain(LLAMA3_8B | {"device": {"memory_gb": 40}}).arguments("estimate")
+        command = [sys.executable, str(SCRIPTS / "estimate.py"), *arguments]
 
         def run(**environment):
             return subprocess.run(
@@ -213,8 +208,7 @@ class Usage:
 
 def test_a_local_model_without_a_config_is_named(inputs):
     (inputs / "model/config.json").unlink()
-    settings = json.dumps(load_settings(copy.deepcopy(TINY)))
-    result = run_main("estimate", ["--settings", settings, "--table", str(TABLE)])
+    result = Chain().run("estimate")
     assert (result.code, result.stderr) == (
         1,
         "estimate: error: models.tiny.source.path: inputs/model has no config.json; correct the path\n",

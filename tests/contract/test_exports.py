@@ -164,7 +164,7 @@ def test_the_card_says_where_everything_came_from(chain):
     assert "2503.09202" in body
     assert "2510.25804" not in body
     settings = yaml.safe_load(body.split("```yaml\n")[1].split("```")[0])
-    used = chain.layout.settings
+    used = json.loads(*chain.options("record_settings")["--settings"])
     assert settings["selections"] == {"half": used["selections"]["half"]}
     assert settings["corpora"] == used["corpora"]
     assert settings["exports"] == used["exports"]

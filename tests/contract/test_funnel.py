@@ -13,7 +13,7 @@ SHARDS = ("00000", "00001")
 
 def funnel(chain):
     """(documents, windows, tokens) by (step, name), in order."""
-    header, *lines = (line.split("\t") for line in Path(chain.reports.funnel).read_text().splitlines())
+    header, *lines = (line.split("\t") for line in chain.path("funnel").read_text().splitlines())
     assert tuple(header) == COLUMNS
     return {
         (step, name): tuple(int(count.replace(",", "") or -1) for count in counts)

@@ -1,5 +1,6 @@
 """pin_revisions, download_texts and download_model, from a hub on this machine."""
 
+import copy
 import io
 import json
 import os
@@ -14,7 +15,7 @@ import pytest
 from local_hub import COMMIT, TOKEN, local_hub
 from longspan.models.folders import read_manifest
 from longspan.store.code import SCRIPTS
-from tiny_chain import without_time
+from tiny_chain import TINY, Chain, without_time
 
 REVISIONS = Path("downloads/revisions.json")
 ARCHIVE = Path("downloads/texts/o--books-train.parquet")
@@ -58,13 +59,12 @@ def hub(tmp_path, monkeypatch):
         yield hub
 
 
-def run(hub, script, settings, *arguments, **environment):
+def run(hub, script, arguments, **environment):
     """Run a script in a process of its own: the hub's clients read their environment when they start."""
-    settings = json.dumps(settings)
     names = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(Path("hf").absolute()), "HF_HUB_DISABLE_XET": "1"}
     known = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     return subprocess.run(
-        [sys.executable, SCRIPTS / f"{script}.py", "--settings", settings, *map(str, arguments)],
+        [sys.executable, SCRIPTS / f"{script}.py", *map(str, arguments)],
         env=known | names | {"PYTHONPATH": str(SCRIPTS.parent)} | environment,
         capture_output=True,
         text=True,
@@ -73,13 +73,13 @@ def run(hub, script, settings, *arguments, **environment):
 
 
 def pin(hub, *repositories, **environment):
-    settings = {"repositories": repositories or [["dataset", "o/books", "main"]]}
-    return run(hub, "pin_revisions", settings, "--revisions", REVISIONS, **environment)
+    settings = json.dumps({"repositories": repositories or [["dataset", "o/books", "main"]]})
+    return run(hub, "pin_revisions", ["--settings", settings, "--revisions", REVISIONS], **environment)
 
 
 def download(hub, archive=ARCHIVE, settings=DATASET, **environment):
-    arguments = ("--archive", archive, "--revisions", REVISIONS)
-    return run(hub, "download_texts", settings, *arguments, **environment)
+    arguments = ["--settings", json.dumps(settings), "--archive", archive, "--revisions", REVISIONS]
+    return run(hub, "download_texts", arguments, **environment)
 
 
 def error_of(result, script):
@@ -192,21 +192,45 @@ def test_a_damaged_file_of_a_dataset_is_refused(hub):
     assert message.startswith("a file of the dataset o/books cannot be read (")
 
 
+def test_the_rules_pin_and_fetch_what_the_settings_name(hub, finished):
+    """By their own commands: texts and a model at the commits that were pinned."""
+    files = {path.name: path.read_bytes() for path in (finished / "inputs/model").iterdir()}
+    hub.repositories["models/o/tiny"] = files
+    chain = Chain(hub_settings())
+    assert run(hub, "pin_revisions", chain.arguments("pin_revisions")).returncode == 0
+    pinned = json.loads(REVISIONS.read_text())
+    assert pinned == {"dataset o/books main": COMMIT, "model o/tiny main": COMMIT}
+    hub.branches["datasets/o/books", "main"] = hub.branches["models/o/tiny", "main"] = "a" * 40
+    for script, names in ("download_texts", {"archive": ARCHIVE.name}), ("download_model", {}):
+        result = run(hub, script, chain.arguments(script, **names))
+        assert result.returncode == 0, result.stderr
+    assert pq.read_table(ARCHIVE).column("text").to_pylist() == ["one", "two", "three"]
+    assert read_manifest(chain.path("model"))["source"]["commit"] == COMMIT
+    assert not [path for path in hub.asked if "resolve" in path and COMMIT not in path]
+
+
+def hub_settings():
+    """The tiny run with a model and texts of the hub."""
+    settings = copy.deepcopy(TINY)
+    settings["models"]["tiny"]["source"] = {"kind": "hub", "repo": "o/tiny", "revision": "main"}
+    settings["corpora"]["short"]["sources"].append(DATASET | {"category": "prose", "license": "MIT"})
+    return settings
+
+
 def test_a_model_is_fetched_at_its_commit(hub, finished):
     files = {path.name: path.read_bytes() for path in (finished / "inputs/model").iterdir()}
     hub.repositories["models/o/tiny"] = files | {"pytorch_model.bin": b"not asked for"}
     assert pin(hub, ["model", "o/tiny", "main"]).returncode == 0
-    source = {"kind": "hub", "repo": "o/tiny", "revision": "main"}
-    settings = {"source": source, "license": "MIT", "max_position_embeddings": 512, "first_layer_only": False}
-    manifest = Path("results/models/tiny/longspan.json")
-    arguments = ("--archives", "downloads/models", "--manifest", manifest, "--revisions", REVISIONS)
-    result = run(hub, "download_model", settings, *arguments)
+    settings = hub_settings()
+    chain, manifest = Chain(settings), Path("results/models/tiny/longspan.json")
+    arguments = chain.arguments("download_model")
+    result = run(hub, "download_model", arguments)
     assert result.returncode == 0, result.stderr
-    assert read_manifest(manifest)["source"] == source | {"commit": COMMIT}
+    assert read_manifest(manifest)["source"] == settings["models"]["tiny"]["source"] | {"commit": COMMIT}
     assert not [path for path in hub.asked if "pytorch_model" in path]
     # Again, without a network, from the cache.
     manifest.unlink()
-    assert run(hub, "download_model", settings, *arguments, HF_HUB_OFFLINE="1").returncode == 0
+    assert run(hub, "download_model", arguments, HF_HUB_OFFLINE="1").returncode == 0
     hub_home = {"HF_HOME": str(Path("other").absolute()), "HF_HUB_OFFLINE": "1"}
-    message = error_of(run(hub, "download_model", settings, *arguments, **hub_home), "download_model")
+    message = error_of(run(hub, "download_model", arguments, **hub_home), "download_model")
     assert message.startswith(f"the model o/tiny ({COMMIT}) is not on this machine, and the hub cannot be")

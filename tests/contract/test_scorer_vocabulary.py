@@ -1,7 +1,6 @@
 """A scorer of another architecture, with a tokenizer file of its own: same ids, or refused by name."""
 
 import copy
-import json
 import shutil
 from pathlib import Path
 
@@ -9,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer
-from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
+from transformers import AutoModelForCausalLM
 
+from foreign_scorer import add_token, make_foreign_scorer
 from longspan.store.tables import read_table
 from longspan.windows.store import WindowStore
 from tiny_chain import TINY, Chain
-from tiny_inputs import POSITIONS
 
 BOTH = pytest.mark.parametrize(
     ("script", "scorer", "kind"),
@@ -23,20 +22,9 @@ BOTH = pytest.mark.parametrize(
 CHOOSE = "choose a scorer with the vocabulary of the windowing's tokenizer"
 
 
-def make_scorer(change=lambda tokenizer: None, vocabulary=402, bos_token_id=1, **windowing):
+def make_scorer(change, vocabulary=402, bos_token_id=1, **windowing):
     """The chain with scorers of a GPT-2 whose tokenizer.json is the Llama's after `change`."""
-    folder = Path("inputs/gpt2")
-    torch.manual_seed(0)
-    config = GPT2Config(
-        vocab_size=vocabulary, n_embd=16, n_layer=1, n_head=2, n_positions=POSITIONS,
-        bos_token_id=bos_token_id, eos_token_id=2,
-    )  # fmt: skip
-    GPT2LMHeadModel(config).save_pretrained(folder)
-    shutil.copyfile("inputs/model/tokenizer_config.json", folder / "tokenizer_config.json")
-    tokenizer = json.loads(Path("inputs/model/tokenizer.json").read_text())
-    change(tokenizer)
-    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
-
+    folder = make_foreign_scorer(Path("inputs"), change, vocabulary, bos_token_id)
     settings = copy.deepcopy(TINY)
     settings["models"]["gpt2"] = settings["models"]["tiny"] | {
         "source": {"kind": "folder", "path": str(folder)}
@@ -47,12 +35,6 @@ def make_scorer(change=lambda tokenizer: None, vocabulary=402, bos_token_id=1, *
     chain = Chain(settings)
     chain.make("download_model", model="gpt2")
     return chain
-
-
-def add_token(tokenizer):
-    """Another file with the same ids: one more special token, which no text holds."""
-    token = tokenizer["added_tokens"][0] | {"id": 400, "content": "<more>"}
-    tokenizer["added_tokens"].append(token)
 
 
 def swap_two_tokens(tokenizer):

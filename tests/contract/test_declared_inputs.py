@@ -1,0 +1,199 @@
+"""A job gets by with the files that its rule names as inputs, and its parameters tell of its code."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+
+from foreign_scorer import make_foreign_scorer
+from longspan.store.code import SCRIPTS, code_digest, stage_version
+from rule_commands import as_config, rule_job
+from tiny_chain import NAMES, Chain
+from tiny_inputs import make_inputs
+from whole_settings import whole_settings
+
+SHARDS = ("00000", "00001")
+ALL_SHARDS = (*SHARDS, "held_out")
+STAGES = {
+    "score_short": "scoring.nll",
+    "score_attention": "scoring.attention_statistics",
+    "train": "training.loop",
+}
+# Estimates are made whenever they are asked for; a pinned archive has a digest.
+WITHOUT_CODE = {"estimate", "download_texts"}
+
+
+def settings() -> dict:
+    """The whole run, with a selection by each method and texts compared with held-out ones."""
+    found = whole_settings()
+    found["corpora"]["short"]["clean_up"] = {"overlap": {"files": ["inputs/test_set.txt"]}}
+    common = {"windowing": "short-128", "keep": {"ratio": 0.5}}
+    found["selections"] |= {
+        "gain": common | {"method": "nll_gain", "scorer": "tiny-32"},
+        "packed": common | {"method": "gzip"},
+    }
+    found["scorers"]["tiny-32"] = found["scorers"]["gpt2-32"] | {"model": "tiny"}
+    found["report"]["compare_selections"] = ["drawn", "gain", "packed"]
+    found["exports"]["kept"]["repo"] = "owner/kept"
+    return found
+
+
+# Every job of the run, in an order in which each finds what it needs.
+JOBS = [
+    *(("download_model", {"model": model}) for model in ("tiny", "gpt2")),
+    ("plan_shards", {}),
+    ("read_documents", {"shard": "held_out"}),
+    ("index_references", {}),
+    *(("read_documents", {"shard": shard}) for shard in SHARDS),
+    *(
+        (script, {"shard": shard})
+        for script in ("tokenize_documents", "assign_windows")
+        for shard in ALL_SHARDS
+    ),
+    *(("score_attention", {"shard": shard, "scorer": "tiny-layer0"}) for shard in SHARDS),
+    *(("score_short", {"shard": shard, "scorer": "tiny-32"}) for shard in SHARDS),
+    *(("select_windows", {"selection": name}) for name in ("half", "drawn", "gain", "packed")),
+    ("list_kept_windows", {}),
+    *(("score_short", {"shard": shard, "scorer": "gpt2-32"}) for shard in SHARDS),
+    *(("collect_weights", {"scorer": scorer}) for scorer in ("gpt2-32", "tiny-32")),
+    ("record_frozen_weights", {}),
+    *(("export_windows", {"shard": shard}) for shard in SHARDS),
+    ("write_data_card", {}),
+    ("train", {}),
+    *(("evaluate", {"trained": trained}) for trained in ("base", "dense/seed0")),
+    ("summarize_results", {}),
+    ("draw_figures", {}),
+    ("record_settings", {}),
+]
+
+
+def bring(paths, home: Path) -> None:
+    """Copy files from `home` to here, and what belongs to them: a model's folder, a corpus's plans."""
+    for path in map(Path, paths):
+        kept_with_it = {"longspan.json": path.parent, "plan.json": path.with_suffix("")}.get(path.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if kept_with_it:
+            shutil.copytree(home / kept_with_it, kept_with_it, dirs_exist_ok=True)
+        if not path.exists():
+            shutil.copyfile(home / path, path)
+
+
+def stores_of(paths) -> list[Path]:
+    """Scores that indexes are of."""
+    folders = [Path(path).parent for path in paths if Path(path).name == "index.parquet"]
+    return [folder / f"{shard}.parquet" for folder in folders for shard in SHARDS]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder in which every job has run, each in a folder of its own that held its inputs alone."""
+    home = tmp_path_factory.mktemp("home")
+    make_inputs(home / "inputs")
+    make_foreign_scorer(home / "inputs")
+    (home / "inputs/test_set.txt").write_text("a question of some test, and the answer to it. " * 4)
+    chain, config, before = Chain(settings()), as_config(settings()), Path.cwd()
+    try:
+        for number, (script, names) in enumerate(JOBS):
+            alone = tmp_path_factory.mktemp(f"job{number}")
+            os.chdir(alone)
+            job = rule_job(script, {**NAMES, **names}, config, home)
+            bring(job.inputs, home)
+            if script == "summarize_results":
+                # An index is there when its store is whole; the DAG has no edge for each of its shards.
+                bring(stores_of(job.inputs), home)
+            if script == "read_documents":
+                # A shard's part of the raw files is known to its plan alone.
+                bring(rule_job("plan_shards", NAMES, config, home).inputs, home)
+            given = {path for path in Path().rglob("*") if path.is_file()}
+            result = chain.run(script, **names)
+            assert result.code == 0, f"{script} with its inputs alone: {result.stderr}"
+            for path in Path().rglob("*"):
+                if path.is_file() and path not in given:
+                    (home / path).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(path, home / path)
+            made = [path for path in job.outputs if not (home / path).exists()]
+            assert not made, f"{script} did not make {made}"
+    finally:
+        os.chdir(before)
+    return home
+
+
+def test_every_job_gets_by_with_its_inputs_alone(home):
+    assert len(list((home / "results/figures").iterdir())) == 3
+    rules = {script for script, _ in JOBS}
+    assert {path.stem for path in SCRIPTS.glob("*.py")} - rules == {
+        "download_texts",
+        "estimate",
+        "pin_revisions",
+        "publish_export",
+    }
+
+
+def rows(path: Path) -> list[dict]:
+    return pq.read_table(path).to_pylist()
+
+
+def test_each_rule_hands_on_what_the_settings_ask_for(home):
+    """What a job does otherwise if its command lacks an option that scripts can do without."""
+    results = home / "results"
+    selections = {path.name: rows(path) for path in (results / "selections").iterdir()}
+    kept = {row["data_id"] for row in selections["half.parquet"] if row["kept"]}
+    everything = {row["data_id"] for row in selections["half.parquet"]}
+    assert len(kept) == len(everything) / 2 == 8
+    for scorer, expected in ("gpt2-32", kept), ("tiny-32", everything):
+        store = results / "scores/short-128" / scorer
+        assert {row["data_id"] for shard in SHARDS for row in rows(store / f"{shard}.parquet")} == expected
+        assert {row["data_id"] for row in rows(store / "index.parquet")} == expected
+    done = json.loads((results / "frozen_weights.done").read_text())
+    assert set(done) == {"short-128/gpt2-32"}
+    run = results / "runs/main/dense/seed0"
+    assert sorted({row["step"] for row in rows(run / "guard.parquet")}) == [0, 2, 4]
+    metrics = rows(run / "metrics.parquet")
+    assert [row["weight_std"] == 0 for row in metrics].count(True) == 1  # a packed sequence
+    assert all(np.std(row["loss_weights"]) > 0 for row in exported(home))
+    assert {row["data_id"] for row in exported(home)} == kept
+    assert list((run / "logs").glob("events.out.tfevents.*"))  # of `execution`
+
+
+def exported(home: Path) -> list[dict]:
+    found = []
+    for path in sorted((home / "results/exports/kept/data").iterdir()):
+        lines = zstandard.ZstdDecompressor().stream_reader(path.open("rb")).read().splitlines()
+        found += [json.loads(line) for line in lines]
+    return found
+
+
+def test_whoever_publishes_or_reports_waits_for_what_is_published_or_reported(home):
+    job = rule_job("publish_export", {**NAMES, "ending": "jsonl.zst"}, as_config(settings()), home)
+    folder = Path("results/exports/kept")
+    data, manifests = ([folder / f"{kind}/{shard}.{ending}" for shard in SHARDS] for kind, ending in (
+        ("data", "jsonl.zst"), ("manifests", "jsonl.zst.json")))  # fmt: skip
+    assert set(map(Path, job.inputs)) == {folder / "README.md", *data, *manifests}
+    job = rule_job("write_data_card", NAMES, as_config(settings()), home)
+    assert set(map(Path, job.inputs)) == {*data, *manifests}
+
+
+@pytest.mark.parametrize("rule", sorted(path.stem for path in SCRIPTS.glob("*.py")))
+def test_a_job_runs_again_with_other_code(home, rule):
+    """Its own and its library's, or by the version of a stage that costs hours."""
+    if rule in WITHOUT_CODE:
+        return
+    names = {**NAMES, "scorer": "tiny-layer0" if rule == "score_attention" else "tiny-32"}
+    params = rule_job(rule, names, as_config(settings()), home).params
+    if rule in STAGES:
+        assert params["version"] == stage_version(STAGES[rule])
+    else:
+        assert params["code"] == code_digest(rule)
+
+
+def test_a_shard_is_read_again_when_its_plan_is_another(home):
+    plans = [
+        rule_job("read_documents", {**NAMES, "shard": shard}, as_config(settings()), home).params
+        for shard in ALL_SHARDS
+    ]
+    assert len({plan["plan_digest"] for plan in plans} - {""}) == 3

@@ -1,0 +1,212 @@
+"""What each rule's own command gives its script: the arguments, taken from the job that Snakemake makes.
+
+Snakemake runs in a process of its own, since the workflow changes the process that reads it. A job is made
+for its wildcards alone, in an empty folder, so no file has to be there.
+"""
+
+import asyncio
+import functools
+import gc
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+# Programs that a command calls, in place of the real ones: each keeps its arguments, or swallows its input.
+_RECORDER = '#!/bin/sh\nprintf \'%s\\0\' "$@" > "$RECORDS/$$"\n'
+_PROGRAMS = {"python": _RECORDER, "srun": _RECORDER, "tee": "#!/bin/sh\nexec cat > /dev/null\n"}
+_KEPT_WORKFLOWS = 16
+
+
+@dataclass(frozen=True)
+class RuleJob:
+    """A job as Snakemake makes it for its wildcards.
+
+    Attributes:
+        inputs: files that it waits for.
+        outputs: files that it makes.
+        params: its parameters that have names.
+    """
+
+    inputs: list[str]
+    outputs: list[str]
+    params: dict
+
+
+@functools.lru_cache(maxsize=4096)
+def rule_arguments(rule: str, wildcards: frozenset[tuple[str, str]], config: str) -> tuple[str, ...]:
+    """Arguments that a rule's command gives the script of the same name, whatever files are there.
+
+    Args:
+        rule: name of the rule.
+        wildcards: pairs of a wildcard's name and value; others than the rule's are left aside.
+        config: settings as YAML, the content of a config file.
+
+    Raises:
+        ValueError: the settings have a fault, the rule makes nothing for these wildcards, or its command
+            calls no such script.
+    """
+    return tuple(_ask("arguments", rule=rule, wildcards=dict(wildcards), config=config))
+
+
+def rule_job(rule: str, wildcards: dict[str, str], config: str, folder: Path) -> RuleJob:
+    """A rule's job over the files that a folder holds now; the rest as of `rule_arguments`."""
+    return RuleJob(**_ask("job", rule=rule, wildcards=wildcards, config=config, folder=str(folder)))
+
+
+def _ask(wanted: str, **request) -> Any:
+    server = _server()
+    server.stdin.write(json.dumps({"wanted": wanted, **request}) + "\n")
+    server.stdin.flush()
+    answer = server.stdout.readline()
+    if not answer:
+        raise RuntimeError(f"the process of {__file__} ended with {server.wait()}; its errors are above")
+    answer = json.loads(answer)
+    if "error" in answer:
+        raise ValueError(answer["error"])
+    return answer[wanted]
+
+
+@functools.cache
+def _server() -> subprocess.Popen:
+    # It ends with this process, at the end of its input.
+    return subprocess.Popen(
+        [sys.executable, __file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "workflow")},
+        cwd="/",
+    )
+
+
+class RuleCommands:
+    """The workflow of some settings, and the commands of its jobs.
+
+    Args:
+        config: settings as YAML.
+        configfile: where to write them.
+        folder: where Snakemake works.
+    """
+
+    def __init__(self, config: str, configfile: Path, folder: Path):
+        from snakemake.api import (
+            ConfigSettings,
+            DAGSettings,
+            OutputSettings,
+            ResourceSettings,
+            SnakemakeApi,
+        )
+        from snakemake.settings.types import Quietness
+
+        configfile.write_text(config)
+        # In a dry run of a new corpus, planning is no checkpoint.
+        output = OutputSettings(dryrun=True, quiet={Quietness.ALL})
+        with SnakemakeApi(output) as api:
+            self._workflow = api.workflow(
+                resource_settings=ResourceSettings(cores=1),
+                config_settings=ConfigSettings(configfiles=[configfile]),
+                snakefile=ROOT / "Snakefile",
+                workdir=folder,
+            )._workflow
+            self._workflow.dag_settings = DAGSettings()
+            self._workflow._prepare_dag(
+                forceall=False, ignore_incomplete=True, lock_warn_only=True, nolock=True
+            )
+        gc.enable()
+
+    def job(self, name: str, wildcards: dict[str, str]):
+        """A rule's job."""
+        rule, dag = self._workflow.get_rule(name), self._workflow.dag
+        own, target = {}, None
+        if rule.output:
+            missing = sorted(rule.wildcard_names - wildcards.keys())
+            if missing:
+                raise ValueError(f"rule {name} needs values of its wildcards {', '.join(missing)}")
+            own = {wildcard: wildcards[wildcard] for wildcard in rule.wildcard_names}
+            target = str(rule.output[0].apply_wildcards(own))
+            if not rule.is_producer(target):
+                raise ValueError(f"rule {name} does not make {target}")
+        job = asyncio.run(dag.job_factory.new(rule, dag, wildcards_dict=own, targetfile=target))
+        dag._jobid.setdefault(job, len(dag._jobid))
+        return job
+
+
+def recorded_arguments(command: str, script: str) -> list[str]:
+    """What a shell gives a script under a command, without running it.
+
+    Args:
+        command: text for bash.
+        script: the script's name, without its ending.
+    """
+    from snakemake.shell import shell
+
+    with tempfile.TemporaryDirectory() as temporary:
+        programs, records = Path(temporary, "programs"), Path(temporary, "records")
+        programs.mkdir()
+        records.mkdir()
+        for name, content in _PROGRAMS.items():
+            (programs / name).write_text(content)
+            (programs / name).chmod(0o755)
+        environment = os.environ | {"RECORDS": str(records), "PATH": f"{programs}:{os.environ['PATH']}"}
+        subprocess.run(
+            ["bash", "-c", f"{shell._process_prefix or ''}{command}"],
+            env=environment,
+            cwd=temporary,
+            check=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        for record in records.iterdir():
+            words = record.read_text().split("\0")[:-1]
+            for place, word in enumerate(words):
+                if Path(word).name == f"{script}.py":
+                    return words[place + 1 :]
+    raise ValueError(f"the command of {script} does not call {script}.py: {command}")
+
+
+def _serve() -> None:
+    """Answer requests, one JSON object a line, until the input ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever else is printed
+    with tempfile.TemporaryDirectory() as temporary:
+        empty = Path(temporary, "empty")
+        empty.mkdir()
+
+        @functools.lru_cache(maxsize=_KEPT_WORKFLOWS)
+        def commands(config: str, folder: str) -> RuleCommands:
+            return RuleCommands(config, Path(temporary, "config.yaml"), Path(folder))
+
+        for line in sys.stdin:
+            request = json.loads(line)
+            folder = request.get("folder", str(empty))
+            try:
+                rules = commands(request["config"], folder)
+                os.chdir(folder)
+                job = rules.job(request["rule"], request["wildcards"])
+                if request["wanted"] == "arguments":
+                    answer = {"arguments": recorded_arguments(job.shellcmd, request["rule"])}
+                else:
+                    files = {"inputs": list(map(str, job.input)), "outputs": list(map(str, job.output))}
+                    answer = {"job": {**files, "params": dict(job.params.items())}}
+                answer = json.dumps(answer)
+            except Exception as error:
+                answer = json.dumps({"error": f"{type(error).__name__}: {error}"})
+            answers.write(answer + "\n")
+            answers.flush()
+
+
+def as_config(settings: dict) -> str:
+    """Settings as the text of a config file."""
+    return yaml.safe_dump(settings)
+
+
+if __name__ == "__main__":
+    _serve()
