@@ -19,9 +19,9 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[1]
-# Programs that a command calls, in place of the real ones: each keeps its arguments, or swallows its input.
-_RECORDER = '#!/bin/sh\nprintf \'%s\\0\' "$@" > "$RECORDS/$$"\n'
-_PROGRAMS = {"python": _RECORDER, "srun": _RECORDER, "tee": "#!/bin/sh\nexec cat > /dev/null\n"}
+# Functions of the shell in place of programs that a command calls: each keeps its arguments, or swallows its input.
+_RECORDER = 'printf \'%s\\0\' "$@" > "$RECORDS/$BASHPID.$RANDOM"'
+_PROGRAMS = {"python": _RECORDER, "srun": _RECORDER, "tee": "cat > /dev/null"}
 _KEPT_WORKFLOWS = 16
 
 
@@ -41,8 +41,8 @@ class RuleJob:
 
 
 @functools.lru_cache(maxsize=4096)
-def rule_arguments(rule: str, wildcards: frozenset[tuple[str, str]], config: str) -> tuple[str, ...]:
-    """Arguments that a rule's command gives the script of the same name, whatever files are there.
+def rule_command(rule: str, wildcards: frozenset[tuple[str, str]], config: str) -> tuple[str, ...]:
+    """Script that a rule's command calls and the arguments that it gives it, whatever files are there.
 
     Args:
         rule: name of the rule.
@@ -51,13 +51,13 @@ def rule_arguments(rule: str, wildcards: frozenset[tuple[str, str]], config: str
 
     Raises:
         ValueError: the settings have a fault, the rule makes nothing for these wildcards, or its command
-            calls no such script.
+            calls no script.
     """
-    return tuple(_ask("arguments", rule=rule, wildcards=dict(wildcards), config=config))
+    return tuple(_ask("command", rule=rule, wildcards=dict(wildcards), config=config))
 
 
 def rule_job(rule: str, wildcards: dict[str, str], config: str, folder: Path) -> RuleJob:
-    """A rule's job over the files that a folder holds now; the rest as of `rule_arguments`."""
+    """A rule's job over the files that a folder holds now; the rest as of `rule_command`."""
     return RuleJob(**_ask("job", rule=rule, wildcards=wildcards, config=config, folder=str(folder)))
 
 
@@ -139,26 +139,21 @@ class RuleCommands:
         return job
 
 
-def recorded_arguments(command: str, script: str) -> list[str]:
-    """What a shell gives a script under a command, without running it.
+def recorded_command(command: str) -> list[str]:
+    """The script that a command calls and what a shell gives it, without running it.
 
     Args:
         command: text for bash.
-        script: the script's name, without its ending.
     """
     from snakemake.shell import shell
 
+    functions = "\n".join(f"{name}() {{ {body}; }}" for name, body in _PROGRAMS.items())
     with tempfile.TemporaryDirectory() as temporary:
-        programs, records = Path(temporary, "programs"), Path(temporary, "records")
-        programs.mkdir()
+        records = Path(temporary, "records")
         records.mkdir()
-        for name, content in _PROGRAMS.items():
-            (programs / name).write_text(content)
-            (programs / name).chmod(0o755)
-        environment = os.environ | {"RECORDS": str(records), "PATH": f"{programs}:{os.environ['PATH']}"}
         subprocess.run(
-            ["bash", "-c", f"{shell._process_prefix or ''}{command}"],
-            env=environment,
+            ["bash", "-c", f"{functions}\n{shell._process_prefix or ''}{command}"],
+            env=os.environ | {"RECORDS": str(records)},
             cwd=temporary,
             check=True,
             stdin=subprocess.DEVNULL,
@@ -167,9 +162,9 @@ def recorded_arguments(command: str, script: str) -> list[str]:
         for record in records.iterdir():
             words = record.read_text().split("\0")[:-1]
             for place, word in enumerate(words):
-                if Path(word).name == f"{script}.py":
-                    return words[place + 1 :]
-    raise ValueError(f"the command of {script} does not call {script}.py: {command}")
+                if Path(word).parent.name == "scripts" and word.endswith(".py"):
+                    return [Path(word).stem, *words[place + 1 :]]
+    raise ValueError(f"the command calls no script: {command}")
 
 
 def _serve() -> None:
@@ -191,8 +186,8 @@ def _serve() -> None:
                 rules = commands(request["config"], folder)
                 os.chdir(folder)
                 job = rules.job(request["rule"], request["wildcards"])
-                if request["wanted"] == "arguments":
-                    answer = {"arguments": recorded_arguments(job.shellcmd, request["rule"])}
+                if request["wanted"] == "command":
+                    answer = {"command": recorded_command(job.shellcmd)}
                 else:
                     files = {"inputs": list(map(str, job.input)), "outputs": list(map(str, job.output))}
                     answer = {"job": {**files, "params": dict(job.params.items())}}

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from longspan.process.command_line import run_script
-from longspan.store.code import SCRIPTS
-from rule_commands import as_config, rule_arguments
+from longspan_workflow.running.project import SCRIPTS
+from rule_commands import as_config, rule_command
 
 ROOT = Path(__file__).parents[1]
 TINY = yaml.safe_load((ROOT / "configs" / "tiny.yaml").read_text())
@@ -30,6 +30,7 @@ NAMES = {
     "seed": "0",
     "shard": "00000",
     "trained": "dense/seed0",
+    "evaluation": "position_nll",
     "export": "kept",
     "ending": "jsonl.zst",
 }
@@ -51,7 +52,7 @@ PATHS = {
     "selection": "results/selections/{selection}.parquet",
     "kept": "results/selections/{selection}.kept.parquet",
     "run": "results/runs/{run}/{loss}/seed{seed}",
-    "evaluation": "results/evaluations/{run}/{trained}.parquet",
+    "evaluation": "results/evaluations/{run}/{trained}/{evaluation}.parquet",
     "data": "results/exports/{export}/data/{shard}.{ending}",
     "manifest": "results/exports/{export}/manifests/{shard}.{ending}.json",
     "card": "results/exports/{export}/README.md",
@@ -85,12 +86,15 @@ class Chain:
         """A path of PATHS for these names, the tiny run's where none are given."""
         return Path(PATHS[template].format(**{**NAMES, **names}))
 
-    def arguments(self, script: str, **names: str) -> list[str]:
-        """The script's arguments for these names, by the command of its rule."""
+    def arguments(self, rule: str, **names: str) -> list[str]:
+        """Arguments of a rule's script for these names, by the rule's command."""
+        return self._command(rule, **names)[1:]
+
+    def _command(self, rule: str, **names: str) -> list[str]:
         wildcards = {**NAMES, "ending": self._ending(names.get("export", NAMES["export"])), **names}
-        if script == "score_attention" and "scorer" not in names:
+        if rule == "score_attention" and "scorer" not in names:
             wildcards["scorer"] = "tiny-layer0"
-        return list(rule_arguments(script, frozenset(wildcards.items()), self._config))
+        return list(rule_command(rule, frozenset(wildcards.items()), self._config))
 
     def options(self, script: str, **names: str) -> dict[str, list[str]]:
         """Values of each of these arguments, by its option."""
@@ -106,9 +110,10 @@ class Chain:
         export_format = self._settings.get("exports", {}).get(export, {}).get("format", "parquet")
         return "parquet" if export_format == "tokens" else export_format
 
-    def run(self, script: str, *more: str, **names: str) -> Result:
-        """Run a script in this process, as its command line would."""
-        return run_main(script, [*self.arguments(script, **names), *more])
+    def run(self, rule: str, *more: str, **names: str) -> Result:
+        """Run a rule's script in this process, as its command line would."""
+        script, *arguments = self._command(rule, **names)
+        return run_main(script, [*arguments, *more])
 
     def make(self, script: str, *more: str, **names: str) -> str:
         """Run a script that must succeed; what it printed."""
