@@ -1,10 +1,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
+# Settings to run instead of config.yaml: make run config=mine.yaml
+config ?= config.yaml
 
 .PHONY: run test explain clean
 
 run: .venv/installed
-	@$(BIN)/snakemake --quiet host -- all
+	@$(BIN)/snakemake --quiet host --configfile='$(config)' -- all
 	@cat results/summary.txt
 	@echo "Look next at results/report.html, results/settings.yaml and results/runs/"
 
