@@ -23,8 +23,8 @@ BAD_DOCUMENT = (
     "empty",
     "duplicate id",
 )
-# ... or it is cleaned up.
-CLEAN_UP = ("duplicate", "overlap", "too short", "unprintable", "repeated lines")
+# ... or it is kept for evaluation by another source, or cleaned up.
+CLEAN_UP = ("held out", "duplicate", "overlap", "too short", "unprintable", "repeated lines")
 DROP_REASONS = BAD_DOCUMENT + CLEAN_UP
 
 
