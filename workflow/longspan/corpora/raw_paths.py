@@ -2,12 +2,15 @@
 
 import glob
 import os
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 
 from longspan.corpora.raw_formats import ENDINGS, READABLE, ending_of
 
+# What Snakemake takes for a wildcard in the name of a rule's input.
+_WILDCARD = re.compile(r"\{\s*\w+\s*(,[^{}]*)?\}")
 _HIDDEN, _LINKED, _WITHOUT_ENDING = "hidden", "link to a folder", "without an ending"
 
 
@@ -18,14 +21,14 @@ def raw_paths(patterns: Iterable[str]) -> list[str]:
     gives all files under it with one of the endings that are known. Hidden files and folders are passed over.
 
     Raises:
-        ValueError: a folder that may not be read, or a name that is no text.
+        ValueError: a folder that may not be read, or a name that is no text, or a wildcard to Snakemake.
     """
     found = []
     for pattern in patterns:
         for path in _matches(pattern):
             found += sorted(_walk(path)[0]) or [path] if os.path.isdir(path) else [path]
     for path in found:
-        _require_text(path)
+        _require_name(path)
     return list(dict.fromkeys(found))
 
 
@@ -105,7 +108,11 @@ def _refuse(error: OSError) -> None:
     )
 
 
-def _require_text(path: str) -> None:
+def _require_name(path: str) -> None:
+    if found := _WILDCARD.search(path):
+        raise ValueError(
+            f"the name of {path!r} has the braces {found[0]}, which Snakemake takes for a wildcard; rename it"
+        )
     try:
         path.encode()
     except UnicodeEncodeError:
