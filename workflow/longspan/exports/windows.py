@@ -5,6 +5,7 @@ data card is written.
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -28,6 +29,13 @@ from longspan.store.tables import (
 )
 from longspan.weighting.parts import Weighting
 from longspan.windows.window_store import WindowStore
+
+
+# What `datasets` reads of JSON lines at once, and what its JSON reader takes for a time if all of it is such.
+_READ_BYTES = 10 * 2**20
+_TIME = re.compile(
+    r"\d{4}-\d\d-\d\d([ T]\d\d(:?\d\d(:?\d\d(\.\d+)?)?)?)?\s*(Z|[+-]\d\d(:?\d\d)?)?", re.ASCII
+)
 
 
 class WindowExport:
@@ -187,6 +195,8 @@ class ExportWriter:
         file = {"size_bytes": self._path.stat().st_size, "sha256": digest_file(self._path)}
         with atomic_path(self._manifest_path) as temporary:
             content = {**self._manifest, **counts, **file}
+            if isinstance(self._writer, LineWriter) and (times := self._writer.columns_of_times()):
+                content["columns_of_times"] = times
             temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 
@@ -195,6 +205,9 @@ class LineWriter:
 
     def __init__(self, path: Path | str):
         self._path = Path(path)
+        # Bytes of the last rows one behind another in which a column's text reads as a time.
+        self._bytes_of_times: Counter = Counter()
+        self._columns_of_times: set[str] = set()
 
     def __enter__(self) -> "LineWriter":
         with ExitStack() as stack:
@@ -207,7 +220,20 @@ class LineWriter:
 
     def append(self, row: dict, elements: int) -> None:
         """Append one row of about so many elements."""
-        self._file.write(json.dumps(row, ensure_ascii=False, default=_numbers).encode() + b"\n")
+        line = json.dumps(row, ensure_ascii=False, default=_numbers).encode() + b"\n"
+        self._file.write(line)
+        for name, value in row.items():
+            if not isinstance(value, str):
+                continue
+            reads_as_time = _TIME.fullmatch(value) is not None
+            self._bytes_of_times[name] = reads_as_time * (self._bytes_of_times[name] + len(line))
+            if self._bytes_of_times[name] >= _READ_BYTES:
+                self._columns_of_times.add(name)
+
+    def columns_of_times(self) -> list[str]:
+        """Columns whose text a reader of JSON lines may take for times: that of a whole piece it reads is such."""
+        # The last piece may be as short as the last row.
+        return sorted(self._columns_of_times.union(+self._bytes_of_times))
 
     def __exit__(self, kind, error, trace) -> None:
         self._stack.__exit__(kind, error, trace)
