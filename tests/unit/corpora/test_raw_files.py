@@ -149,7 +149,9 @@ def test_a_bad_line_leaves_the_others(tmp_path):
     first, *faults, last = read_rows(str(path), None, "jsonl", "utf-8")
     assert (first, last) == ({"text": "a"}, {"text": "b"})
     assert [fault.reason for fault in faults] == ["bad encoding", "bad JSON", "bad JSON", "bad JSON"]
-    assert faults[0].detail == "is not utf-8 text (at byte 13)"
+    assert faults[0].detail == (
+        "is not utf-8 text (at byte 13; an older text may need encoding: latin-1 or cp1252)"
+    )
 
 
 def test_json_lines_in_wide_characters_are_read(tmp_path):
@@ -171,4 +173,4 @@ def test_a_parquet_value_that_is_no_text_is_a_fault(tmp_path):
     pq.write_table(pa.table({"text": values}), path)
     first, fault, last = read_rows(str(path), None, "parquet", "utf-8")
     assert (first, last) == ({"text": "a"}, {"text": "b"})
-    assert fault == Fault("bad encoding", "is not utf-8 text (at byte 3)")
+    assert fault == Fault("bad encoding", "has no utf-8 text in column 'text' (at byte 3)")

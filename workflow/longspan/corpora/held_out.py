@@ -87,7 +87,7 @@ def require_one_path(listings: Iterable[Listing]) -> None:
 def _require_once(items: Iterable[Item]) -> None:
     seen: set[tuple] = set()
     for item in items:
-        place = (_file_of(item), item.key[2:])
+        place = (os.path.abspath(item.path), item.key[1:])
         if place in seen:
             raise ValueError(f"{item.name} is held out twice; each document may be in one source only")
         seen.add(place)
