@@ -216,7 +216,10 @@ def text_in(row: Row | Fault, column: str) -> str | Fault:
     """The text of a row, or what is wrong with it."""
     if isinstance(row, Fault):
         return row
-    return one_form(row[column]) if isinstance(row.get(column), str) else _without_text(row, column)
+    value = row.get(column)
+    if isinstance(value, Fault):
+        return value
+    return one_form(value) if isinstance(value, str) else _without_text(row, column)
 
 
 def joined_text(texts: Sequence[str | Fault]) -> str | Fault:
@@ -281,7 +284,11 @@ def _composed(title: str) -> str:
 
 
 def _row_content(row: dict | Fault) -> bytes:
-    return (row.reason if isinstance(row, Fault) else json.dumps(row, sort_keys=True, default=str)).encode()
+    return (row.reason if isinstance(row, Fault) else json.dumps(row, sort_keys=True, default=_printed)).encode()
+
+
+def _printed(value: object) -> str:
+    return value.reason if isinstance(value, Fault) else str(value)
 
 
 def _digest(content: bytes) -> bytes:

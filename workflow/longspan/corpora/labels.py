@@ -30,6 +30,8 @@ def label_in(row: Row, column: str | None) -> str | Fault | None:
             value = value.decode()
         except UnicodeDecodeError:
             return _fault(value, column)
+    if isinstance(value, Fault):
+        return value
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if not isinstance(value, str):

@@ -52,7 +52,10 @@ class Fault:
 
 
 class Row(dict):
-    """Values of a row by column, of those that are read; `columns` names all that it has."""
+    """Values of a row by column, of those that are read; `columns` names all that it has.
+
+    A value that Python has no form of is a `Fault`.
+    """
 
     columns: Sequence[str] = ()
 
@@ -269,11 +272,7 @@ def _parquet_rows(
 def _batch_rows(batch: pa.RecordBatch, wanted: list[str], names: tuple[str, ...]) -> Iterator[Row | Fault]:
     columns = [_values(batch.column(name), name) for name in wanted]
     for place in range(len(batch)):
-        values = [column[place] for column in columns]
-        if fault := next((value for value in values if isinstance(value, Fault)), None):
-            yield fault
-            continue
-        row = Row(zip(wanted, values, strict=True))
+        row = Row(zip(wanted, (column[place] for column in columns), strict=True))
         row.columns = names
         yield row
 
