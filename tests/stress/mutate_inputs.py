@@ -4,9 +4,9 @@
 
 Of each format, plain and compressed, so many mutated files are planned and read under both policies. Under
 `skip` every row that is listed is a document or a dropped one with a reason; under `error` the first bad one
-is named in a ValueError. As many inputs are drawn of each kind of `text_kinds.py`: what is held out in another
-form, labels of any type, odd names, long windows, pointers, and more. Prints what was found, and stops at the
-first breach.
+is named in a ValueError. As many inputs are drawn of each kind of `text_kinds.py`: what is held out in
+another form, labels of any type, odd names, long windows, pointers, and more. Prints what was found, and
+stops at the first breach.
 """
 
 import argparse
@@ -23,14 +23,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-sys.path[:0] = [str(Path(__file__).parents[2] / "workflow"), str(Path(__file__).parent)]
+sys.path.insert(0, str(Path(__file__).parents[2] / "workflow"))
+sys.path.insert(0, str(Path(__file__).parent))
+
+from text_kinds import KINDS
+from text_kinds import outcome_of as outcome_of_kind
 
 from longspan.corpora.documents import Document, Dropped, read_documents
 from longspan.corpora.items import list_items
 from longspan.corpora.repeats import mark_repeats
 from longspan.store.contracts import BAD_DOCUMENT, DROP_REASONS
-from text_kinds import KINDS
-from text_kinds import outcome_of as outcome_of_kind
 
 FORMATS = [f"{name}{ending}" for name in ("txt", "jsonl", "parquet") for ending in ("", ".gz", ".zst")]
 TEXTS = ["the old house", "café, naïve", "日本語 🌊", "line one\nline two", "a", "the old house"]

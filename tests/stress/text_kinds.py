@@ -25,7 +25,6 @@ from longspan.corpora.documents import Document, read_documents
 from longspan.corpora.held_out import mark_held_out
 from longspan.corpora.items import list_items
 from longspan.corpora.ngrams import references_of
-from longspan.corpora.raw_files import UnreadableFileError
 from longspan.corpora.raw_paths import passed_over, raw_paths
 from longspan.corpora.repeats import mark_repeats
 from longspan.exports.windows import LineWriter
@@ -39,7 +38,9 @@ SOURCE = {
     "text_column": "text",
     "hold_out": False,
 }
-WORDS = "the old house café naïve École by a river ſtill ﬁne 日本語 の 本 ไทย ½ İstanbul Ωmega".split()
+_TEXT = "the old house café naïve École by a river ſtill ﬁne 日本語 の 本 ไทย ½ İstanbul Ωmega"
+WORDS = _TEXT.split()
+_ENGLISH = "the old captain found a lantern under that bridge while she whispered about Zürich déjà vu"
 
 
 def sentence(draw, words=12):
@@ -56,6 +57,14 @@ def read(listings, held_out=(), **policy):
     return list(read_documents(items, **policy))
 
 
+def outcome_or_refusal(call):
+    """What a call gives, and the message with which it refuses."""
+    try:
+        return call(), ""
+    except ValueError as error:
+        return None, str(error)
+
+
 def checked(listings, held_out=()):
     """(kept, dropped) under `skip`, which lose nothing, and name under `error` the first bad one."""
     found = read(listings, held_out, on_bad_document="skip")
@@ -68,11 +77,8 @@ def checked(listings, held_out=()):
     assert {one.reason for one in dropped} <= set(DROP_REASONS)
     assert all(one.detail for one in dropped)
     bad = [one for one in dropped if one.reason in BAD_DOCUMENT]
-    try:
-        assert read(listings, held_out) == found
-        refusal = ""
-    except ValueError as error:
-        refusal = str(error)
+    again, refusal = outcome_or_refusal(lambda: read(listings, held_out))
+    assert again == found or bad
     assert bool(bad) == bool(refusal), refusal
     assert not bad or bad[0].detail in refusal
     return kept, dropped
@@ -124,7 +130,21 @@ def held_out_copy(folder, draw):
 
 def label(folder, draw):
     """A title, id or group of any type."""
-    values = ["The sea \ud83c", "a\0b", ["x"], {"a": 1}, 7, 0, 1.5, float("nan"), True, None, "", "é", "\u2028"]
+    values = [
+        "The sea \ud83c",
+        "a\0b",
+        ["x"],
+        {"a": 1},
+        7,
+        0,
+        1.5,
+        float("nan"),
+        True,
+        None,
+        "",
+        "é",
+        "\u2028",
+    ]
     column = draw.choice(["title_column", "id_column", "group_by"])
     rows = [{"text": sentence(draw), "label": f"row {number}"} for number in range(5)]
     for row in draw.sample(rows, draw.randint(1, 3)):
@@ -144,10 +164,9 @@ def label(folder, draw):
         )
         path = folder / "rows.parquet"
         pq.write_table(pa.table({"text": [row["text"] for row in rows], "label": typed}), path)
-    try:
-        listings = listed([path], **{column: "label"})
-    except ValueError as error:
-        assert "do not stand together" in str(error), error
+    listings, refusal = outcome_or_refusal(lambda: listed([path], **{column: "label"}))
+    if refusal:
+        assert "do not stand together" in refusal, refusal
         return "refused: rows of a group apart"
     return f"{column}: {reasons(checked(listings)[1])}"
 
@@ -196,21 +215,22 @@ def container(folder, draw):
         packed += bytes(draw.randint(1, 2000))
     path = folder / f"rows.jsonl.{ending}"
     path.write_bytes(packed)
-    try:
-        kept, dropped = checked(listed([path]))
-    except UnreadableFileError as error:
-        assert "memory" in str(error) or "window" in str(error), error
+    found, refusal = outcome_or_refusal(lambda: checked(listed([path])))
+    if "cannot be read here" in refusal:
+        assert "memory" in refusal, refusal
         return "refused: a decoder's limit"
-    except ValueError as error:
-        assert "holds no rows" in str(error), error
+    if refusal:
+        assert "holds no rows" in refusal, refusal
         return "refused: no rows"
+    kept, dropped = found
     whole = [row["text"] for row in rows]
     assert [one.text for one in kept] == whole[: len(kept)]
     assert len(kept) == len(rows) or dropped or change == "cut", "rows are lost"
     if change == "cut" and not dropped:
         assert _is_whole(packed, ending), "a cut file is taken for whole"
     if change == "none":
-        assert kept and not dropped, dropped
+        assert kept
+        assert not dropped, dropped
     return f"{change}: {reasons(dropped)}"
 
 
@@ -238,7 +258,26 @@ def _is_whole(packed, ending):
 
 def name(folder, draw):
     """Names of files with any signs, beside others that they match as patterns."""
-    signs = ["a", "1", "[1]", "{", "}", "{1}", "{a b}", "*", "?", " ", "'", '"', "$x", "#", "\n", "~", "%s", "é"]
+    signs = [
+        "a",
+        "1",
+        "[1]",
+        "{",
+        "}",
+        "{1}",
+        "{a b}",
+        "*",
+        "?",
+        " ",
+        "'",
+        '"',
+        "$x",
+        "#",
+        "\n",
+        "~",
+        "%s",
+        "é",
+    ]
     signs += [unicodedata.normalize("NFD", "é"), "\udce9", "\\", "&;", "日"]
     stem = "".join(draw.choice(signs) for _ in range(draw.randint(1, 5)))
     asked = draw.choice([stem, unicodedata.normalize("NFC", stem), unicodedata.normalize("NFD", stem)])
@@ -251,11 +290,10 @@ def name(folder, draw):
     hidden.mkdir()
     (hidden / "old.txt").write_text("hidden")
     (texts / "book.epub").write_text("epub")
-    try:
-        paths = raw_paths([str(texts / f"{asked}.txt")])
-    except ValueError as error:
-        assert "rename" in str(error), error
-        assert ascii(stem)[1:-1] in str(error) or repr(stem)[1:-1] in str(error), error
+    paths, refusal = outcome_or_refusal(lambda: raw_paths([str(texts / f"{asked}.txt")]))
+    if refusal:
+        assert "rename" in refusal, refusal
+        assert ascii(stem)[1:-1] in refusal or repr(stem)[1:-1] in refusal, refusal
         return "refused by name"
     (document,) = read(listed(paths))
     assert document.text == "the text", "another file was read"
@@ -268,7 +306,9 @@ def name(folder, draw):
 
 def pointer(folder, draw):
     """Git's pointers in place of texts."""
-    lfs = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'3f' * 32}\nsize {draw.randrange(10**9)}\n"
+    lfs = (
+        f"version https://git-lfs.github.com/spec/v1\noid sha256:{'3f' * 32}\nsize {draw.randrange(10**9)}\n"
+    )
     content = draw.choice([lfs, lfs.replace("\n", "\nx-note y\n", 1), "/annex/objects/SHA256E-s1--0.txt\n"])
     path = folder / f"a.{draw.choice(['txt', 'txt.gz', 'jsonl', 'jsonl.zst', 'parquet', 'json.gz'])}"
     path.write_text(content)
@@ -281,7 +321,7 @@ def pointer(folder, draw):
 def reference(folder, draw):
     """A test set of short or long texts, of any script and form, copied into a document."""
     scripts = [
-        "the old captain found a lantern under that bridge while she whispered about Zürich déjà vu".split(),
+        _ENGLISH.split(),
         list("今天天气很好我们一起去公园散步吧明天再说"),
         list("どこで生れたかとんと見当がつかぬ"),
         list("ภาษไทยมชองวรหคเืนฤษลนบ"),
@@ -289,7 +329,8 @@ def reference(folder, draw):
     signs = draw.choice(scripts)
     join = " " if len(signs[1]) > 1 else ""
     questions = [
-        join.join(draw.choice(signs) for _ in range(draw.randint(6, 20))) + "?" for _ in range(draw.randint(1, 9))
+        join.join(draw.choice(signs) for _ in range(draw.randint(6, 20))) + "?"
+        for _ in range(draw.randint(1, 9))
     ]
     references = references_of([unicodedata.normalize(draw.choice(["NFC", "NFD"]), q) for q in questions], 13)
     long = references.pop(13)
@@ -308,7 +349,18 @@ def reference(folder, draw):
 
 def export(folder, draw):
     """Titles that read as something else, as Arrow's reader of JSON lines infers them."""
-    values = ["2021-01-01", "2021-01-01 12:30:00", "1999-12-31T00Z", "null", "NaN", "true", "12", "", "1e5", "Emma"]
+    values = [
+        "2021-01-01",
+        "2021-01-01 12:30:00",
+        "1999-12-31T00Z",
+        "null",
+        "NaN",
+        "true",
+        "12",
+        "",
+        "1e5",
+        "Emma",
+    ]
     one = draw.choice(values)
     titles = [draw.choice([one, draw.choice(values)]) for _ in range(draw.randint(1, 4))]
     with LineWriter(folder / "x.jsonl") as writer:

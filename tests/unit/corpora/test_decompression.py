@@ -36,7 +36,11 @@ def test_long_windows_are_read(log_window):
     frame = long_frame(CONTENT, log_window)
     assert read(frame, "zstd") == CONTENT
     skippable = struct.pack("<II", 0x184D2A50, 5) + b"later"
-    for content in (frame + frame, skippable + frame + skippable + frame, frame + zstandard.compress(CONTENT)):
+    for content in (
+        frame + frame,
+        skippable + frame + skippable + frame,
+        frame + zstandard.compress(CONTENT),
+    ):
         assert read(content, "zstd") == 2 * CONTENT
 
 
@@ -67,8 +71,8 @@ def test_windows_that_no_decoder_takes_are_a_limit(tmp_path):
     path.write_bytes(long_frame(CONTENT, 32))
     reason = "ZSTD decompress failed: Frame requires too much memory for decoding"
     with refused(
-        f"{path} cannot be read here ({reason}: a Zstandard window as `zstd --long` makes); nothing is left out "
-        "for that: mend it and run the same target again"
+        f"{path} cannot be read here ({reason}: a Zstandard window as `zstd --long` makes); nothing is left "
+        "out for that: mend it and run the same target again"
     ):
         list(read_rows(str(path), None, "jsonl", "utf-8"))
 

@@ -123,9 +123,7 @@ def test_another_encoding_is_refused_with_the_byte(tmp_path):
     assert dropped(path)[0][2] == (
         "is not utf-8 text (at byte 0; its first bytes are those of encoding: utf-16)"
     )
-    with refused(
-        "encoding: utf-9 is none that Python knows; utf-8, utf-16, latin-1 or cp1252 are"
-    ):
+    with refused("encoding: utf-9 is none that Python knows; utf-8, utf-16, latin-1 or cp1252 are"):
         read(path, encoding="utf-9")
 
 

@@ -36,14 +36,10 @@ def listed(source, *paths):
 
 def outcome(held_out, training, *, drop_duplicates=False):
     """(ids that are trained on, {id: (reason, detail)} of those left out)."""
-    _, items = mark_repeats(
-        held_out, mark_held_out(held_out, training), [], drop_duplicates=drop_duplicates
-    )
+    _, items = mark_repeats(held_out, mark_held_out(held_out, training), [], drop_duplicates=drop_duplicates)
     found = list(read_documents(items))
     kept = [one.document_id for one in found if isinstance(one, Document)]
-    return kept, {
-        one.document_id: (one.reason, one.detail) for one in found if not isinstance(one, Document)
-    }
+    return kept, {one.document_id: (one.reason, one.detail) for one in found if not isinstance(one, Document)}
 
 
 @pytest.fixture

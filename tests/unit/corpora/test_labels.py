@@ -80,7 +80,8 @@ def test_a_row_without_a_label_is_named_with_file_and_column_or_skipped(tmp_path
     assert (dropped.reason, dropped.detail) == ("bad column", detail)
     assert [one.text.strip() for one in found if isinstance(one, Document)] == ["text 0", "text 2"]
     with refused(
-        f"{path}#0000001 {detail}; correct it, remove it from the corpus's sources, or set on_bad_document: skip"
+        f"{path}#0000001 {detail}; correct it, remove it from the corpus's sources, "
+        "or set on_bad_document: skip"
     ):
         list(read_documents(items))
 

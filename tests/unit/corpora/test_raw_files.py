@@ -277,7 +277,7 @@ def test_bytes_of_a_column_that_is_not_asked_for_may_be_damaged(tmp_path):
     content[begin : begin + column.total_compressed_size] = bytes(column.total_compressed_size)
     path.write_bytes(content)
     assert len(list(read_rows(str(path), None, "parquet", "utf-8", columns=["text"]))) == 99
-    assert isinstance(list(read_rows(str(path), None, "parquet", "utf-8"))[0], Fault)
+    assert isinstance(next(read_rows(str(path), None, "parquet", "utf-8")), Fault)
 
 
 def test_a_column_that_is_there_twice_is_refused(tmp_path):
@@ -292,7 +292,7 @@ def test_a_column_that_is_there_twice_is_refused(tmp_path):
 def test_a_number_of_any_length_harms_no_row(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "a", "other": ' + "9" * 5000 + "}\n")
-    ((row),) = read_rows(str(path), None, "jsonl", "utf-8")
+    (row,) = read_rows(str(path), None, "jsonl", "utf-8")
     assert row["text"] == "a"
 
 
@@ -305,7 +305,9 @@ def test_one_text_has_one_form_however_utf_8_is_spelt(tmp_path, spelt, mark):
     assert list(read_rows(str(path), None, "jsonl", spelt)) == [{"text": "a"}, {"text": "b"}]
 
 
-@pytest.mark.parametrize("spelt", ["utf-16", "UTF_16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "u16"])
+@pytest.mark.parametrize(
+    "spelt", ["utf-16", "UTF_16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "u16"]
+)
 def test_one_text_has_one_form_in_wide_characters(tmp_path, spelt):
     path = tmp_path / "a.jsonl"
     lines = '{"text": "é"}\n{"text": "ü"}\n'

@@ -55,7 +55,14 @@ def test_hidden_entries_are_passed_over_and_all_that_is_not_read_is_counted(fold
     write("t/x.epub", "t/y.epub", "t/z.tar.gz", "t/README", "t/deep/e.json", "t/f.json.gz")
     os.symlink("deep", "t/link")
     assert raw_paths(["t"]) == ["t/a.txt", "t/deep/d.jsonl.gz", "t/f.json.gz"]
-    others = {".epub": 2, ".tar.gz": 1, "without an ending": 1, ".json": 1, "hidden": 3, "link to a folder": 1}
+    others = {
+        ".epub": 2,
+        ".tar.gz": 1,
+        "without an ending": 1,
+        ".json": 1,
+        "hidden": 3,
+        "link to a folder": 1,
+    }
     assert passed_over(["t", "t/a.txt"]) == {"t": Counter(others)}
     assert passed_over(["t/deep/d.jsonl.gz"]) == {}
 
@@ -64,8 +71,8 @@ def test_a_folder_with_nothing_to_read_says_what_it_holds(folder):
     write("t/x.epub", "t/y.epub", "t/.z")
     assert raw_paths(["t"]) == ["t"]
     with refused(
-        f"t holds no file that is read, but 2 .epub, 1 hidden; readable are {READABLE}, and any that a pattern "
-        "such as t/*.md names with format set"
+        f"t holds no file that is read, but 2 .epub, 1 hidden; readable are {READABLE}, and any that a "
+        "pattern such as t/*.md names with format set"
     ):
         list_items(SOURCE | {"hold_out": []}, ["t"])
 
@@ -87,8 +94,8 @@ def test_a_name_that_is_no_text_is_named(folder):
     with open(b"t/caf\xe9.txt", "w") as file:
         file.write("text")
     with refused(
-        r"the name of 't/caf\udce9.txt' has bytes that are not UTF-8; rename the file, since its name becomes "
-        "the document's id"
+        r"the name of 't/caf\udce9.txt' has bytes that are not UTF-8; rename the file, since its name "
+        "becomes the document's id"
     ):
         raw_paths(["t"])
 
@@ -98,8 +105,8 @@ def test_a_folder_without_permission_is_named_and_not_passed_over(folder):
     with (
         without_rights("t/closed"),
         refused(
-            "the folder t/closed cannot be read (Permission denied); give it the right to be read, or take it "
-            "out of the corpus's sources"
+            "the folder t/closed cannot be read (Permission denied); give it the right to be read, or take "
+            "it out of the corpus's sources"
         ),
     ):
         raw_paths(["t"])

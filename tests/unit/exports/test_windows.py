@@ -289,7 +289,19 @@ def test_weights_in_json_are_the_same_floats(values, tmp_path_factory):
 
 
 TIMES = ["2021-01-01", "2021-01-01 12:30", "2021-01-01T12:30:00Z", "1999-12-31 23:59:59"]
-NO_TIMES = ["null", "NaN", "true", "12", "", "2021", "21-01-01", "2021-01-01 at noon", "2021-W01", "1e5", "\ufeff"]
+NO_TIMES = [
+    "null",
+    "NaN",
+    "true",
+    "12",
+    "",
+    "2021",
+    "21-01-01",
+    "2021-01-01 at noon",
+    "2021-W01",
+    "1e5",
+    "\ufeff",
+]
 
 
 @pytest.mark.parametrize("title", TIMES + NO_TIMES)
@@ -324,7 +336,9 @@ def test_titles_and_types_come_back_whatever_they_look_like(tmp_path, monkeypatc
     assert set(found["title"]) == set(found["source"]) == {title}
     types = {name: str(feature) for name, feature in found.features.items()}
     assert types["content"] == types["data_id"] == "Value('string')"
-    assert types["title"] == ("Json(decode=True)" if title in TIMES and ending == "jsonl" else "Value('string')")
+    assert types["title"] == (
+        "Json(decode=True)" if title in TIMES and ending == "jsonl" else "Value('string')"
+    )
     assert types["input_ids"] == "List(Value('int32'))"
     assert types["loss_weights"] == "List(Value('float32'))"
 

@@ -1,7 +1,7 @@
 """Compressed files as bytes: gzip with padding behind it, Zstandard with windows of up to 2 GiB."""
 
-import gzip
 import io
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
@@ -30,12 +30,44 @@ def decompressed(file: BinaryIO, compression: str) -> Iterator[BinaryIO]:
         OSError, EOFError, zlib.error, zstandard.ZstdError: the file is damaged or cut short.
         DecoderLimitError: a Zstandard window of more than 2 GiB, or more memory than there is.
     """
-    if compression == "gzip":
-        with gzip.GzipFile(fileobj=file, mode="rb") as content:
-            yield content
-        return
-    with io.BufferedReader(_Zstandard(file), _BUFFER_BYTES) as content:
+    raw = _Gzip(file) if compression == "gzip" else _Zstandard(file)
+    with io.BufferedReader(raw, _BUFFER_BYTES) as content:
         yield content
+
+
+class _Gzip(io.RawIOBase):
+    """The content of gzip's members one behind another; zeros behind them are passed over, as gzip does."""
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self._waiting = b""
+        self._is_first = True
+        self._member = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        while True:
+            self._waiting = self._waiting or self._file.read(_BUFFER_BYTES)
+            is_end = not self._waiting
+            if self._member is None:
+                if not self._is_first:
+                    self._waiting = self._waiting.lstrip(b"\0")
+                if is_end:
+                    return 0
+                if not self._waiting:
+                    continue
+                self._member, self._is_first = zlib.decompressobj(wbits=31), False
+            content = self._member.decompress(self._waiting, len(buffer))
+            self._waiting = self._member.unconsumed_tail
+            if self._member.eof:
+                self._waiting, self._member = self._member.unused_data, None
+            elif is_end and not content:
+                raise EOFError(_CUT)
+            if content:
+                buffer[: len(content)] = content
+                return len(content)
 
 
 class _Zstandard(io.RawIOBase):

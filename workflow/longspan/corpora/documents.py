@@ -107,9 +107,7 @@ def _texts_of(items: list[Item]) -> Iterator[tuple[Item, int | None, str, str, s
     for item in items:
         start, stop = item.rows
         if start != position:
-            rows = read_rows(
-                first.path, first.member, first.format, first.encoding, start, first.columns
-            )
+            rows = read_rows(first.path, first.member, first.format, first.encoding, start, first.columns)
         position = stop
         numbered = [
             (number, row)

@@ -79,9 +79,7 @@ def require_one_path(listings: Iterable[Listing]) -> None:
         path = listing.item.path
         other = spelt.setdefault(os.path.abspath(path), path)
         if other != path:
-            raise ValueError(
-                f"{path} and {other} are the same file; each document may be in one source only"
-            )
+            raise ValueError(f"{path} and {other} are the same file; each document may be in one source only")
 
 
 def _require_once(items: Iterable[Item]) -> None:

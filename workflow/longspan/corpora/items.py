@@ -121,9 +121,9 @@ class Item:
 class Entry:
     """A document in an item: its row (None: the whole item), digests of what it is read from and of its text.
 
-    `text_digest` is None where the text has a fault. `whole_marks` are digests of the text as texts are compared
-    (`comparison_digest`), with and without what its boilerplate setting cuts; `part_marks` those of the rows of
-    a group. Each is 16 bytes, one behind another.
+    `text_digest` is None where the text has a fault. `whole_marks` are digests of the text as texts are
+    compared (`comparison_digest`), with and without what its boilerplate setting cuts; `part_marks` those of
+    the rows of a group. Each is 16 bytes, one behind another.
     """
 
     row: int | None
@@ -284,7 +284,9 @@ def _composed(title: str) -> str:
 
 
 def _row_content(row: dict | Fault) -> bytes:
-    return (row.reason if isinstance(row, Fault) else json.dumps(row, sort_keys=True, default=_printed)).encode()
+    return (
+        row.reason if isinstance(row, Fault) else json.dumps(row, sort_keys=True, default=_printed)
+    ).encode()
 
 
 def _printed(value: object) -> str:
@@ -354,9 +356,7 @@ class _Row:
         return cls(number, _digest(content), text, values, len(content) + 2)
 
 
-def _groups(
-    rows: Iterator, group_by: str, name: str, common: dict, with_marks: bool
-) -> Iterator[Listing]:
+def _groups(rows: Iterator, group_by: str, name: str, common: dict, with_marks: bool) -> Iterator[Listing]:
     """Groups of rows; a row that names none is an item of its own, and is left out."""
 
     def group_of(numbered: tuple[int, Row | Fault]) -> str | Fault:
@@ -391,9 +391,7 @@ def _groups(
         yield _listing(members, bounds, common, with_marks, group=group, title=group)
 
 
-def _blocks(
-    rows: Iterator, hold_out: bool | list[str], common: dict, with_marks: bool
-) -> Iterator[Listing]:
+def _blocks(rows: Iterator, hold_out: bool | list[str], common: dict, with_marks: bool) -> Iterator[Listing]:
     """Blocks of rows whose bounds do not depend on what is held out; a held-out row is an item of its own."""
     titles = set() if isinstance(hold_out, bool) else {_composed(title) for title in hold_out}
     for _, numbered in itertools.groupby(rows, key=lambda row: row[0] // ROWS_PER_ITEM):
@@ -456,6 +454,6 @@ def _listing(
 
 
 def _marks(raw: str | Fault, text: str | Fault) -> bytes:
-    """Digests of a text as texts are compared, and of what it was before boilerplate was cut, if that differs."""
+    """Digests of a text as texts are compared, before and after boilerplate was cut."""
     texts = dict.fromkeys(each for each in (raw, text) if isinstance(each, str))
     return b"".join(digest for each in texts if (digest := comparison_digest(each)) is not None)

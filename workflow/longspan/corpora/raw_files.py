@@ -73,7 +73,7 @@ def read_bytes(path: str, member: str | None) -> bytes | Fault:
     try:
         with _open(path, member) as file:
             content = file.read(MAX_BYTES + 1)
-    except _Pointer as pointer:
+    except _PointerError as pointer:
         return pointer.fault
     except (*_LIMITS, *_DAMAGE) as error:
         return _damaged(error, path)
@@ -96,7 +96,7 @@ def read_text(content: bytes, encoding: str) -> str | Fault:
 
 
 def one_form(text: str) -> str:
-    """A text as it is kept, whatever held it: line ends are newlines, and no byte order mark stands before it."""
+    """A text as it is kept, whatever held it: its line ends newlines, no byte order mark before it."""
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     return text.lstrip("\ufeff")
@@ -124,7 +124,7 @@ def read_rows(
             yield from _parquet_rows(path, member, start, columns)
         else:
             yield from _json_rows(path, member, encoding, start)
-    except _Pointer as pointer:
+    except _PointerError as pointer:
         yield pointer.fault
     except (*_LIMITS, *_DAMAGE) as error:
         yield _damaged(error, path)
@@ -146,7 +146,7 @@ def matching_members(path: str, patterns: list[str]) -> list[str]:
     return sorted(set(matched))
 
 
-class _Pointer(Exception):
+class _PointerError(Exception):
     """Git's pointer in place of the file."""
 
     def __init__(self, said: str):
@@ -174,7 +174,7 @@ def _open(path: str, member: str | None) -> Iterator[BinaryIO]:
     """The decompressed bytes of a file or a member."""
     with io.BytesIO(_archive(path)[member]) if member else open(path, "rb") as file:
         if said := pointer_in(file.read(HEAD_BYTES)):
-            raise _Pointer(said)
+            raise _PointerError(said)
         file.seek(0)
         if compression := COMPRESSIONS.get(Path(member or path).suffix):
             with decompressed(file, compression) as content:

@@ -52,8 +52,8 @@ def without_readable(folder: str) -> str:
     """An error's text for a folder with no file that is read."""
     counts = _walk(folder)[1]
     return (
-        f"{folder} holds no file that is read, but {said(counts) or 'nothing'}; readable are {READABLE}, and any "
-        f"that a pattern such as {os.path.join(folder, '*.md')} names with format set"
+        f"{folder} holds no file that is read, but {said(counts) or 'nothing'}; readable are {READABLE}, and "
+        f"any that a pattern such as {os.path.join(folder, '*.md')} names with format set"
     )
 
 
@@ -103,8 +103,8 @@ def _walk(folder: str) -> tuple[list[str], Counter]:
 
 def _refuse(error: OSError) -> None:
     raise ValueError(
-        f"the folder {error.filename} cannot be read ({error.strerror}); give it the right to be read, or take "
-        "it out of the corpus's sources"
+        f"the folder {error.filename} cannot be read ({error.strerror}); give it the right to be read, or "
+        "take it out of the corpus's sources"
     )
 
 
@@ -117,6 +117,6 @@ def _require_name(path: str) -> None:
         path.encode()
     except UnicodeEncodeError:
         raise ValueError(
-            f"the name of {ascii(path)} has bytes that are not UTF-8; rename the file, since its name becomes "
-            "the document's id"
+            f"the name of {path!a} has bytes that are not UTF-8; rename the file, since its name "
+            "becomes the document's id"
         ) from None

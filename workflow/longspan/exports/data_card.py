@@ -148,7 +148,7 @@ def data_card(
 
 
 def _features(manifests: Sequence[Mapping]) -> list[dict[str, str]]:
-    """Types of the columns as `datasets` names them, so that none is guessed from what the values look like."""
+    """Types of the columns as `datasets` names them, so that none is guessed by what values look like."""
     # A column of times alone would be parsed as such before the type is looked at; as JSON, text stays text.
     times = {name for manifest in manifests for name in manifest.get("columns_of_times", ())}
     schema = CONTRACTS["exported_windows"].columns

@@ -30,12 +30,9 @@ from longspan.store.tables import (
 from longspan.weighting.parts import Weighting
 from longspan.windows.window_store import WindowStore
 
-
 # What `datasets` reads of JSON lines at once, and what its JSON reader takes for a time if all of it is such.
 _READ_BYTES = 10 * 2**20
-_TIME = re.compile(
-    r"\d{4}-\d\d-\d\d([ T]\d\d(:?\d\d(:?\d\d(\.\d+)?)?)?)?\s*(Z|[+-]\d\d(:?\d\d)?)?", re.ASCII
-)
+_TIME = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d(:?\d\d(:?\d\d(\.\d+)?)?)?)?\s*(Z|[+-]\d\d(:?\d\d)?)?", re.ASCII)
 
 
 class WindowExport:
@@ -231,7 +228,7 @@ class LineWriter:
                 self._columns_of_times.add(name)
 
     def columns_of_times(self) -> list[str]:
-        """Columns whose text a reader of JSON lines may take for times: that of a whole piece it reads is such."""
+        """Columns that a reader of JSON lines may take for times: a whole piece of what it reads is such."""
         # The last piece may be as short as the last row.
         return sorted(self._columns_of_times.union(+self._bytes_of_times))
 

@@ -10,7 +10,7 @@ _TEXT = "a"
 
 @dataclass(frozen=True)
 class Beginning:
-    """The special tokens in front of a text, and the token that the tokenizer names as its BOS, if it does."""
+    """The special tokens in front of a text, and the token that the tokenizer names as its BOS, if any."""
 
     prefix_token_ids: tuple[int, ...]
     bos_token_id: int | None

@@ -80,8 +80,9 @@ def bos_token_of(add_bos: bool | str, tokenizer: dict, model: str) -> int | None
     prefix = tokenizer.get("prefix_token_ids", [])
     if add_bos == "auto" and len(prefix) > 1:
         raise ValueError(
-            f"the tokenizer of {model} puts {len(prefix)} tokens in front of a text ({', '.join(map(str, prefix))}), "
-            "and a window holds one at most; set add_bos: true for its BOS token alone, or false for none"
+            f"the tokenizer of {model} puts {len(prefix)} tokens in front of a text "
+            f"({', '.join(map(str, prefix))}), and a window holds one at most; set add_bos: true for its BOS "
+            "token alone, or false for none"
         )
     if not (tokenizer["adds_bos"] if add_bos == "auto" else add_bos):
         return None
