@@ -52,6 +52,19 @@ def test_the_head_is_yaml_and_the_settings_too():
     assert 'my_windows = load_dataset("me/my-windows", split="train")' in text
 
 
+def test_the_head_says_each_columns_type():
+    names = CONTRACTS["exported_windows"].columns.names
+    text = card(MANIFEST | {"columns": names}, MANIFEST | {"columns": names, "columns_of_times": ["title"]})
+    features = yaml.safe_load(text.split("---\n")[1])["dataset_info"]["features"]
+    assert [feature.pop("name") for feature in features] == names
+    types = dict(zip(names, features, strict=True))
+    assert types["content"] == types["source"] == {"dtype": "string"}
+    assert types["title"] == {"dtype": "json"}
+    assert types["char_start"] == {"dtype": "int64"}
+    assert types["input_ids"] == {"sequence": "int32"}
+    assert types["loss_weights"] == {"sequence": "float32"}
+
+
 def test_a_bos_token_is_told():
     assert "a BOS token" not in card()
     settings = {"window_tokens": 1000, "bos_token_id": 7}

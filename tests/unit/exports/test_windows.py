@@ -10,6 +10,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from longspan.exports import windows as windows_module
+from longspan.exports.data_card import data_card
 from longspan.exports.windows import (
     ExportWriter,
     LineWriter,
@@ -284,6 +286,77 @@ def test_weights_in_json_are_the_same_floats(values, tmp_path_factory):
     with LineWriter(path) as writer:
         writer.append({"weights": np.array(values, np.float32)}, 1)
     assert np.float32(read_lines(path)[0]["weights"]).tolist() == values
+
+
+TIMES = ["2021-01-01", "2021-01-01 12:30", "2021-01-01T12:30:00Z", "1999-12-31 23:59:59"]
+NO_TIMES = [
+    "null",
+    "NaN",
+    "true",
+    "12",
+    "",
+    "2021",
+    "21-01-01",
+    "2021-01-01 at noon",
+    "2021-W01",
+    "1e5",
+    "\ufeff",
+]
+
+
+@pytest.mark.parametrize("title", TIMES + NO_TIMES)
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_titles_and_types_come_back_whatever_they_look_like(tmp_path, monkeypatch, title, ending):
+    """Read by `datasets` with the types that the card's head says."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "x" / "data").mkdir(parents=True)
+    write_shard(tmp_path)
+    export = export_of(tmp_path)
+    path = tmp_path / "x" / "data" / f"00000.{ending}"
+    manifest = {"settings": {"window_tokens": 8, "bos_token_id": None}, "inputs": {}, "tokenizer": "t" * 64}
+    manifest |= {"code_digest": "c"}
+    with ExportWriter(path, tmp_path / "m.json", "parquet", with_weights=True, **manifest) as writer:
+        for row in export.rows(export.store.data_ids, weights_of):
+            writer.append(row | {"title": title, "source": title})
+    manifests = [read_export_manifest(tmp_path / "m.json")]
+    card = data_card(
+        "x",
+        location="x",
+        data_files=f"data/*.{ending}",
+        manifests=manifests,
+        sources=[],
+        models=[],
+        citations=[],
+        settings={},
+    )
+    (tmp_path / "x" / "README.md").write_text(card)
+    found = datasets.load_dataset(str(tmp_path / "x"), split="train")
+    assert set(found["title"]) == set(found["source"]) == {title}
+    types = {name: str(feature) for name, feature in found.features.items()}
+    assert types["content"] == types["data_id"] == "Value('string')"
+    assert types["title"] == (
+        "Json(decode=True)" if title in TIMES and ending == "jsonl" else "Value('string')"
+    )
+    assert types["input_ids"] == "List(Value('int32'))"
+    assert types["loss_weights"] == "List(Value('float32'))"
+
+
+def test_only_what_a_reader_takes_for_times_is_marked(tmp_path, monkeypatch):
+    monkeypatch.setattr(windows_module, "_READ_BYTES", 100)
+
+    def marked(*titles):
+        with LineWriter(tmp_path / "x.jsonl") as writer:
+            for title in titles:
+                writer.append({"title": title, "number": 1}, 1)
+        return writer.columns_of_times()
+
+    assert marked("2021-01-01", "Emma") == []
+    assert marked("Emma", "2021-01-01") == ["title"]  # the last piece may be this row
+    assert marked("Emma", *["2021-01-01"] * 4, "Emma") == ["title"]
+    assert marked("Emma", "2021-01-01", "2021-01-01", "Emma", "2021-01-01", "2021-01-01", "Emma") == []
+    assert marked("Emma") == marked() == []
 
 
 def test_a_manifest_that_is_none_is_refused(tmp_path):

@@ -3,9 +3,13 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+import pyarrow as pa
 import yaml
 
+from longspan.store.contracts import CONTRACTS
 from longspan.store.versions import __version__
+
+_DTYPES = {pa.float32(): "float32", pa.float64(): "float64"}
 
 COLUMNS = {
     "content": "the window's text, an exact slice of its document; a character that a window's edge cuts "
@@ -71,6 +75,7 @@ def data_card(
         "task_categories": ["text-generation"],
         "tags": ["long-context", "longspan"],
         "configs": [{"config_name": "default", "data_files": data_files}],
+        "dataset_info": {"features": _features(manifests)},
     }
     counts = [
         (
@@ -112,6 +117,21 @@ def data_card(
         sections += ["## Citations", "```bibtex\n" + "\n".join(citations) + "\n```"]
     front = yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
     return f"---\n{front}---\n" + "\n\n".join(sections) + "\n"
+
+
+def _features(manifests: Sequence[Mapping]) -> list[dict[str, str]]:
+    """Types of the columns as `datasets` names them, so that none is guessed by what values look like."""
+    # A column of times alone would be parsed as such before the type is looked at; as JSON, text stays text.
+    times = {name for manifest in manifests for name in manifest.get("columns_of_times", ())}
+    schema = CONTRACTS["exported_windows"].columns
+    features = []
+    for name in manifests[0]["columns"]:
+        kind = schema.field(name).type
+        if pa.types.is_list(kind):
+            features.append({"name": name, "sequence": _DTYPES.get(kind.value_type, str(kind.value_type))})
+        else:
+            features.append({"name": name, "dtype": "json" if name in times else str(kind)})
+    return features
 
 
 def _name(title: str) -> str:
