@@ -7,7 +7,7 @@ data card is written.
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
