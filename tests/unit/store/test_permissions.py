@@ -12,6 +12,8 @@ from longspan.store.permissions import current_umask, follow_umask, make_private
 from longspan.store.tables import atomic_path, write_table
 from refusals import refused
 
+REMEDY = "; remove it, or set TMPDIR to a folder of your own"
+
 
 @pytest.fixture(params=[0o002, 0o022, 0o077])
 def umask(request):
@@ -52,18 +54,14 @@ def test_a_private_folder_is_made_or_checked(tmp_path):
     make_private(folder)
     assert mode(folder) == 0o700
     folder.chmod(0o770)
-    with refused(
-        f"{folder} is open to others (mode 770); remove it, or set TMPDIR to a folder of your own", OSError
-    ):
+    with refused(f"{folder} is open to others (mode 770){REMEDY}", OSError):
         make_private(folder)
     link = tmp_path / "link"
     link.symlink_to(tmp_path)
-    with refused(f"{link} is a link; remove it, or set TMPDIR to a folder of your own", OSError):
+    with refused(f"{link} is a link{REMEDY}", OSError):
         make_private(link)
     (tmp_path / "file").touch()
-    with refused(
-        f"{tmp_path / 'file'} is no folder; remove it, or set TMPDIR to a folder of your own", OSError
-    ):
+    with refused(f"{tmp_path / 'file'} is no folder{REMEDY}", OSError):
         make_private(tmp_path / "file")
 
 
@@ -73,7 +71,7 @@ def test_another_users_folder_is_refused(tmp_path):
     folder.mkdir(0o700)
     os.chown(folder, 12345, 12345)
     with refused(
-        f"{folder} belongs to another user (uid 12345); remove it, or set TMPDIR to a folder of your own",
+        f"{folder} belongs to another user (uid 12345){REMEDY}",
         OSError,
     ):
         make_private(folder)

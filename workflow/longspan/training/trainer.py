@@ -199,8 +199,8 @@ class WeightedTrainer(Trainer):
             follow_umask(folder / name)
 
     def _save_optimizer_and_scheduler(self, output_dir) -> None:
-        # Behind the last update only the weights are needed: to write the result, should the disk be full then.
-        # Those of shards are written here too.
+        # Behind the last update only the weights are needed, to write the result should the disk be full
+        # then. Those of shards are written here too.
         if self.is_fsdp_enabled or self.state.global_step < self.state.max_steps:
             super()._save_optimizer_and_scheduler(output_dir)
 
