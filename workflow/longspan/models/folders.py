@@ -10,6 +10,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from longspan.models.checkpoint_index import INDEX_NAME, SINGLE_NAME, first_layer_files
+from longspan.models.config_file import read_config, refuse_own_code
 from longspan.store.contracts import SCHEMA_VERSION
 from longspan.store.tables import atomic_path, digest_file, digest_of, read_json_manifest
 from longspan.tokens.tokenization import tokenizer_identity
@@ -54,13 +55,14 @@ def finish_model(
 
     Raises:
         ValueError: no config.json, weights or tokenizer, or a config.json that has other positions than
-            declared.
+            declared, is none, or names code of its own that would have to be run.
     """
     weights, of_first_layer = _weight_files(folder)
     for name in ["config.json", *(of_first_layer if first_layer_only else weights)]:
         if not (folder / name).is_file():
             raise ValueError(f"the model's {name} is missing; complete the folder or repository of {source}")
-    config = json.loads((folder / "config.json").read_text())
+    config = read_config(folder / "config.json")
+    refuse_own_code(config, source)
     config = config.get("text_config", config)
     found = config.get("max_position_embeddings", config.get("n_positions"))
     if None not in (found, max_position_embeddings) and found != max_position_embeddings:
@@ -72,7 +74,7 @@ def finish_model(
         from transformers import AutoTokenizer
 
         try:
-            AutoTokenizer.from_pretrained(folder).save_pretrained(folder)
+            AutoTokenizer.from_pretrained(folder, trust_remote_code=False).save_pretrained(folder)
         except (ValueError, OSError) as error:
             reason = " ".join(str(error).split())
             raise ValueError(
