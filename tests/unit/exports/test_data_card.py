@@ -79,7 +79,10 @@ def test_the_citations_of_the_readme_are_the_cards():
         assert CITATIONS[name] in readme
 
 
-HOSTILE = "x` | <img src=x onerror=alert(1)> **bold** [a](javascript:b)\n---\nlicense: mit\n# Heading\n```\n\u202eoof"
+HOSTILE = (
+    "x` | <img src=x onerror=alert(1)> **bold** [a](javascript:b)\n"
+    "---\nlicense: mit\n# Heading\n```\n\u202eoof"
+)
 
 
 def hostile_card():

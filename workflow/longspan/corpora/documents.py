@@ -15,6 +15,7 @@ from longspan.corpora.items import (
     list_items,
     row_digest,
     text_in,
+    with_short_labels,
 )
 from longspan.corpora.raw_files import NO_ROWS, Fault, read_bytes, read_rows, read_text
 from longspan.store.contracts import BAD_DOCUMENT
@@ -61,8 +62,9 @@ def read_documents(
         ValueError: a raw file changed since it was planned, or a document is no text.
     """
     for (path, member), same_file in itertools.groupby(items, key=lambda item: (item.path, item.member)):
-        source = Path(path).name if member else path
-        for item, row, document_id, title, text in _texts_of(list(same_file)):
+        same_file = list(same_file)
+        source = Path(path).name if member else same_file[0].public_path or path
+        for item, row, document_id, title, text in _texts_of(same_file):
             known = next(
                 (Fault(reason, detail) for number, reason, detail in item.drops if number == row), None
             )
@@ -105,7 +107,10 @@ def _texts_of(items: list[Item]) -> Iterator[tuple[Item, int | None, str, str, s
     for item in items:
         start, stop = item.rows
         if start != position:
-            rows = read_rows(first.path, first.member, first.format, first.encoding, start)
+            rows = with_short_labels(
+                read_rows(first.path, first.member, first.format, first.encoding, start),
+                (first.title_column, first.id_column),
+            )
         position = stop
         numbered = [
             (number, row)

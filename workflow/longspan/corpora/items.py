@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from longspan.corpora.boilerplate import strip_boilerplate
+from longspan.corpora.limits import label_fault, name_in, require_inside
 from longspan.corpora.raw_files import NO_ROWS, Fault, matching_members, read_bytes, read_rows, read_text
 from longspan.corpora.raw_formats import FORMATS, format_of, title_of
 
@@ -45,6 +46,8 @@ class Item:
     category: str
     license: str
     drops: tuple[tuple[int | None, str, str], ...] = ()
+    # The file's name from where the settings name it on, where its path is absolute and shall not leave.
+    public_path: str | None = None
 
     @property
     def key(self) -> tuple:
@@ -79,7 +82,10 @@ class Item:
 
     def to_json(self) -> dict:
         """The item as it stands in a plan."""
-        return asdict(self)
+        values = asdict(self)
+        if self.public_path is None:
+            del values["public_path"]
+        return values
 
     @classmethod
     def from_json(cls, values: dict) -> "Item":
@@ -144,6 +150,9 @@ def list_items(source: dict, files: Iterable[Path]) -> tuple[list[Listing], list
     held_out: list[Listing] = []
     titles: set[str] = set()
     hold_out = source["hold_out"]
+    named = source.get("paths", [])
+    files = list(files)
+    require_inside(files, named or list(map(str, files)))
     for path in files:
         if not Path(path).is_file():
             raise ValueError(f"{path} does not exist; check the paths of the corpus's sources")
@@ -174,6 +183,22 @@ def text_in(row: dict | Fault, column: str) -> str | Fault:
     if not isinstance(row.get(column), str):
         return Fault("bad column", f"has no text in column '{column}'; columns are {', '.join(row)}")
     return row[column]
+
+
+def with_short_labels(rows: Iterable[dict | Fault], columns: Sequence[str | None]) -> Iterator[dict | Fault]:
+    """Rows whose titles and ids can be such; others are faults."""
+    for row in rows:
+        details = (
+            [label_fault(row.get(name), name) for name in columns if name] if isinstance(row, dict) else []
+        )
+        detail = next(filter(None, details), None)
+        yield Fault("too long", detail) if detail else row
+
+
+def _label_in(row: dict | Fault, column: str) -> str | Fault:
+    label = text_in(row, column)
+    detail = label_fault(label, column)
+    return Fault("too long", detail) if detail else label
 
 
 def joined_text(texts: Sequence[str | Fault]) -> str | Fault:
@@ -233,6 +258,7 @@ def _listings_of(source: dict, path: str, member: str | None) -> Iterator[Listin
     common = {
         "path": path,
         "member": member,
+        "public_path": name_in(path, source.get("paths", [])),
         "format": file_format,
         "encoding": source["encoding"],
         "boilerplate": source["boilerplate"],
@@ -250,7 +276,8 @@ def _listings_of(source: dict, path: str, member: str | None) -> Iterator[Listin
         yield _listing([row], None, common, title=title_of(name))
         return
     group_by = source.get("group_by")
-    rows = enumerate(read_rows(path, member, file_format, source["encoding"]))
+    labels = [source.get(name) for name in ("title_column", "id_column")]
+    rows = enumerate(with_short_labels(read_rows(path, member, file_format, source["encoding"]), labels))
     if (first := next(rows, None)) is None:
         row = _Row(None, row_digest(NO_ROWS), NO_ROWS, None, 0)
         yield _listing([row], (0, 0), common, title=title_of(name))
@@ -282,7 +309,7 @@ class _Row:
 def _groups(rows: Iterator, group_by: str, name: str, common: dict) -> Iterator[Listing]:
     """Groups of rows; a row that names none is an item of its own, and is left out."""
     seen = set()
-    for group, numbered in itertools.groupby(rows, key=lambda row: text_in(row[1], group_by)):
+    for group, numbered in itertools.groupby(rows, key=lambda row: _label_in(row[1], group_by)):
         members = [_Row.of(number, row, common["text_column"]) for number, row in numbered]
         if isinstance(group, Fault):
             if members[0].number == 0 and isinstance(members[0].values, dict):

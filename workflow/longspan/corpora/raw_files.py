@@ -8,10 +8,7 @@ import functools
 import io
 import json
 import shutil
-import tarfile
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,10 +18,13 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from longspan.corpora.limits import BoundedStream, batch_rows, require_bounded_table
 from longspan.corpora.raw_formats import COMPRESSIONS
+from longspan.store.archives import UnpackingBudget, read_members
 
 # A longer line or text file is passed over without being read as one; texts of 50 MB are far below it.
 MAX_BYTES = 2**27
+_READ_BYTES = 2**20
 _DAMAGE = (OSError, pa.ArrowException)
 
 
@@ -107,10 +107,19 @@ def _open(path: str, member: str | None) -> Iterator[BinaryIO]:
     """The decompressed bytes of a file or a member."""
     with io.BytesIO(_archive(path)[member]) if member else open(path, "rb") as file:
         if compression := COMPRESSIONS.get(Path(member or path).suffix):
-            with io.BufferedReader(pa.CompressedInputStream(file, compression)) as content:
+            budget = UnpackingBudget(member or path, _size_bytes(file))
+            stream = BoundedStream(pa.CompressedInputStream(file, compression), budget)
+            with io.BufferedReader(stream, _READ_BYTES) as content:
                 yield content
         else:
             yield file
+
+
+def _size_bytes(file: BinaryIO) -> int:
+    place = file.tell()
+    size_bytes = file.seek(0, io.SEEK_END)
+    file.seek(place)
+    return size_bytes
 
 
 def _json_rows(path: str, member: str | None, encoding: str, start: int) -> Iterator[dict | Fault]:
@@ -160,12 +169,15 @@ def _parquet_rows(path: str, member: str | None, start: int) -> Iterator[dict | 
             shutil.copyfileobj(content, scratch)
             content = scratch
         file = pq.ParquetFile(content)
+        require_bounded_table(member or path, file.metadata, _size_bytes(content))
         sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
         group = 0
         while group < len(sizes) and start >= sizes[group]:
             start -= sizes[group]
             group += 1
-        for batch in file.iter_batches(batch_size=16, row_groups=range(group, len(sizes))):
+        for batch in file.iter_batches(
+            batch_size=batch_rows(file.metadata), row_groups=range(group, len(sizes))
+        ):
             yield from _batch_rows(batch.slice(min(start, len(batch))))
             start = max(start - len(batch), 0)
 
@@ -186,12 +198,4 @@ def _codec(encoding: str) -> str:
 
 @functools.lru_cache(maxsize=2)
 def _archive(path: str) -> dict[str, bytes]:
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                return {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
-        with tarfile.open(path) as archive:
-            return {member.name: archive.extractfile(member).read() for member in archive if member.isfile()}
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path} is no whole archive ({reason}); delete it to fetch it again") from None
+    return read_members(path)

@@ -4,7 +4,9 @@ An export is Parquet or JSON lines, a file a shard. Beside each file goes a mani
 data card is written.
 """
 
+import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -14,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import zstandard
 
+from longspan.exports.markdown import without_folders
 from longspan.scoring.index import IndexedScores
 from longspan.store.contracts import CONTRACTS, SCHEMA_VERSION
 from longspan.store.tables import (
@@ -75,14 +78,15 @@ class WindowExport:
             weights_of: gives a window's weights, float32 [T]; None leaves them out.
         """
         wanted = set(data_ids)
-        document, text = {}, ""
+        read, document, text = None, {}, ""
         for window in self._spans:
             data_id = window["data_id"]
             if data_id not in wanted:
                 continue
-            if window["document_id"] != document.get("document_id"):
+            if window["document_id"] != read:
+                read = window["document_id"]
                 values = self._documents[self._row_of[window["document_id"]]]
-                document = {name: value.as_py() for name, value in values.items()}
+                document = _without_folders({name: value.as_py() for name, value in values.items()})
                 text = document.pop("text")
             row = {
                 "content": text[window["char_start"] : window["char_stop"]],
@@ -92,6 +96,20 @@ class WindowExport:
                 "input_ids": self.store.input_ids(data_id),
             }
             yield row if weights_of is None else row | {"loss_weights": weights_of(data_id)}
+
+
+def _without_folders(document: dict[str, str]) -> dict[str, str]:
+    """A document's origin without the folders of this machine that an absolute path names.
+
+    In its id stands a digest of the folder instead, so that files of one name in two folders stay two.
+    """
+    source, own_id = without_folders(document["source"]), document["document_id"]
+    found = re.match(rf"(/.*?)/({re.escape(source)}(?:#.*)?)\Z", own_id, re.DOTALL)
+    document_id = own_id
+    if found:
+        document_id = f"{found[2]}@{hashlib.sha256(found[1].encode()).hexdigest()[:8]}"
+    title = document_id if document["title"] == own_id else document["title"]
+    return document | {"source": source, "document_id": document_id, "title": title}
 
 
 def frozen_weights(scores: IndexedScores, weighting: Weighting, seed: int, data_id: str) -> np.ndarray:
