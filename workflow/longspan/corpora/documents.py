@@ -61,8 +61,9 @@ def read_documents(
         ValueError: a raw file changed since it was planned, or a document is no text.
     """
     for (path, member), same_file in itertools.groupby(items, key=lambda item: (item.path, item.member)):
-        source = Path(path).name if member else path
-        for item, row, document_id, title, text in _texts_of(list(same_file)):
+        same_file = list(same_file)
+        source = Path(path).name if member else same_file[0].public_path or path
+        for item, row, document_id, title, text in _texts_of(same_file):
             known = next(
                 (Fault(reason, detail) for number, reason, detail in item.drops if number == row), None
             )

@@ -16,6 +16,7 @@ from pathlib import Path
 from longspan.corpora.boilerplate import strip_boilerplate
 from longspan.corpora.compared_text import comparison_digest
 from longspan.corpora.labels import label_in
+from longspan.corpora.limits import name_in, require_inside
 from longspan.corpora.raw_files import (
     NO_ROWS,
     Fault,
@@ -59,6 +60,8 @@ class Item:
     category: str
     license: str
     drops: tuple[tuple[int | None, str, str], ...] = ()
+    # The file's name from where the settings name it on, where its path is absolute and shall not leave.
+    public_path: str | None = None
 
     @property
     def key(self) -> tuple:
@@ -107,7 +110,10 @@ class Item:
 
     def to_json(self) -> dict:
         """The item as it stands in a plan."""
-        return asdict(self)
+        values = asdict(self)
+        if self.public_path is None:
+            del values["public_path"]
+        return values
 
     @classmethod
     def from_json(cls, values: dict) -> "Item":
@@ -180,6 +186,9 @@ def list_items(
     titles: set[str] = set()
     hold_out = source["hold_out"]
     wanted = None if isinstance(hold_out, bool) else {_composed(title) for title in hold_out}
+    named = source.get("paths", [])
+    files = list(files)
+    require_inside(files, named or list(map(str, files)))
     for path in files:
         if os.path.isdir(path):
             raise ValueError(without_readable(str(path)))
@@ -308,6 +317,7 @@ def _listings_of(source: dict, path: str, member: str | None, with_marks: bool) 
     common = {
         "path": path,
         "member": member,
+        "public_path": name_in(path, source.get("paths", [])),
         "format": file_format,
         "encoding": source["encoding"],
         "boilerplate": source["boilerplate"],

@@ -6,6 +6,7 @@ import math
 import numbers
 import uuid
 
+from longspan.corpora.limits import label_fault
 from longspan.corpora.raw_files import Fault, Row
 
 _PRINTED = (
@@ -42,6 +43,8 @@ def label_in(row: Row, column: str | None) -> str | Fault | None:
         value.encode()
     except UnicodeEncodeError as error:
         return Fault("bad column", f"has a lone surrogate in column '{column}' (at character {error.start})")
+    if detail := label_fault(value, column):
+        return Fault("too long", detail)
     return value
 
 

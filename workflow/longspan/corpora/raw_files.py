@@ -12,9 +12,7 @@ import functools
 import io
 import json
 import shutil
-import tarfile
 import tempfile
-import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,11 +25,14 @@ import pyarrow.parquet as pq
 import zstandard
 
 from longspan.corpora.decompression import DecoderLimitError, decompressed
+from longspan.corpora.limits import BoundedStream, batch_rows, require_bounded_table
 from longspan.corpora.raw_formats import COMPRESSIONS
+from longspan.store.archives import UnpackingBudget, read_members
 from longspan.store.pointers import HEAD_BYTES, pointer_in
 
 # A longer line or text file is passed over without being read as one; texts of 50 MB are far below it.
 MAX_BYTES = 2**27
+_READ_BYTES = 2**20
 _DAMAGE = (OSError, pa.ArrowException, zlib.error, EOFError, zstandard.ZstdError)
 # Of these a decoder or the machine says that it cannot go on, not that the file is damaged.
 _LIMITS = (DecoderLimitError, MemoryError, pa.ArrowNotImplementedError, pa.ArrowCapacityError)
@@ -177,10 +178,21 @@ def _open(path: str, member: str | None) -> Iterator[BinaryIO]:
             raise _PointerError(said)
         file.seek(0)
         if compression := COMPRESSIONS.get(Path(member or path).suffix):
-            with decompressed(file, compression) as content:
+            budget = UnpackingBudget(member or path, _size_bytes(file))
+            with (
+                decompressed(file, compression) as stream,
+                io.BufferedReader(BoundedStream(stream, budget), _READ_BYTES) as content,
+            ):
                 yield content
         else:
             yield file
+
+
+def _size_bytes(file: BinaryIO) -> int:
+    place = file.tell()
+    size_bytes = file.seek(0, io.SEEK_END)
+    file.seek(place)
+    return size_bytes
 
 
 def _json_rows(path: str, member: str | None, encoding: str, start: int) -> Iterator[Row | Fault]:
@@ -254,6 +266,7 @@ def _parquet_rows(
             shutil.copyfileobj(content, scratch)
             content = scratch
         file = pq.ParquetFile(content)
+        require_bounded_table(member or path, file.metadata, _size_bytes(content))
         names = file.schema_arrow.names
         wanted = [name for name in dict.fromkeys(names) if columns is None or name in columns]
         if double := next((name for name in wanted if names.count(name) > 1), None):
@@ -263,8 +276,8 @@ def _parquet_rows(
         while group < len(sizes) and start >= sizes[group]:
             start -= sizes[group]
             group += 1
-        groups = range(group, len(sizes))
-        for batch in file.iter_batches(batch_size=16, row_groups=groups, columns=wanted):
+        groups, at_once = range(group, len(sizes)), batch_rows(file.metadata)
+        for batch in file.iter_batches(batch_size=at_once, row_groups=groups, columns=wanted):
             yield from _batch_rows(batch.slice(min(start, len(batch))), wanted, tuple(names))
             start = max(start - len(batch), 0)
 
@@ -314,12 +327,4 @@ def _not_text(error: UnicodeError, encoding: str, content: bytes) -> Fault:
 
 @functools.lru_cache(maxsize=2)
 def _archive(path: str) -> dict[str, bytes]:
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                return {name: archive.read(name) for name in archive.namelist() if not name.endswith("/")}
-        with tarfile.open(path) as archive:
-            return {member.name: archive.extractfile(member).read() for member in archive if member.isfile()}
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path} is no whole archive ({reason}); delete it to fetch it again") from None
+    return read_members(path)

@@ -1,11 +1,12 @@
 """The data card of an export: what a reader of its README.md must know."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
-import yaml
 
+from longspan.exports.markdown import as_yaml, fenced, plain, table, without_folders
 from longspan.store.contracts import CONTRACTS
 from longspan.store.versions import __version__
 
@@ -40,6 +41,8 @@ def data_card(
     settings: Mapping,
 ) -> str:
     """The card in Markdown, its head in YAML.
+
+    Text of settings and corpora is shown as it is, and no absolute path of this machine.
 
     Args:
         title: name of the data.
@@ -79,8 +82,8 @@ def data_card(
     }
     counts = [
         (
-            category,
-            license,
+            plain(category),
+            plain(license),
             f"{documents[category, license]:,}",
             f"{windows[category, license]:,}",
             f"{windows[category, license] * window_tokens:,}",
@@ -88,34 +91,34 @@ def data_card(
         for category, license in sorted(windows)
     ]
     beginning = "" if bos is None else f", a BOS token ({bos}) in front, which is no part of `content`"
-    load = f'{_name(title)} = load_dataset("{location}", split="train")'
+    load = f'{_name(title)} = load_dataset({_quoted(without_folders(location))}, split="train")'
     sections = [
-        f"# {title}",
+        f"# {plain(title)}",
         f"{windows.total():,} windows of {window_tokens:,} tokens ({tokens:,} tokens) of "
         f"{documents.total():,} documents, made by longspan {__version__}.",
-        f"```python\nfrom datasets import load_dataset\n{load}\n```",
+        fenced(f"from datasets import load_dataset\n{load}\n", "python"),
         "## Columns",
         table(("column", "meaning"), [(f"`{name}`", COLUMNS[name]) for name in first["columns"]]),
         f"`input_ids` are {window_tokens:,} tokens{beginning}.",
         "## Sources",
         table(
             ("source", "category", "licence"),
-            [_cells(source, "source", "category", "license") for source in sources],
+            [cells(source, "source", "category", "license") for source in sources],
         ),
         "## Counts",
         table(("category", "licence", "documents", "windows", "tokens"), counts),
         "## Models",
         table(
             ("role", "name", "source", "licence"),
-            [_cells(model, "role", "name", "source", "license") for model in models],
+            [cells(model, "role", "name", "source", "license") for model in models],
         ),
         f"Identity of the tokenizer (sha256 of its mapping from text to ids): `{first['tokenizer']}`.",
         "## Settings",
-        f"```yaml\n{yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)}```",
+        fenced(as_yaml(without_folders(dict(settings))), "yaml"),
     ]
     if citations:
         sections += ["## Citations", "```bibtex\n" + "\n".join(citations) + "\n```"]
-    front = yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
+    front = as_yaml(head)
     return f"---\n{front}---\n" + "\n\n".join(sections) + "\n"
 
 
@@ -134,19 +137,18 @@ def _features(manifests: Sequence[Mapping]) -> list[dict[str, str]]:
     return features
 
 
+def cells(values: Mapping[str, str], *names: str) -> list[str]:
+    """Cells of a table; those named `source` list names and paths, with a comma between them."""
+    shown = {name: values[name] for name in names}
+    if "source" in shown:
+        shown["source"] = ", ".join(without_folders(shown["source"].split(", ")))
+    return [plain(shown[name]) for name in names]
+
+
+def _quoted(text: str) -> str:
+    """A string of Python."""
+    return json.dumps(text, ensure_ascii=not text.isprintable())
+
+
 def _name(title: str) -> str:
     return "".join(letter if letter.isalnum() else "_" for letter in title).lstrip("_0123456789") or "windows"
-
-
-def _cells(values: Mapping[str, str], *names: str) -> list[str]:
-    return [values[name] for name in names]
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Make a table of Markdown."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

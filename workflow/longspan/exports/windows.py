@@ -4,6 +4,7 @@ An export is Parquet or JSON lines, a file a shard. Beside each file goes a mani
 data card is written.
 """
 
+import hashlib
 import json
 import re
 from collections import Counter
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import zstandard
 
+from longspan.exports.markdown import without_folders
 from longspan.scoring.index import IndexedScores
 from longspan.store.contracts import CONTRACTS, SCHEMA_VERSION
 from longspan.store.tables import (
@@ -41,10 +43,13 @@ def exported_rows(
         data_ids: the windows to export; those of other shards are passed over.
         weights_of: gives a window's weights, float32 [T]; None leaves them out.
     """
+    read, document = None, {}
     for data_id, window in shard.rows.items():
         if data_id not in data_ids:
             continue
-        document = shard.document(window["document_id"])
+        if window["document_id"] != read:
+            read = window["document_id"]
+            document = _without_folders(shard.document(read))
         row = {
             "content": document["text"][window["char_start"] : window["char_stop"]],
             "data_id": data_id,
@@ -53,6 +58,20 @@ def exported_rows(
             "input_ids": shard.input_ids(data_id),
         }
         yield row if weights_of is None else row | {"loss_weights": weights_of(data_id)}
+
+
+def _without_folders(document: dict[str, str]) -> dict[str, str]:
+    """A document's origin without the folders of this machine that an absolute path names.
+
+    In its id stands a digest of the folder instead, so that files of one name in two folders stay two.
+    """
+    source, own_id = without_folders(document["source"]), document["document_id"]
+    found = re.match(rf"(/.*?)/({re.escape(source)}(?:#.*)?)\Z", own_id, re.DOTALL)
+    document_id = own_id
+    if found:
+        document_id = f"{found[2]}@{hashlib.sha256(found[1].encode()).hexdigest()[:8]}"
+    title = document_id if document["title"] == own_id else document["title"]
+    return document | {"source": source, "document_id": document_id, "title": title}
 
 
 def frozen_weights(scores: IndexedScores, weighting: Weighting, seed: int, data_id: str) -> np.ndarray:

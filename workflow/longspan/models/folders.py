@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from longspan.models.checkpoint_index import INDEX_NAME, SINGLE_NAME, first_layer_files
+from longspan.models.config_file import read_config, refuse_own_code
 from longspan.store.contracts import SCHEMA_VERSION
 from longspan.store.pointers import HEAD_BYTES, pointer_in
 from longspan.store.tables import atomic_path, digest_file, digest_of, read_json_manifest
@@ -54,14 +55,16 @@ def finish_model(
 
     Raises:
         ValueError: no config.json, weights or tokenizer, a pointer of Git in place of one, or a config.json
-            that has other positions than declared.
+            that has other positions than declared, is none, or names code of its own that would have to be
+            run.
     """
     _require_no_pointers(folder, source)
     weights, of_first_layer = _weight_files(folder)
     for name in ["config.json", *(of_first_layer if first_layer_only else weights)]:
         if not (folder / name).is_file():
             raise ValueError(f"the model's {name} is missing; complete the folder or repository of {source}")
-    whole_config = json.loads((folder / "config.json").read_text())
+    whole_config = read_config(folder / "config.json")
+    refuse_own_code(whole_config, source)
     config = whole_config.get("text_config", whole_config)
     found = config.get("max_position_embeddings", config.get("n_positions"))
     if None not in (found, max_position_embeddings) and found != max_position_embeddings:
@@ -73,7 +76,7 @@ def finish_model(
         from transformers import AutoTokenizer
 
         try:
-            AutoTokenizer.from_pretrained(folder).save_pretrained(folder)
+            AutoTokenizer.from_pretrained(folder, trust_remote_code=False).save_pretrained(folder)
         except (ValueError, OSError) as error:
             reason = " ".join(str(error).split())
             raise ValueError(

@@ -47,17 +47,19 @@ def load_model(
     from longspan.models import layers as decoder_layers
 
     transformers_logging.disable_progress_bar()
-    config = AutoConfig.from_pretrained(folder)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     if rope_theta is not None:
         set_rope_theta(config, rope_theta)
     options = {"dtype": getattr(torch, dtype), "attn_implementation": attention}
     try:
         if device == "meta":
             with init_empty_weights(include_buffers=False):
-                model = AutoModelForCausalLM.from_config(config, **options)
+                model = AutoModelForCausalLM.from_config(config, trust_remote_code=False, **options)
             model.tie_weights()
         else:
-            model = AutoModelForCausalLM.from_pretrained(folder, config=config, **options).to(device)
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, config=config, trust_remote_code=False, **options
+            ).to(device)
     except ImportError as error:
         raise ValueError(f"attention '{attention}': {error}; install it, or set attention: sdpa") from error
     if compile_layers:

@@ -184,10 +184,10 @@ def load_first_layer(
     model_dir = Path(model_dir)
     require_intact_weights(model_dir, first_layer_only=True)
     dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
-    config = _one_layer_config(AutoConfig.from_pretrained(model_dir), rope_theta)
+    config = _one_layer_config(AutoConfig.from_pretrained(model_dir, trust_remote_code=False), rope_theta)
     # buffers are made for real: a rotary embedding's frequencies are in no checkpoint
     with init_empty_weights(include_buffers=False):
-        model = AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False).eval()
     checkpoint = Checkpoint(model_dir)
     prefix = f"{model.base_model_prefix}."
     for module_name, module in model.named_modules():

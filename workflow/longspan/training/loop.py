@@ -242,8 +242,8 @@ def _training_arguments(
         seed=seed,
         logging_steps=1,
         logging_nan_inf_filter=False,
-        # Trainer checkpoints the last update in any case, and its weights are the result anyway.
-        save_strategy="steps" if arguments["save_steps"] < arguments["max_steps"] else "no",
+        # Trainer checkpoints the last update in any case, so that a full disk costs no update.
+        save_strategy="steps",
         save_total_limit=1,
         remove_unused_columns=False,
         disable_tqdm=True,

@@ -12,10 +12,12 @@ from longspan.models.folders import copy_tokenizer, empty_folder, finish_model, 
 from longspan.models.loading import load_model
 from longspan.process.ranks import decided_by_first, is_first_process, processes_here
 from longspan.scoring.self_scoring import SelfScoring
+from longspan.store.permissions import follow_umask
 from longspan.store.tables import write_table
+from longspan.training.checkpoints import naming_last_checkpoint
 from longspan.training.data import TrainingData
 from longspan.training.folder import RunFolder
-from longspan.training.loop import Execution, Guard, save_weights, train
+from longspan.training.loop import Execution, Guard, TrainingLog, save_weights, train
 from longspan.training.windows import TrainingWindows
 from longspan.weighting.loss import WeightedLM
 from longspan.weighting.variant import weighting_from_settings
@@ -70,14 +72,27 @@ def train_run(
         execution=how,
         guard=guard and _guard(held_out, **guard),
     )
-    decided_by_first(lambda: empty_folder(folder.model))
-    save_weights(weighted, folder.model)
-    if not is_first_process():
-        return
+    with naming_last_checkpoint(folder.checkpoints, "the trained model", folder.model):
+        decided_by_first(lambda: empty_folder(folder.model))
+        save_weights(weighted, folder.model)
+        if is_first_process():
+            _write_result(folder, log, data, model, execution, card, code_digest)
+
+
+def _write_result(
+    folder: RunFolder,
+    log: TrainingLog,
+    data: TrainingData,
+    model: Path,
+    execution: Mapping,
+    card: Mapping | None,
+    code_digest: str | None,
+) -> None:
     copy_tokenizer(model.parent, folder.model)
     if card:
         facts = {"windows": len(data.long), "window_tokens": data.windows.window_tokens}
         (folder.model / "README.md").write_text(model_card(**card, **facts, identity=folder.identity))
+    follow_umask(folder.model)
     license = read_manifest(model)["license"]
     finish_model(folder.model, source={"kind": "run", **folder.identity}, license=license)
     origin = folder.identity | {"code_digest": code_digest}
