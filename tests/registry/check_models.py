@@ -51,7 +51,9 @@ def check(names: Iterable[str], *, compiled: bool = False, seconds: int = 180) -
             if path.exists():
                 yield name, json.loads(path.read_text())
             else:
-                ended = f"ended by {signal.Signals(os.WTERMSIG(status)).name}" if os.WIFSIGNALED(status) else ""
+                ended = (
+                    f"ended by {signal.Signals(os.WTERMSIG(status)).name}" if os.WIFSIGNALED(status) else ""
+                )
                 yield name, dict.fromkeys(ASPECTS, (CRASH, ended or f"took more than {seconds} seconds"))
 
 
@@ -122,11 +124,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=180, help="that a type may take")
     parser.add_argument("--results", type=Path, help="JSON file to write the verdicts and reasons to")
     parser.add_argument("--write", type=Path, help="Markdown file whose table is written anew")
-    parser.add_argument("--read", type=Path, nargs="+", help="JSON files of earlier runs, instead of checking")
+    parser.add_argument(
+        "--read", type=Path, nargs="+", help="JSON files of earlier runs, instead of checking"
+    )
     arguments = parser.parse_args()
     unknown = set(arguments.types) - set(EVERYTHING)
     if unknown:
-        parser.error(f"{', '.join(sorted(unknown))} is no type of transformers' mapping, nor of {list(VARIANTS)}")
+        parser.error(
+            f"{', '.join(sorted(unknown))} is no type of transformers' mapping, nor of {list(VARIANTS)}"
+        )
 
     found = {}
     if arguments.read:
@@ -136,7 +142,9 @@ def main() -> None:
     else:
         for name, by_aspect in check(arguments.types, compiled=arguments.compiled, seconds=arguments.seconds):
             began = time.strftime("%H:%M:%S")
-            print(f"{began} {name}: {', '.join(f'{aspect} {verdict}' for aspect, (verdict, _) in by_aspect.items())}")
+            print(
+                f"{began} {name}: {', '.join(f'{aspect} {verdict}' for aspect, (verdict, _) in by_aspect.items())}"
+            )
             for aspect, (verdict, reason) in by_aspect.items():
                 if verdict != RIGHT:
                     print(f"    {aspect}: {reason}", flush=True)

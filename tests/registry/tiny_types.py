@@ -113,18 +113,25 @@ _INDEXED = {
 }
 # Fields of a type, after the sizes; a dot leads into a part of the config.
 _FIELDS: dict[str, dict[str, Any]] = {
-    **{
-        name: _LATENT
-        for name in "axk1 axk2 bailing_hybrid deepseek_v3 deepseek_v32 glm4_moe_lite kimi_linear "
-        "longcat_flash minicpm3 youtu".split()
-    },
+    **dict.fromkeys(
+        [
+            "axk1",
+            "axk2",
+            "bailing_hybrid",
+            "deepseek_v3",
+            "deepseek_v32",
+            "glm4_moe_lite",
+            "kimi_linear",
+            "longcat_flash",
+            "minicpm3",
+            "youtu",
+        ],
+        _LATENT,
+    ),
     "deepseek_v2": _LATENT | {"topk_method": "greedy", "num_experts_per_tok": 2},
     "glm_moe_dsa": _LATENT | {"indexer_types": ["full"] * LAYERS},
     "hy_v4": _LATENT | {"indexer_types": ["full", "full", "shared", "full"]},
-    **{
-        name: _SCALED
-        for name in ("granite", "granitemoe", "granitemoeshared", "granite_swa", "granitemoe_swa")
-    },
+    **dict.fromkeys(("granite", "granitemoe", "granitemoeshared", "granite_swa", "granitemoe_swa"), _SCALED),
     "granitemoehybrid": {"mamba_d_head": 16, "layer_types": _MIXED, "logits_scaling": 4.0},
     **{name: {"logit_scale": 2.0} for name in ("cohere", "cohere2", "cohere2_moe")},
     "cohere_compass_text": {

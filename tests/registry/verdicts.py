@@ -64,7 +64,9 @@ def verdicts_of(name: str, folder: Path, *, compiled: bool) -> dict[str, tuple[s
         "compiled": functools.partial(check_training, prepare=_compile),
         "documents": check_documents,
     }
-    return {aspect: _verdict(check, case) for aspect, check in checks.items() if compiled or aspect != "compiled"}
+    return {
+        aspect: _verdict(check, case) for aspect, check in checks.items() if compiled or aspect != "compiled"
+    }
 
 
 def _verdict(check: Callable, case: "Case") -> tuple[str, str]:
@@ -89,7 +91,9 @@ class Case:
     def __init__(self, folder: Path):
         self.folder = folder
         plain = self.reference()
-        self.names = {type(part).__name__ for part in plain.modules() if not type(part).__module__.startswith("torch")}
+        self.names = {
+            type(part).__name__ for part in plain.modules() if not type(part).__module__.startswith("torch")
+        }
         self.names |= {plain.config.model_type, plain.config.get_text_config().model_type}
 
     def reference(self) -> nn.Module:
@@ -159,7 +163,9 @@ def check_scoring(case: Case) -> None:
     for (base_length, base_stride), nll_BN in zip(plans, found, strict=True):
         expected_BN = torch.full_like(nll_BN, torch.nan)
         for start in range(0, ids_BT.shape[1] - base_length + 1, base_stride):
-            scored = slice(start if start == 0 else start + base_length - base_stride - 1, start + base_length - 1)
+            scored = slice(
+                start if start == 0 else start + base_length - base_stride - 1, start + base_length - 1
+            )
             window_BN = case.own_nll(ids_BT[:, start : start + base_length])
             expected_BN[:, scored] = window_BN[:, scored.start - start :]
         _require_close(f"NLL in context {base_length}", nll_BN, expected_BN)

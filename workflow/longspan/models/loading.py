@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from longspan.models.folders import require_intact_weights
-from longspan.models.rope import set_rope_theta
+from longspan.models.rope import forget_lengths, set_rope_theta
 
 
 def pick_device() -> str:
@@ -60,6 +60,7 @@ def load_model(
             model = AutoModelForCausalLM.from_pretrained(folder, config=config, **options).to(device)
     except ImportError as error:
         raise ValueError(f"attention '{attention}': {error}; install it, or set attention: sdpa") from error
+    forget_lengths(model)
     if compile_layers:
         decoder_layers.compile_layers(model)
     return model
