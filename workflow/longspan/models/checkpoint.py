@@ -1,12 +1,15 @@
 """Tensors of a Hugging Face checkpoint, read one by one."""
 
 import json
+import re
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
 
 from longspan.models.checkpoint_index import INDEX_NAME, SINGLE_NAME
+
+_OTHER_TOWER = re.compile(r"vision|visual|image|audio|speech|mtp", re.IGNORECASE)
 
 
 class Checkpoint:
@@ -28,6 +31,9 @@ class Checkpoint:
         """The tensor of that name, or of the one name that ends in it; ValueError if none or missing."""
         # a checkpoint may have been saved with or without the head, or inside a larger model
         names = [stored for stored in self.file_of if stored == name or stored.endswith(f".{name}")]
+        if len(names) > 1:
+            # A vision tower has layers of the same names.
+            names = [stored for stored in names if not _OTHER_TOWER.search(stored)] or names
         if len(names) != 1:
             found = "no tensor" if not names else f"{len(names)} tensors"
             raise ValueError(f"{self.model_dir} holds {found} for the first layer's {name}")

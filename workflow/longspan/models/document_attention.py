@@ -17,6 +17,7 @@ from longspan.models.attention_kernels import PACKED_DOCUMENTS, attention_of_any
 from longspan.models.rope import tokens_of_one_table
 
 NAME = PACKED_DOCUMENTS
+MIXTURE = "train it without a mixture"  # what helps against every refusal of packed documents
 
 
 @dataclass
@@ -51,7 +52,7 @@ def require_attended(documents: Documents, model: nn.Module) -> None:
     if not documents.attended:
         raise ValueError(
             f"{type(model).__name__} does not tell its attention of packed documents, which would "
-            f"see each other; train it without a mixture, or load it with attention '{NAME}'"
+            f"see each other; {MIXTURE}, or load it with attention '{NAME}'"
         )
 
 
@@ -63,23 +64,22 @@ def require_alike(model: nn.Module, lengths: Sequence[Sequence[int]]) -> None:
         lengths: tokens of the documents in each sequence of a batch.
 
     Raises:
-        ValueError: documents longer than a sliding window or chunk, or of both sides of the length at which the
-            rotary embedding changes; the message names the model.
+        ValueError: documents longer than a sliding window or chunk, or of both sides of the length at which
+            the rotary embedding changes; the message names the model.
     """
     found = {length for row in lengths for length in row}
     longest = max(found)
     reach, bound = reach_of_layers(model.config), tokens_of_one_table(model.config)
+    remedy = f"{MIXTURE}, on documents as short, or with per_device_train_batch_size 1"
     if reach is not None and longest > reach:
         raise ValueError(
             f"{type(model).__name__} attends by a sliding window or chunk of {reach} tokens, fewer than the "
-            f"{longest} of a sequence or document in a batch with packed documents; train it without a mixture, on "
-            "documents as short, or with per_device_train_batch_size 1"
+            f"{longest} of a sequence or document in a batch with packed documents; {remedy}"
         )
     if bound is not None and longest > bound and len(found) > 1:
         raise ValueError(
-            f"{type(model).__name__} has a rotary embedding that changes beyond {bound} tokens, for all that is in "
-            f"a batch: packed documents would depend on one of {longest} tokens beside them; train it without a "
-            "mixture, on documents as short, or with per_device_train_batch_size 1"
+            f"{type(model).__name__} has a rotary embedding that changes beyond {bound} tokens for all that is "
+            f"in a batch: packed documents would depend on one of {longest} tokens beside them; {remedy}"
         )
 
 
@@ -107,8 +107,8 @@ def attend_within_documents(
     """Attend by sdpa, to each document of a packed sequence on its own; a mask counts without documents only.
 
     Raises:
-        ValueError: a sliding window that a document exceeds, or attention that is more than sdpa's (a softcap,
-            sinks), with documents also a bias or mask of the model's own.
+        ValueError: a sliding window that a document exceeds, or attention that is more than sdpa's (a
+            softcap, sinks), with documents also a bias or mask of the model's own.
     """
     for name in ("softcap", "s_aux"):
         if options.get(name) is not None:
@@ -139,7 +139,7 @@ def _attend_to_each(
     if window is not None and longest > window:
         raise ValueError(
             f"{type(module).__name__} attends by a sliding window of {window} tokens, fewer than a packed "
-            f"document's {longest}; train it without a mixture, or on documents as short"
+            f"document's {longest}; {MIXTURE}, or on documents as short"
         )
     documents.attended = True
     rows = []
@@ -159,8 +159,7 @@ def _attend_to_each(
 
 def _is_more(module: nn.Module, what: str) -> ValueError:
     return ValueError(
-        f"{type(module).__name__} adds {what} to its attention, which that of a mixture leaves out; train it "
-        "without a mixture"
+        f"{type(module).__name__} adds {what} to its attention, which that of a mixture leaves out; {MIXTURE}"
     )
 
 

@@ -1,8 +1,8 @@
 """Checks of a loaded model by short sequences, before it is used: what would not be exact is refused by name.
 
-They look at what the model computes, not at a list of known types, so they hold for types to come. They run in
-float32 whatever the weights' dtype, one layer's weights cast at a time, so that no rounding hides a fault or
-looks like one.
+They look at what the model computes, not at a list of known types, so they hold for types to come. They run
+in float32 whatever the weights' dtype, one layer's weights cast at a time, so that no rounding hides a fault
+or looks like one.
 
 Shape suffixes: B sequences, T tokens, D hidden size.
 """
@@ -15,13 +15,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from longspan.models.document_attention import NAME, Documents, decoder_inputs, require_attended
+from longspan.models.document_attention import MIXTURE, NAME, Documents, decoder_inputs, require_attended
 from longspan.models.layers import decoder_layers, hidden_state_decoder
 from longspan.models.rope import depends_on_length, tokens_of_one_table
 from longspan.process.ranks import is_first_process
 
 _TOKENS = 48
-_DOCUMENTS = (11, 16, 5, 16)
+_DOCUMENTS = (16, 5, 11, 16)
 _BOUND = 1e-3  # of a hidden state's norm, in float32
 _BOUND_ROUNDED = 0.1  # where a model runs in its own dtype only
 _WITHOUT_FLOAT32 = "flash"  # kernels that take no other dtype than the rounded ones
@@ -50,9 +50,7 @@ def require_documents_apart(model: nn.Module) -> None:
     Raises:
         ValueError: naming the model and what to do.
     """
-    _run(
-        model, _check_documents, "packed documents are each as if alone, and windows as by its own attention"
-    )
+    _run(model, _check_documents, "packed documents are as if alone, windows as by its own attention")
 
 
 def _run(model: nn.Module, run: Callable[["_Check"], None], shown: str) -> None:
@@ -60,10 +58,12 @@ def _run(model: nn.Module, run: Callable[["_Check"], None], shown: str) -> None:
     check = _Check(model)
     try:
         _run_once(check, run)
-    except RuntimeError as error:
+    except (ValueError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
         # A model that casts by itself, or quantized weights, may not go through in float32.
         if not check.exact or not _is_rounded(model):
-            raise ValueError(f"{check.name} fails on {_TOKENS} tokens: {error}") from error
+            raise check.failed(error) from error
         check.exact = False
         _run_once(check, run)
     if is_first_process():
@@ -71,9 +71,9 @@ def _run(model: nn.Module, run: Callable[["_Check"], None], shown: str) -> None:
 
 
 def _run_once(check: "_Check", run: Callable[["_Check"], None]) -> None:
-    with torch.no_grad(), _without_dropout(check.model), _uncompiled(check.model):
-        with in_float32(check.model) if check.exact else contextlib.nullcontext():
-            run(check)
+    dtype = in_float32(check.model) if check.exact else contextlib.nullcontext()
+    with torch.no_grad(), _without_dropout(check.model), _uncompiled(check.model), dtype:
+        run(check)
 
 
 def _check_causality(check: "_Check") -> None:
@@ -84,7 +84,8 @@ def _check_causality(check: "_Check") -> None:
     check.require_same(
         both_BTD[:1, :half],
         both_BTD[1:, :half],
-        "lets a token see those after it, so it is no causal language model; take another model",
+        "lets a token see those after it: it is no causal language model, or its attention is not what is set; "
+        "take another model or attention, in a mixture none with position biases",
     )
     check.require_same(
         check.hidden(ids_T[None]),
@@ -107,13 +108,15 @@ def _check_causality(check: "_Check") -> None:
 def _check_documents(check: "_Check") -> None:
     _require_own_attention(check)
     ids_T = check.ids(sum(_DOCUMENTS))
-    lengths = list(_DOCUMENTS) if len(ids_T) == sum(_DOCUMENTS) else [len(ids_T) // 2, -(-len(ids_T) // 2)]
+    lengths = [min(length, check.reach) for length in _DOCUMENTS]
+    ids_T = ids_T[: sum(lengths)]
+    lengths[-1] -= sum(lengths) - len(ids_T)
     packed_BTD = check.hidden(ids_T[None], lengths=lengths)
     check.require_same(
         packed_BTD,
         torch.cat([check.hidden(part_T[None]) for part_T in ids_T.split(lengths)], 1),
-        "lets documents that are packed into one sequence see each other (by a state that flows from token to "
-        "token, say), or changes them; train it without a mixture",
+        "lets documents that are packed into one sequence see each other (by a state that flows from token "
+        "to token, say), or changes them; train it without a mixture",
     )
 
 
@@ -169,7 +172,14 @@ class _Check:
         if lengths is not None:
             documents = Documents([lengths])
             options = decoder_inputs(documents, ids_BT.device)
-        hidden_BTD = self.decoder(input_ids=ids_BT, use_cache=False, **options).last_hidden_state
+        try:
+            hidden_BTD = self.decoder(input_ids=ids_BT, use_cache=False, **options).last_hidden_state
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            if lengths is None or MIXTURE in str(error):
+                raise
+            raise self.failed(error) from error
         if lengths is not None:
             require_attended(documents, self.model)
         return hidden_BTD.double()
@@ -180,6 +190,20 @@ class _Check:
         share = (difference / expected_BTD.norm(dim=-1).clamp_min(1e-12)).max().item()
         if not share <= (_BOUND if self.exact else _BOUND_ROUNDED):
             raise ValueError(f"{self.name} {fault} (hidden states differ by {share:.2g} of their size)")
+
+    @property
+    def reach(self) -> int:
+        """Tokens that every layer sees at once, as far as the config tells."""
+        config = self.model.config.get_text_config()
+        names = ("sliding_window", "attention_chunk_size")
+        reaches = [getattr(config, name, None) for name in names]
+        return min((reach for reach in reaches if isinstance(reach, int) and reach > 1), default=_TOKENS)
+
+    def failed(self, error: Exception) -> ValueError:
+        """The error of a model that does not go through a short sequence as it is loaded."""
+        mixed = self.model.config.get_text_config()._attn_implementation == NAME
+        remedy = "train it without a mixture" if mixed else "try attention: eager, or take another model"
+        return ValueError(f"{self.name} fails on a sequence of {_TOKENS} tokens ({error}); {remedy}")
 
     @property
     def name(self) -> str:

@@ -96,8 +96,8 @@ def compile_layers(
     mlps = [_mlps(layer) if mlp_tokens is not None else [] for layer in layers]
     if mlp_tokens is not None and not any(mlps):
         raise ValueError(
-            f"mlp_tokens {mlp_tokens} is set, but the layers of {type(model).__name__} have no MLP that takes "
-            "tokens in pieces; leave mlp_tokens out"
+            f"mlp_tokens {mlp_tokens} is set, but the layers of {type(model).__name__} have no MLP that "
+            "takes tokens in pieces; leave mlp_tokens out"
         )
     for number, layer in enumerate(layers):
         # Functions bound to each layer: closures would compile once a layer.

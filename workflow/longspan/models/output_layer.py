@@ -105,8 +105,8 @@ def split_model(model: nn.Module) -> tuple[nn.Module, OutputLayer]:
         output_layer: the rest.
 
     Raises:
-        ValueError: the output layer does more than :class:`OutputLayer` knows, or the model is not causal; the
-            message names it.
+        ValueError: the output layer does more than :class:`OutputLayer` knows, or the model is not causal;
+            the message names it.
     """
     output_layer = OutputLayer.of(model)
     decoder = hidden_state_decoder(model)
@@ -128,6 +128,11 @@ def _verify(model: nn.Module, decoder: nn.Module, output_layer: OutputLayer) -> 
     input_ids_BT = torch.arange(8, device=device).remainder(output_layer.weight.shape[0]).view(1, 8)
     try:
         logits_BTV = model(input_ids=input_ids_BT, use_cache=False).logits.double()
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        attention = model.config.get_text_config()._attn_implementation
+        raise ValueError(f"{name} fails on eight tokens with attention {attention!r}: {error}") from error
     finally:
         hook.remove()
     hidden_BTD = getattr(seen[0], "last_hidden_state", None) if seen else None
