@@ -15,6 +15,7 @@ from longspan.evaluation.held_out import choose_windows, sums_by_position
 from longspan.models.folders import read_manifest
 from longspan.models.loading import load_model, pick_device
 from longspan.process.command_line import parser_for, run_script
+from longspan.scoring.vocabulary import require_embeddings
 from longspan.store.code import code_digest
 from longspan.store.tables import write_table
 from longspan.windows.window_store import WindowStore
@@ -40,6 +41,7 @@ def main(argv=None):
     manifest = read_manifest(arguments.model)
     windows = WindowStore({"held_out": (arguments.tokens, arguments.windows)})
     windows.require_tokenizer(manifest["tokenizer"]["identity"], arguments.model)
+    require_embeddings(arguments.model, [arguments.tokens], windows)
     data_ids = choose_windows(windows.document_ids, settings["windows_per_document"], settings["seed"])
     if not data_ids:
         raise ValueError(

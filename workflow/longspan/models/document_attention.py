@@ -78,8 +78,8 @@ def require_alike(model: nn.Module, lengths: Sequence[Sequence[int]]) -> None:
         )
     if bound is not None and longest > bound and len(found) > 1:
         raise ValueError(
-            f"{type(model).__name__} has a rotary embedding that changes beyond {bound} tokens for all that is "
-            f"in a batch: packed documents would depend on one of {longest} tokens beside them; {remedy}"
+            f"{type(model).__name__} has a rotary embedding that changes beyond {bound} tokens for all that "
+            f"is in a batch: packed documents would depend on {longest} tokens beside them; {remedy}"
         )
 
 

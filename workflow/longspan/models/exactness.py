@@ -84,8 +84,8 @@ def _check_causality(check: "_Check") -> None:
     check.require_same(
         both_BTD[:1, :half],
         both_BTD[1:, :half],
-        "lets a token see those after it: it is no causal language model, or its attention is not what is set; "
-        "take another model or attention, in a mixture none with position biases",
+        "lets a token see those after it: it is no causal language model, or its attention is not what is "
+        "set; take another model or attention, in a mixture none with position biases",
     )
     check.require_same(
         check.hidden(ids_T[None]),

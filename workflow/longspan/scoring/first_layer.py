@@ -179,8 +179,8 @@ class FirstLayer:
 
     def _other_attention(self, what: str) -> ValueError:
         return ValueError(
-            f"the first layer of {self._name} attends by {what}, which LongAttn's sums leave out; take another "
-            "scoring model"
+            f"the first layer of {self._name} attends by {what}, which LongAttn's sums leave out; take "
+            "another scoring model"
         )
 
     def without_attention(self) -> ValueError:
