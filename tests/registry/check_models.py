@@ -4,9 +4,9 @@
     python tests/registry/check_models.py --types llama gpt_oss
     python tests/registry/check_models.py --compiled --write docs/models.md
 
-Each type is made tiny, with random weights, in a process of its own that has so many seconds. What is right is
-right against transformers' own logits, attention and gradients. The exit status is 1 if anything is wrong,
-crashes or stays unclear.
+Each type is made tiny, with random weights, in a process of its own that has so many seconds. What is right
+is right against transformers' own logits, attention and gradients. The exit status is 1 if anything is
+wrong, crashes or stays unclear.
 """
 
 import argparse
@@ -141,10 +141,8 @@ def main() -> None:
         found = {name: found[name] for name in EVERYTHING if name in found}
     else:
         for name, by_aspect in check(arguments.types, compiled=arguments.compiled, seconds=arguments.seconds):
-            began = time.strftime("%H:%M:%S")
-            print(
-                f"{began} {name}: {', '.join(f'{aspect} {verdict}' for aspect, (verdict, _) in by_aspect.items())}"
-            )
+            verdict_of = ", ".join(f"{aspect} {verdict}" for aspect, (verdict, _) in by_aspect.items())
+            print(f"{time.strftime('%H:%M:%S')} {name}: {verdict_of}")
             for aspect, (verdict, reason) in by_aspect.items():
                 if verdict != RIGHT:
                     print(f"    {aspect}: {reason}", flush=True)

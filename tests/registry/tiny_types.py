@@ -45,19 +45,19 @@ _NAMES_OF_SIZE = (
         "num_encoder_layers attention_num_hidden_layers depth num_attention_heads n_head n_heads num_heads "
         "decoder_attention_heads encoder_attention_heads num_decoder_attention_heads mamba_dt_rank "
         "num_encoder_attention_heads num_experts n_routed_experts num_local_experts moe_num_experts "
-        "linear_num_value_heads time_step_rank",
+        "linear_num_value_heads linear_num_heads time_step_rank",
     ),
     (
         2,
         "num_key_value_heads num_kv_heads num_global_key_value_heads swa_num_key_value_heads moe_k moe_topk "
-        "num_experts_per_tok num_experts_per_token top_k_experts moe_top_k linear_num_key_heads altup_num_inputs "
-        "index_n_heads type_vocab_size",
+        "num_experts_per_tok num_experts_per_token top_k_experts moe_top_k linear_num_key_heads "
+        "altup_num_inputs index_n_heads type_vocab_size",
     ),
     (
         16,
         "head_dim v_head_dim qk_nope_head_dim swa_head_dim swa_v_head_dim global_head_dim kv_lora_rank "
         "attention_head_dim kv_channels d_kv key_value_proj_dim mamba_d_head mamba_head_dim mamba_headdim "
-        "linear_key_head_dim linear_value_head_dim index_head_dim",
+        "linear_key_head_dim linear_value_head_dim linear_head_dim index_head_dim",
     ),
     (24, "qk_head_dim"),
     (
@@ -343,19 +343,17 @@ EVERYTHING = (*TYPES, *VARIANTS)
 # What people use at the time of writing: the form of the check that every change runs.
 IN_USE = (
     "llama",
-    "qwen2",
+    "llama, dynamic NTK",
+    "phi3, LongRoPE",
     "qwen3",
     "qwen3_moe",
     "qwen3_next",
-    "mistral",
-    "gemma3_text",
     "gemma4_text",
     "olmo3",
     "gpt_oss",
     "deepseek_v3",
     "llama4_text",
-    "phi3, LongRoPE",
-    "llama, dynamic NTK",
+    "mamba",
 )
 
 

@@ -179,7 +179,7 @@ def _require_causal(case: Case, ids_BT: torch.Tensor) -> None:
 
 
 def check_first_layer(case: Case) -> None:
-    """The softmax of queries and keys, of the model, of its folder and in pieces, of short and long windows."""
+    """The softmax of queries and keys: of the model, in pieces, of its folder, in short and long windows."""
     refusals = []
     for tokens in (16, 40):
         ids_BT = random_ids(2, tokens)
@@ -275,7 +275,7 @@ def _require_same_gradients(model: nn.Module, expected: nn.Module) -> None:
 
 
 def check_documents(case: Case) -> None:
-    """Packed documents, shorter and longer than sliding windows and tables, against each alone; a window too."""
+    """Packed documents, within and beyond sliding windows and tables, each as if alone; a window as well."""
     window_BT = random_ids(1, 48)
     model = case.loaded(NAME)
     with case.refusing():

@@ -35,7 +35,7 @@ def load_model(
 
     Raises:
         ValueError: θ for a model without rotary embedding, weights that are not those of the folder's
-            manifest, or an attention that is not installed.
+            manifest, or an attention that is not installed or not the model's.
     """
     if device != "meta":
         require_intact_weights(Path(folder))
@@ -45,6 +45,7 @@ def load_model(
     from transformers.utils import logging as transformers_logging
 
     from longspan.models import layers as decoder_layers
+    from longspan.models.attention_kernels import PACKED_DOCUMENTS
 
     transformers_logging.disable_progress_bar()
     config = AutoConfig.from_pretrained(folder)
@@ -58,6 +59,12 @@ def load_model(
             model.tie_weights()
         else:
             model = AutoModelForCausalLM.from_pretrained(folder, config=config, **options).to(device)
+    except KeyError as error:
+        # Some classes look their attention up in a table of their own.
+        if attention not in str(error):
+            raise
+        mixed = "train it without a mixture" if attention == PACKED_DOCUMENTS else "set attention: eager"
+        raise ValueError(f"{config.model_type} has no attention '{attention}'; {mixed}") from error
     except ImportError as error:
         raise ValueError(f"attention '{attention}': {error}; install it, or set attention: sdpa") from error
     forget_lengths(model)

@@ -138,6 +138,11 @@ def _verify(model: nn.Module, decoder: nn.Module, output_layer: OutputLayer) -> 
     hidden_BTD = getattr(seen[0], "last_hidden_state", None) if seen else None
     if hidden_BTD is None:
         raise ValueError(f"{name}: its decoder {type(decoder).__name__} returned no last_hidden_state")
+    if hidden_BTD.shape[-1] != output_layer.weight.shape[1]:
+        raise ValueError(
+            f"{name}: its decoder gives hidden states of {hidden_BTD.shape[-1]}, its output layer takes "
+            f"{output_layer.weight.shape[1]}: something is between them; use another model"
+        )
     if not logits_BTV.isfinite().all():
         raise ValueError(
             f"{name}: its logits are not finite in {output_layer.weight.dtype}; check its weights, or try "

@@ -73,8 +73,8 @@ def _refuse_leftovers(count: int) -> None:
             )
     elif missing := [name for name in _OF_TORCHRUN if name not in found]:
         raise ValueError(
-            f"WORLD_SIZE={count} is in the environment without {', '.join(missing)}; start by torchrun, which "
-            "sets all of them, or unset it"
+            f"WORLD_SIZE={count} is in the environment without {', '.join(missing)}; start by torchrun, "
+            "which sets all of them, or unset it"
         )
 
 

@@ -156,6 +156,8 @@ class FirstLayer:
         if mask is not None and _masks and mask.data_ptr() not in {made.data_ptr() for made in _masks}:
             raise self._other_attention("a mask of its own (a sparse choice of keys, say)")
         probabilities_BHLL = _probabilities(whole)
+        if not probabilities_BHLL.isfinite().all():
+            return  # the sums of a window say so, with its head
         own = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
         if own is not None:
             weights_BHLL = own(module, *captured.inputs, mask, **captured.given)[1]
@@ -260,7 +262,7 @@ def load_first_layer(
     with init_empty_weights(include_buffers=False):
         model = AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
     forget_lengths(model)
-    checkpoint = Checkpoint(model_dir)
+    checkpoint = Checkpoint(model_dir, f"{type(model).__name__} ({config.model_type})")
     prefix = f"{model.base_model_prefix}."
     for module_name, module in model.named_modules():
         for name, buffer in module._buffers.items():
@@ -407,8 +409,8 @@ def _read_on_entry(
             tensor = checkpoint.read(f"{module_name}.{name}").to(device=device, dtype=dtype)
             if tensor.shape != empty.shape:
                 raise ValueError(
-                    f"{checkpoint.model_dir}: {module_name}.{name} is {tuple(tensor.shape)}, the config says "
-                    f"{tuple(empty.shape)}"
+                    f"{checkpoint.model_dir}: {module_name}.{name} of {checkpoint.model} is "
+                    f"{tuple(tensor.shape)}, the config says {tuple(empty.shape)}"
                 )
             setattr(module, name, nn.Parameter(tensor, requires_grad=False))
         handle.remove()
