@@ -108,9 +108,12 @@ def _check_causality(check: "_Check") -> None:
 def _check_documents(check: "_Check") -> None:
     _require_own_attention(check)
     ids_T = check.ids(sum(_DOCUMENTS))
-    lengths = [min(length, check.reach) for length in _DOCUMENTS]
+    lengths, room = [], len(ids_T)
+    for length in _DOCUMENTS:
+        lengths.append(min(length, check.reach, room))
+        room -= lengths[-1]
+    lengths = [length for length in lengths if length]
     ids_T = ids_T[: sum(lengths)]
-    lengths[-1] -= sum(lengths) - len(ids_T)
     packed_BTD = check.hidden(ids_T[None], lengths=lengths)
     check.require_same(
         packed_BTD,

@@ -118,6 +118,15 @@ class FirstLayer:
         self._refuse_other_attention(captured, num_tokens)
         return captured.queries_keys
 
+    @torch.no_grad()
+    def capture_once(self, device: torch.device | str) -> None:
+        """Go through embedding and projections with one token, for what that reads.
+
+        Raises:
+            ValueError: a first layer without queries and keys.
+        """
+        self._captured(torch.zeros(1, 1, dtype=torch.long, device=device), _CAPTURE, {})
+
     def _captured(self, input_ids_BL: torch.Tensor, attention: str, positions: dict) -> "_Captured":
         configs = {id(config): config for config in (self.model.config, self.model.config.get_text_config())}
         before = {key: config._attn_implementation for key, config in configs.items()}
@@ -141,7 +150,8 @@ class FirstLayer:
     def _check(self, device: torch.device) -> None:
         """Compare a short window's softmax with the model's own attention, and its pieces with all of it."""
         config = self.model.config.get_text_config()
-        bounds = (self.max_positions, getattr(config, "sliding_window", None))
+        reaches = (getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size"))
+        bounds = (self.max_positions, *reaches)
         bounds = (bound for bound in bounds if isinstance(bound, int) and bound > 0)
         tokens = min([_CHECKED_TOKENS, *bounds])
         vocabulary = self.model.get_input_embeddings().weight.shape[0]
@@ -274,6 +284,9 @@ def load_first_layer(
     if rope_theta is not None:
         # As everywhere: who sets θ reaches beyond the positions that the model was made for.
         first_layer.max_positions = None
+    # The first pass reads the tensors, and its numbers are none: some models (Llama 4) move the ids to where
+    # the embedding is, which is nowhere yet.
+    first_layer.capture_once(device)
     first_layer.queries_keys(torch.zeros(1, 1, dtype=torch.long, device=device))
     if compile_layers:
         # Only now: the hooks that read the tensors have run, and are gone.
