@@ -344,3 +344,30 @@ def test_dropped_weights_take_no_memory_and_stay_tied():
 
 def test_one_process_is_the_default():
     assert Execution().processes == 1
+
+
+def test_the_environment_changes_no_training(tmp_path, monkeypatch, capsys):
+    plain = trained(tmp_path / "plain")
+    foreign = {
+        "ACCELERATE_MIXED_PRECISION": "bf16",
+        "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "3",
+        "ACCELERATE_USE_FSDP": "true",
+        "FSDP_VERSION": "2",
+        "ACCELERATE_DYNAMO_BACKEND": "EAGER",
+    }
+    for name, value in foreign.items():
+        monkeypatch.setenv(name, value)
+    capsys.readouterr()
+    log = trained(tmp_path / "foreign")
+    assert f"left out of the environment, since settings decide: {', '.join(sorted(foreign))}\n" in (
+        capsys.readouterr().out
+    )
+    assert log.metrics == plain.metrics
+    assert same(weights(tmp_path / "foreign"), weights(tmp_path / "plain"))
+    assert {name: os.environ[name] for name in foreign} == foreign
+
+
+def test_another_number_of_processes_than_run_is_refused(tmp_path):
+    weighted = WeightedLM(tiny_model("llama"), weighting_from_settings({"variant": "dense"}))
+    with pytest.raises(ValueError, match="1 processes run, the execution says 2; start as many by torchrun"):
+        train(weighted, None, tmp_path, seed=1, arguments=ARGUMENTS, execution=Execution(processes=2))

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from longspan.evaluation.held_out import choose_windows
 from longspan.exports.model_card import model_card
@@ -117,6 +118,8 @@ def _weighted_model(path: Path, settings: Mapping, data: TrainingData, execution
         rope_theta=settings["rope_theta"],
         device="cpu" if here else "meta",
     )
+    if data.short:
+        _require_alike(model, settings, data)
     loss = dict(settings["loss"])
     scoring = loss.pop("self_scoring", None)
     return WeightedLM(
@@ -125,3 +128,13 @@ def _weighted_model(path: Path, settings: Mapping, data: TrainingData, execution
         self_scoring=scoring and SelfScoring(**scoring, bos_token_id=data.windows.bos_token_id),
         seed=settings["seed"],
     )
+
+
+def _require_alike(model: nn.Module, settings: Mapping, data: TrainingData) -> None:
+    """Refuse now what a batch with packed documents would be refused for in the course of the training."""
+    window_tokens = data.windows.window_tokens
+    documents = {min(source["document_tokens"], window_tokens) for source in settings["mixture"]}
+    lengths = [[*documents, 1]]
+    if settings["train"]["per_device_train_batch_size"] > 1:
+        lengths.append([window_tokens])
+    document_attention.require_alike(model, lengths)
