@@ -43,6 +43,7 @@ def settings() -> dict:
     return found
 
 
+CONFIG = as_config(settings())
 # Every job of the run, in an order in which each finds what it needs.
 JOBS = [
     *(("download_model", {"model": model}) for model in ("tiny", "gpt2")),
@@ -72,6 +73,25 @@ JOBS = [
 ]
 
 
+def test_every_job_has_a_command():
+    chain = Chain(settings())
+    for script, names in JOBS:
+        assert chain.arguments(script, **names)
+
+
+@pytest.mark.parametrize("rule", sorted(path.stem for path in SCRIPTS.glob("*.py")))
+def test_a_job_runs_again_with_other_code(tmp_path_factory, rule):
+    """Its own and its library's, or by the version of a stage that costs hours."""
+    if rule in WITHOUT_CODE:
+        return
+    names = {**NAMES, "scorer": "tiny-layer0" if rule == "score_attention" else "tiny-32"}
+    params = rule_job(rule, names, CONFIG, tmp_path_factory.getbasetemp()).params
+    if rule in STAGES:
+        assert params["version"] == stage_version(STAGES[rule])
+    else:
+        assert params["code"] == code_digest(rule)
+
+
 def bring(paths, home: Path) -> None:
     """Copy files from `home` to here, and what belongs to them: a model's folder, a corpus's plans."""
     for path in map(Path, paths):
@@ -96,19 +116,19 @@ def home(tmp_path_factory):
     make_inputs(home / "inputs")
     make_foreign_scorer(home / "inputs")
     (home / "inputs/test_set.txt").write_text("a question of some test, and the answer to it. " * 4)
-    chain, config, before = Chain(settings()), as_config(settings()), Path.cwd()
+    chain, before = Chain(settings()), Path.cwd()
     try:
         for number, (script, names) in enumerate(JOBS):
             alone = tmp_path_factory.mktemp(f"job{number}")
             os.chdir(alone)
-            job = rule_job(script, {**NAMES, **names}, config, home)
+            job = rule_job(script, {**NAMES, **names}, CONFIG, home)
             bring(job.inputs, home)
             if script == "summarize_results":
                 # An index is there when its store is whole; the DAG has no edge for each of its shards.
                 bring(stores_of(job.inputs), home)
             if script == "read_documents":
                 # A shard's part of the raw files is known to its plan alone.
-                bring(rule_job("plan_shards", NAMES, config, home).inputs, home)
+                bring(rule_job("plan_shards", NAMES, CONFIG, home).inputs, home)
             given = {path for path in Path().rglob("*") if path.is_file()}
             result = chain.run(script, **names)
             assert result.code == 0, f"{script} with its inputs alone: {result.stderr}"
@@ -169,31 +189,17 @@ def exported(home: Path) -> list[dict]:
 
 
 def test_whoever_publishes_or_reports_waits_for_what_is_published_or_reported(home):
-    job = rule_job("publish_export", {**NAMES, "ending": "jsonl.zst"}, as_config(settings()), home)
+    job = rule_job("publish_export", {**NAMES, "ending": "jsonl.zst"}, CONFIG, home)
     folder = Path("results/exports/kept")
     data, manifests = ([folder / f"{kind}/{shard}.{ending}" for shard in SHARDS] for kind, ending in (
         ("data", "jsonl.zst"), ("manifests", "jsonl.zst.json")))  # fmt: skip
     assert set(map(Path, job.inputs)) == {folder / "README.md", *data, *manifests}
-    job = rule_job("write_data_card", NAMES, as_config(settings()), home)
+    job = rule_job("write_data_card", NAMES, CONFIG, home)
     assert set(map(Path, job.inputs)) == {*data, *manifests}
-
-
-@pytest.mark.parametrize("rule", sorted(path.stem for path in SCRIPTS.glob("*.py")))
-def test_a_job_runs_again_with_other_code(home, rule):
-    """Its own and its library's, or by the version of a stage that costs hours."""
-    if rule in WITHOUT_CODE:
-        return
-    names = {**NAMES, "scorer": "tiny-layer0" if rule == "score_attention" else "tiny-32"}
-    params = rule_job(rule, names, as_config(settings()), home).params
-    if rule in STAGES:
-        assert params["version"] == stage_version(STAGES[rule])
-    else:
-        assert params["code"] == code_digest(rule)
 
 
 def test_a_shard_is_read_again_when_its_plan_is_another(home):
     plans = [
-        rule_job("read_documents", {**NAMES, "shard": shard}, as_config(settings()), home).params
-        for shard in ALL_SHARDS
+        rule_job("read_documents", {**NAMES, "shard": shard}, CONFIG, home).params for shard in ALL_SHARDS
     ]
     assert len({plan["plan_digest"] for plan in plans} - {""}) == 3
