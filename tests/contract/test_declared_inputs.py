@@ -29,8 +29,12 @@ WITHOUT_CODE = {"estimate", "download_texts"}
 
 
 def settings() -> dict:
-    """The whole run, with a selection by each method and texts compared with held-out ones."""
+    """The whole run, with a selection by each method and texts compared with held-out ones, and with short
+    documents of another corpus than the windows'."""
     found = whole_settings()
+    rows = {key: value for key, value in found["corpora"]["short"]["sources"][1].items() if key != "group_by"}
+    found["corpora"]["lines"] = {"shards": 1, "sources": [rows]}
+    found["mixtures"]["mixed"]["short"][0]["corpus"] = "lines"
     found["corpora"]["short"]["clean_up"] = {"overlap": {"files": ["inputs/test_set.txt"]}}
     common = {"windowing": "short-128", "keep": {"ratio": 0.5}}
     found["selections"] |= {
@@ -47,10 +51,11 @@ CONFIG = as_config(settings())
 # Every job of the run, in an order in which each finds what it needs.
 JOBS = [
     *(("download_model", {"model": model}) for model in ("tiny", "gpt2")),
-    ("plan_shards", {}),
+    *(("plan_shards", {"corpus": corpus}) for corpus in ("short", "lines")),
     ("read_documents", {"shard": "held_out"}),
     ("index_references", {}),
     *(("read_documents", {"shard": shard}) for shard in SHARDS),
+    *((script, {"corpus": "lines"}) for script in ("read_documents", "tokenize_documents")),
     *(
         (script, {"shard": shard})
         for script in ("tokenize_documents", "assign_windows")
@@ -128,7 +133,7 @@ def home(tmp_path_factory):
                 bring(stores_of(job.inputs), home)
             if script == "read_documents":
                 # A shard's part of the raw files is known to its plan alone.
-                bring(rule_job("plan_shards", NAMES, CONFIG, home).inputs, home)
+                bring(rule_job("plan_shards", {**NAMES, **names}, CONFIG, home).inputs, home)
             given = {path for path in Path().rglob("*") if path.is_file()}
             result = chain.run(script, **names)
             assert result.code == 0, f"{script} with its inputs alone: {result.stderr}"
