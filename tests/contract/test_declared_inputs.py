@@ -1,7 +1,9 @@
 """A job gets by with the files that its rule names as inputs, and its parameters tell of its code."""
 
+import argparse
 import json
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import zstandard
 from foreign_scorer import make_foreign_scorer
 from longspan.store.code import SCRIPTS, code_digest, stage_version
 from rule_commands import as_config, rule_job
-from tiny_chain import NAMES, Chain
+from tiny_chain import NAMES, Chain, Result
 from tiny_inputs import make_inputs
 from whole_settings import whole_settings
 
@@ -78,10 +80,26 @@ JOBS = [
 ]
 
 
-def test_every_job_has_a_command():
+def test_every_script_takes_the_arguments_of_its_rule(monkeypatch):
+    """None is missing that the script must have, and none unknown; nothing runs."""
+
+    def parse_and_end(parser, arguments=None):
+        parse(parser, arguments)
+        raise SystemExit(0)
+
+    parse = argparse.ArgumentParser.parse_args
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_and_end)
     chain = Chain(settings())
-    for script, names in JOBS:
-        assert chain.arguments(script, **names)
+    for script, names in [*JOBS, ("publish_export", {})]:
+        result = chain.run(script, **names)
+        assert result == Result(0, "", ""), f"{script}: {result.stderr}"
+
+
+def test_the_report_is_given_all_that_it_waits_for(tmp_path):
+    job = rule_job("report", NAMES, CONFIG, tmp_path)
+    assert {"results/settings.yaml", "results/summary.tsv", "results/funnel.tsv"} < set(job.inputs)
+    assert len([path for path in job.inputs if path.startswith("results/figures/")]) == 3
+    assert set(job.inputs) < set(shlex.split(job.command))
 
 
 @pytest.mark.parametrize("rule", sorted(path.stem for path in SCRIPTS.glob("*.py")))
