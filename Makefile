@@ -13,8 +13,11 @@ run: .venv/installed
 test: .venv/installed
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
+# The id goes through the environment as it stands: neither make nor a shell reads it.
+unexport id
+explain: export LONGSPAN_ID := $(value id)
 explain: .venv/installed
-	@$(BIN)/longspan explain '$(id)'
+	@$(BIN)/longspan explain -- "$$LONGSPAN_ID"
 
 clean:
 	rm -rf results .snakemake

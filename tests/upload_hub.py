@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 TOKEN = "hf_secretOfTheTests"
+# Files that go with a commit, not as large ones.
+SMALL = ("README.md", ".longspan.json", ".gitattributes")
 
 
 class UploadHub:
@@ -47,6 +49,10 @@ class UploadHub:
             return 200, url
         if path == "/api/validate-yaml":
             return {"errors": [], "warnings": []}
+        if method in ("GET", "HEAD") and "/resolve/" in path:
+            repo, _, file = path.removeprefix("/datasets/").partition("/resolve/")
+            dataset = self.datasets.get(repo, {"files": {}})
+            return dataset["files"].get(file.partition("/")[2], 404)
         owner, name, *rest = path.removeprefix("/api").removeprefix("/datasets/").split("/")
         dataset = self.datasets.get(f"{owner}/{name.removesuffix('.git')}")
         found = 404 if dataset is None else self._of_dataset(dataset, rest, body, content)
@@ -68,11 +74,9 @@ class UploadHub:
                 "siblings": [],
             }
         if rest[0] == "tree":
-            return [_entry(path, data, path != "README.md") for path, data in sorted(files.items())]
+            return [_entry(path, data, path not in SMALL) for path, data in sorted(files.items())]
         if rest[0] == "preupload":
-            modes = {
-                file["path"]: "regular" if file["path"] == "README.md" else "lfs" for file in body["files"]
-            }
+            modes = {file["path"]: "regular" if file["path"] in SMALL else "lfs" for file in body["files"]}
             return {
                 "files": [
                     {"path": path, "uploadMode": mode, "shouldIgnore": False} for path, mode in modes.items()
@@ -133,14 +137,18 @@ def upload_hub():
             if isinstance(found, int):
                 found = found, {"error": "refused"}
             status, answer = found if isinstance(found, tuple) else (200, found)
-            payload = json.dumps(answer).encode()
+            payload = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
             self.send_response(status)
+            if isinstance(answer, bytes):
+                self.send_header("ETag", f'"{hashlib.sha1(answer).hexdigest()}"')
+                self.send_header("X-Repo-Commit", "c" * 40)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(payload)))
             self.end_headers()
-            self.wfile.write(payload)
+            if self.command != "HEAD":
+                self.wfile.write(payload)
 
-        do_GET = do_POST = do_PUT = answer  # noqa: N815
+        do_GET = do_HEAD = do_POST = do_PUT = answer  # noqa: N815
 
         def log_message(self, *arguments):
             pass

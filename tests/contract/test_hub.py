@@ -234,3 +234,21 @@ def test_a_model_is_fetched_at_its_commit(hub, finished):
     hub_home = {"HF_HOME": str(Path("other").absolute()), "HF_HUB_OFFLINE": "1"}
     message = error_of(run(hub, "download_model", arguments, **hub_home), "download_model")
     assert message.startswith(f"the model o/tiny ({COMMIT}) is not on this machine, and the hub cannot be")
+
+
+@pytest.mark.parametrize("token", ["hf_secret\n", "hf_se\rcret", "hf_\x1bsecret", "hf_sécret", "hf secret"])
+def test_a_token_that_cannot_be_sent_is_refused_without_its_value(hub, token):
+    pin(hub)
+    source = {"kind": "hub", "repo": "o/tiny", "revision": COMMIT}
+    settings = {"source": source, "license": "MIT", "max_position_embeddings": 512, "first_layer_only": False}
+    REVISIONS.write_text(json.dumps({f"model o/tiny {COMMIT}": COMMIT} | json.loads(REVISIONS.read_text())))
+    arguments = ("--archives", "downloads", "--manifest", "m/longspan.json", "--revisions", REVISIONS)
+    asked = len(hub.asked)
+    for script, result in (
+        ("pin_revisions", pin(hub, ["dataset", "o/books", "other"], HF_TOKEN=token)),
+        ("download_texts", download(hub, HF_TOKEN=token)),
+        ("download_model", run(hub, "download_model", settings, *arguments, HF_TOKEN=token)),
+    ):
+        assert error_of(result, script).startswith("HF_TOKEN holds a line end, a space or another character")
+        assert "cret" not in result.stdout + result.stderr
+    assert len(hub.asked) == asked

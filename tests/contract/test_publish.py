@@ -13,6 +13,14 @@ from upload_hub import TOKEN, upload_hub
 
 REPO = "me/windows"
 SHARDS = ("00000", "00001")
+DATA = [f"data/{shard}.jsonl.zst" for shard in SHARDS]
+
+
+def record(*paths):
+    return {".longspan.json": (json.dumps({"files": sorted(paths)}, indent=1) + "\n").encode()}
+
+
+RECORD = record(*DATA)
 
 
 @pytest.fixture
@@ -51,10 +59,14 @@ def test_the_dataset_holds_the_export_and_the_card_and_is_private(publishing, hu
     result = publish(publishing, hub)
     assert result.returncode == 0, result.stderr
     dataset = hub.datasets[REPO]
-    assert dataset["files"] == local(publishing)
+    assert dataset["files"] == local(publishing) | RECORD
     assert dataset["private"] is True
     # The card comes last: a dataset that has one is whole.
-    assert dataset["commits"] == [[f"data/{shard}.jsonl.zst" for shard in SHARDS], ["README.md"]]
+    assert dataset["commits"] == [[".longspan.json", *DATA], ["README.md"]]
+    assert (
+        f"{REPO}: 3 files (data/00000.jsonl.zst, data/00001.jsonl.zst, README.md) to write, no file to delete"
+        in result.stdout
+    )
     record = json.loads(publishing.path("publication").read_text())
     assert record["repo"] == REPO
     assert record["files"].keys() == {f"data/{shard}.jsonl.zst" for shard in SHARDS}
@@ -85,7 +97,7 @@ def test_an_upload_that_broke_off_goes_on(publishing, hub):
     hub.requests.clear()
     result = publish(publishing, hub)
     assert result.returncode == 0, result.stderr
-    assert hub.datasets[REPO]["files"] == local(publishing)
+    assert hub.datasets[REPO]["files"] == local(publishing) | RECORD
     puts = [request.rpartition("/")[2] for request in hub.requests if request.startswith("PUT")]
     assert len(puts) == 1
     assert not sent & set(puts)
@@ -96,12 +108,63 @@ def test_only_what_changed_is_sent_and_what_is_no_more_goes(publishing, hub):
     files = hub.datasets[REPO]["files"]
     files["data/00001.jsonl.zst"] = b"older"
     files["data/00002.jsonl.zst"] = b"of a shard that is gone"
-    files["notes.md"] = b"somebody's own"
+    files |= record(*DATA, "data/00002.jsonl.zst")
+    # Somebody's own, beside the export's files too.
+    own = {"notes.md": b"notes", "data/more.jsonl.zst": b"more"}
+    files |= own
     hub.datasets[REPO]["commits"].clear()
     result = publish(publishing, hub)
     assert result.returncode == 0, result.stderr
-    assert files == local(publishing) | {"notes.md": b"somebody's own"}
-    assert hub.datasets[REPO]["commits"] == [["data/00001.jsonl.zst"], ["data/00002.jsonl.zst"]]
+    assert files == local(publishing) | RECORD | own
+    assert hub.datasets[REPO]["commits"] == [
+        [".longspan.json", "data/00001.jsonl.zst"],
+        ["data/00002.jsonl.zst", ".longspan.json"],
+    ]
+    said = "1 file (data/00001.jsonl.zst) to write, 1 file (data/00002.jsonl.zst) to delete"
+    assert f"{REPO}: {said}" in result.stdout
+
+
+def test_a_dataset_that_longspan_did_not_write_is_refused_and_left(publishing, hub):
+    theirs = {f"data/{name}.parquet": name.encode() for name in "abcd"} | {".gitattributes": b"lfs"}
+    hub.datasets[REPO] = {"private": True, "files": dict(theirs), "commits": []}
+    result = publish(publishing, hub)
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"publish_export: error: the dataset {REPO} holds 4 files (data/a.parquet, data/b.parquet, "
+        "data/c.parquet, …) and no .longspan.json, so that longspan did not write it, and 3 files "
+        "(data/00000.jsonl.zst, data/00001.jsonl.zst, README.md) would be written there; name another repo, "
+        'empty this one, or put a .longspan.json with {"files": []} there to have these files written beside '
+        "the others\n"
+    )
+    assert hub.datasets[REPO] == {"private": True, "files": theirs, "commits": []}
+    # Its owner may say so.
+    hub.datasets[REPO]["files"] |= record()
+    result = publish(publishing, hub)
+    assert result.returncode == 0, result.stderr
+    assert hub.datasets[REPO]["files"] == theirs | local(publishing) | RECORD
+
+
+def test_a_dataset_with_the_hubs_own_file_alone_is_empty(publishing, hub):
+    hub.datasets[REPO] = {"private": True, "files": {".gitattributes": b"lfs"}, "commits": []}
+    assert publish(publishing, hub).returncode == 0
+    assert hub.datasets[REPO]["files"].keys() == {".gitattributes", ".longspan.json", *DATA, "README.md"}
+
+
+def test_a_record_that_cannot_be_read_is_refused(publishing, hub):
+    files = {".longspan.json": b"[]", "data/a.parquet": b"a"}
+    hub.datasets[REPO] = {"private": True, "files": dict(files), "commits": []}
+    result = publish(publishing, hub)
+    message = f"publish_export: error: the record .longspan.json of the dataset {REPO} cannot be read ("
+    assert result.stderr.startswith(message)
+    assert hub.datasets[REPO]["files"] == files
+
+
+@pytest.mark.parametrize("token", [f"{TOKEN}\n", f"{TOKEN[:9]}\r{TOKEN[9:]}"])
+def test_a_token_that_cannot_be_sent_is_refused_without_its_value(publishing, hub, token):
+    result = publish(publishing, hub, token=token)
+    assert result.stderr.startswith("publish_export: error: HF_TOKEN holds a line end, a space or another ")
+    assert TOKEN[:9] not in result.stdout + result.stderr
+    assert not hub.requests
 
 
 def test_the_token_is_never_shown(publishing, hub):

@@ -5,12 +5,14 @@ import gzip
 import json
 import os
 import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 
 from longspan.corpora.plans import read_plan
 from longspan.store.tables import open_table, read_table
@@ -79,6 +81,41 @@ def test_a_copy_in_another_source_is_left_out_and_its_shard_alone_changes(chain)
     assert (row["document_id"], row["reason"]) == ("inputs/copy.txt", "duplicate")
     assert row["detail"] == "has the text of inputs/prose/prose_3.txt"
     assert row["characters"] == len(Path("inputs/copy.txt").read_text())
+
+
+@pytest.mark.parametrize("drop_duplicates", [True, False])
+def test_what_another_source_holds_out_is_left_out_and_counted(chain, drop_duplicates):
+    settings = copy.deepcopy(TINY)
+    corpus = settings["corpora"]["short"]
+    corpus["drop_duplicates"] = drop_duplicates
+    os.link("inputs/prose/prose_3.txt", "inputs/linked.txt")
+    source = {"kind": "files", "category": "prose", "license": "CC0-1.0", "hold_out": True}
+    corpus["sources"] += [
+        source | {"paths": [path]} for path in ("inputs/prose/prose_4.txt", "inputs/linked.txt")
+    ]
+    shutil.rmtree(PLAN)
+    changed_chain = Chain(settings)
+    said = changed_chain.make("plan_shards")
+    assert "shard held_out: 4 pieces" in said
+    rows, kept = [], []
+    for shard in ("00000", "00001"):
+        changed_chain.make("read_documents", shard=shard)
+        rows += read_table(chain.path("dropped", shard=shard), "dropped")[0].to_pylist()
+        kept += read_table(chain.path("documents", shard=shard), "documents")[0].column(0).to_pylist()
+    assert {row["document_id"]: row["reason"] for row in rows} == {
+        "inputs/prose/prose_3.txt": "held out",
+        "inputs/prose/prose_4.txt": "held out",
+    }
+    assert not {"inputs/prose/prose_3.txt", "inputs/prose/prose_4.txt", "inputs/linked.txt"} & {*kept}
+
+
+def test_what_a_folder_holds_that_is_not_read_is_said(chain):
+    shutil.copytree("inputs/prose", "inputs/folder")
+    for name in ("a.epub", "b.epub", ".hidden", "README"):
+        Path("inputs/folder", name).write_text("x")
+    shutil.rmtree(PLAN)
+    said = changed(_0={"paths": ["inputs/folder"]}).make("plan_shards")
+    assert "inputs/folder: not read: 2 .epub, 1 hidden, 1 without an ending" in said.splitlines()
 
 
 def test_a_source_is_sampled(chain):
@@ -163,7 +200,10 @@ def test_documents_are_the_texts_of_the_plan(chain):
     [
         (b"", "is empty"),
         (b"a\0b", "holds NUL bytes (at character 1): it is not text"),
-        (b"caf\xe9", "is not utf-8 text (at byte 3)"),
+        (
+            b"caf\xe9",
+            "is not utf-8 text (at byte 3; an older text may need encoding: latin-1 or cp1252)",
+        ),
     ],
 )
 def test_a_bad_text_is_refused_and_the_old_table_stays(chain, content, fault):
@@ -228,6 +268,45 @@ def test_documents_that_share_text_with_held_out_works_or_files_are_left_out(cha
         "inputs/prose/prose_4.txt": "overlap",
     }
     assert all("of its 13-grams with held-out text" in row["detail"] for row in rows)
+
+
+def test_a_test_set_of_short_questions_is_found(chain):
+    questions = [f"What did captain number {number} find under the old bridge?" for number in range(30)]
+    Path("inputs/test.jsonl").write_text("".join(json.dumps({"text": one}) + "\n" for one in questions))
+    Path("inputs/prose/prose_3.txt").write_text("\n".join(questions))
+    settings = copy.deepcopy(TINY)
+    settings["corpora"]["short"]["clean_up"] = {"overlap": {"files": ["inputs/test.jsonl"]}}
+    cleaning = Chain(settings)
+    cleaning.make("plan_shards")
+    cleaning.make("read_documents", shard="held_out")
+    said = cleaning.make("index_references")
+    assert said.endswith(" n-grams of 32 texts, 30 of them whole texts of fewer words\n")
+    rows = []
+    for shard in ("00000", "00001"):
+        cleaning.make("read_documents", shard=shard)
+        rows += read_table(chain.path("dropped", shard=shard), "dropped")[0].to_pylist()
+    assert [(row["document_id"], row["reason"]) for row in rows] == [("inputs/prose/prose_3.txt", "overlap")]
+
+
+def test_a_limit_of_the_decoder_is_an_error_under_skip_too_and_the_file_is_read_the_next_time(chain):
+    path, text = Path("inputs/prose/prose_6.txt.zst"), b"a text of its own"
+    # A frame with a window of 4 GiB, more than any decoder takes.
+    block = struct.pack("<I", len(text) << 3 | 1)[:3] + text
+    path.write_bytes(struct.pack("<IBB", 0xFD2FB528, 0, (32 - 10) << 3) + block)
+    settings = copy.deepcopy(TINY)
+    settings["corpora"]["short"]["on_bad_document"] = "skip"
+    settings["corpora"]["short"]["sources"][0]["paths"] = ["inputs/prose"]
+    before = contents(PLAN)
+    message = error_of(Chain(settings).run("plan_shards"), "plan_shards")
+    assert message.startswith(
+        f"{path} cannot be read here (ZSTD decompress failed: Frame requires too much mem"
+    )
+    assert message.endswith("; nothing is left out for that: mend it and run the same target again")
+    assert contents(PLAN) == before
+    path.write_bytes(zstandard.compress(text))
+    Chain(settings).make("plan_shards")
+    items = [item for shard in ("00000", "00001") for item in read_plan(PLAN / f"{shard}.json")]
+    assert str(path) in {item.path for item in items}
 
 
 def test_a_lost_table_of_dropped_documents_is_made_again(chain):

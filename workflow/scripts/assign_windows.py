@@ -43,7 +43,7 @@ def main(argv=None):
         rule="tokenize_documents",
     )
     again = "delete it and run the same target again, which reruns tokenize_documents"
-    tokenized = read_table(arguments.tokens, "tokens", ["document_id"])[0]
+    tokenized = tokens.read(["document_id"])
     if not tokenized.column("document_id").equals(documents.column("document_id")):
         raise ValueError(f"{arguments.tokens} lacks documents of {arguments.documents}, or has more; {again}")
     tokenizer = read_manifest(arguments.model)["tokenizer"]

@@ -7,10 +7,10 @@
 from pathlib import Path
 
 from longspan.process.command_line import parser_for, run_script
-from longspan.scoring.index import build_index
+from longspan.scoring.index import IndexBuilder
 from longspan.store.code import code_digest
 from longspan.store.shards import shard_files
-from longspan.store.tables import open_table, write_table
+from longspan.store.tables import RowReader, write_table
 
 
 def main(argv=None):
@@ -24,16 +24,17 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
 
     scores = shard_files(arguments.scores, arguments.shards)
-    windows = shard_files(arguments.windows, arguments.shards)
-    rows, inputs = build_index(windows, scores, arguments.kept)
-    _, manifest = open_table(next(iter(scores.values())), "nll_scores")
+    index = IndexBuilder("nll_scores")
+    for shard, path in shard_files(arguments.windows, arguments.shards).items():
+        index.add(shard, RowReader(path, "windows"), RowReader(scores[shard], "nll_scores"))
+    rows, inputs = index.finish(arguments.kept)
     write_table(
         arguments.index,
         "score_index",
         rows,
-        settings=manifest.settings,
+        settings=index.scores_manifest.settings,
         inputs=inputs,
-        tokenizer=manifest.tokenizer,
+        tokenizer=index.scores_manifest.tokenizer,
         code_digest=code_digest(Path(__file__)),
     )
     print(f"{arguments.index}: {len(rows)} windows in {len(scores)} shards, each once")

@@ -7,6 +7,7 @@
 from pathlib import Path
 
 from longspan.fetching.hub_revisions import pinned_commit
+from longspan.fetching.hub_token import drop_token
 from longspan.fetching.pypi_archives import fetch_archive
 from longspan.models.folders import empty_folder, finish_model
 from longspan.models.sources import convert_gguf, fetch_hub_model, link_folder
@@ -23,6 +24,8 @@ def main(argv=None):
     settings = arguments.settings
     source = settings["source"]
     folder = arguments.manifest.parent
+    if source["kind"] != "hub":
+        drop_token()
 
     if source["kind"] == "pypi":
         archive = arguments.archives / source["archive"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from longspan.corpora.source import SOURCE_KINDS
 from longspan.fetching.hub_revisions import pinned_commit
+from longspan.fetching.hub_token import drop_token
 from longspan.process.command_line import parser_for, run_script
 
 
@@ -19,11 +20,14 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     settings, archive = arguments.settings, arguments.archive
 
-    commit = None
+    kind, commit = SOURCE_KINDS[settings["kind"]], None
     if arguments.revisions is not None:
         revision = settings.get("revision", "main")
         commit = pinned_commit(arguments.revisions, f"dataset {settings['dataset']} {revision}")
-    print(SOURCE_KINDS[settings["kind"]].fetch(settings, archive, commit), flush=True)
+    else:
+        # What does not come from the hub is fetched without its token.
+        drop_token()
+    print(kind.fetch(settings, archive, commit), flush=True)
 
 
 if __name__ == "__main__":

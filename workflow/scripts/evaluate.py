@@ -14,6 +14,7 @@ from longspan.models.folders import read_manifest
 from longspan.models.loading import load_model, pick_device
 from longspan.plugins.options import own_options
 from longspan.process.command_line import parser_for, run_script
+from longspan.scoring.vocabulary import require_embeddings
 from longspan.store.code import code_digest
 from longspan.store.tables import write_table
 from longspan.windows.store import WindowStore
@@ -39,6 +40,7 @@ def main(argv=None):
     manifest = read_manifest(arguments.model)
     windows = WindowStore({"held_out": (arguments.tokens, arguments.windows)})
     windows.require_tokenizer(manifest["tokenizer"]["identity"], arguments.model)
+    require_embeddings(arguments.model, [arguments.tokens], windows)
     forward = {key: settings[key] for key in ("dtype", "attention", "compile_layers", "rope_theta")}
     model = load_model(arguments.model.parent, **forward, device=pick_device()).eval()
     rows = task.measure(model, windows, seed=settings["seed"])

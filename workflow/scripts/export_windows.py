@@ -10,12 +10,13 @@
 from functools import partial
 from pathlib import Path
 
-from longspan.exports.windows import ExportWriter, WindowExport, frozen_weights
+from longspan.exports.windows import ExportWriter, exported_rows, frozen_weights
 from longspan.process.command_line import parser_for, run_script
 from longspan.scoring.index import IndexedScores
 from longspan.store.code import code_digest
 from longspan.store.tables import digest_of
 from longspan.weighting.variant import weighting_from_settings
+from longspan.windows.shard import Shard
 from longspan.windows.store import kept_ids
 
 
@@ -31,40 +32,40 @@ def main(argv=None):
     parser.add_argument("--export", type=Path, required=True, help="file to write")
     parser.add_argument("--manifest", type=Path, required=True, help="its manifest, written last")
     arguments = parser.parse_args(argv)
-    settings, shard = arguments.settings, arguments.shard
+    settings = arguments.settings
 
-    export = WindowExport(arguments.documents, arguments.tokens, arguments.windows, shard)
-    store, inputs = export.store, export.inputs
-    data_ids = store.data_ids
+    shard = Shard(arguments.shard, arguments.windows, tokens=arguments.tokens, documents=arguments.documents)
+    inputs, digests = shard.inputs, {shard.name: shard.windows_digest}
+    data_ids = shard.data_ids
     if arguments.kept:
-        kept = set(kept_ids([arguments.kept], store.windows_digests))
+        kept = set(kept_ids([arguments.kept], digests))
         data_ids = [data_id for data_id in data_ids if data_id in kept]
         inputs["kept"] = digest_of(data_ids)
     weights_of = None
     if arguments.index:
         scores = IndexedScores(
             arguments.index,
-            {shard: arguments.index.with_name(f"{shard}.parquet")},
-            store.windows_digests,
+            {shard.name: arguments.index.with_name(f"{shard.name}.parquet")},
+            digests,
             columns=("short_nll", "long_nll"),
         )
         weights_of = partial(
             frozen_weights, scores, weighting_from_settings(settings["loss"]), settings["seed"]
         )
-        inputs["scores"] = scores.digests[shard]
+        inputs["scores"] = scores.digests[shard.name]
     with ExportWriter(
         arguments.export,
         arguments.manifest,
         settings["format"],
         with_weights=weights_of is not None,
-        settings=settings | {"window_tokens": store.window_tokens, "bos_token_id": store.bos_token_id},
+        settings=settings | {"window_tokens": shard.window_tokens, "bos_token_id": shard.bos_token_id},
         inputs=inputs,
-        tokenizer=store.tokenizer,
+        tokenizer=shard.tokenizer,
         code_digest=code_digest(Path(__file__)),
     ) as writer:
-        for row in export.rows(data_ids, weights_of):
+        for row in exported_rows(shard, set(data_ids), weights_of):
             writer.append(row)
-    print(f"{arguments.export}: {writer.rows} of {len(store.data_ids)} windows")
+    print(f"{arguments.export}: {writer.rows} of {len(shard.data_ids)} windows")
 
 
 if __name__ == "__main__":

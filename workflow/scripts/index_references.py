@@ -1,5 +1,7 @@
 """Index the n-grams of words of the held-out works and of further files, for documents to be compared with.
 
+A text of fewer words is one n-gram, and is compared whole.
+
     python workflow/scripts/index_references.py \
         --settings '{"ngram_words": 13, "files": [], "text_column": "text"}' \
         --documents results/corpora/books/documents/held_out.parquet \
@@ -8,10 +10,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
-from longspan.corpora.clean_up import reference_ngrams
 from longspan.corpora.documents import read_texts
+from longspan.corpora.ngrams import references_of
 from longspan.corpora.raw_paths import raw_paths
 from longspan.process.command_line import parser_for, run_script
 from longspan.store.code import code_digest
@@ -32,16 +35,20 @@ def main(argv=None):
     for path in raw_paths(settings["files"]):
         texts += read_texts(path, settings["text_column"])
         inputs[path] = digest_file(path)
-    ngrams = reference_ngrams(texts, settings["ngram_words"])
+    references = references_of(texts, settings["ngram_words"])
+    sizes = np.repeat(list(references), [len(hashes) for hashes in references.values()])
+    ngrams = np.concatenate(list(references.values()))
     write_table(
         arguments.ngrams,
         "reference_ngrams",
-        pa.table({"ngram": ngrams}),
+        pa.table({"words": sizes, "ngram": ngrams}),
         settings=settings,
         inputs=inputs,
         code_digest=code_digest(Path(__file__)),
     )
-    print(f"{arguments.ngrams}: {len(ngrams):,} n-grams of {len(texts)} texts")
+    shorter = len(ngrams) - len(references[settings["ngram_words"]])
+    print(f"{arguments.ngrams}: {len(ngrams):,} n-grams of {len(texts)} texts", end="")
+    print(f", {shorter:,} of them whole texts of fewer words" if shorter else "")
 
 
 if __name__ == "__main__":

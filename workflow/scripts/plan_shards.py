@@ -10,10 +10,11 @@ what the plan was made from.
 import json
 from pathlib import Path
 
+from longspan.corpora.held_out import mark_held_out, require_one_path
 from longspan.corpora.items import list_items
 from longspan.corpora.plan_index import made_from, plan_index, raw_files
 from longspan.corpora.plans import assign_items, read_plan, write_plan
-from longspan.corpora.raw_paths import raw_paths
+from longspan.corpora.raw_paths import passed_over, raw_paths, said
 from longspan.corpora.repeats import mark_repeats
 from longspan.corpora.samples import sample_listings
 from longspan.process.command_line import parser_for, run_script
@@ -36,14 +37,20 @@ def main(argv=None):
     planned = [item for items in previous.values() for item in items]
 
     training, held_out = [], []
+    with_marks = any(source["hold_out"] for source in settings["sources"])
     for source in settings["sources"]:
-        kept, held = list_items(source, map(Path, raw_paths(source["paths"])))
+        for folder, counts in passed_over(source["paths"]).items():
+            print(f"{folder}: not read: {said(counts)}", flush=True)
+        files = map(Path, raw_paths(source["paths"]))
+        kept, held = list_items(source, files, with_marks=with_marks)
         if "sample" in source:
             kept = sample_listings(kept, planned, settings["seed"], **source["sample"])
         training += kept
         held_out += held
 
     held_out.sort(key=lambda listing: listing.item.place)
+    require_one_path(training)
+    training = mark_held_out(held_out, training)
     plan = assign_items([listing.item for listing in training], shard_names(settings["shards"]), previous)
     listing_of = {listing.item.key: listing for listing in training}
     ordered = [listing_of[item.key] for items in plan.values() for item in items]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from longspan.exports.upload import upload_dataset
 from longspan.exports.windows import read_export_manifest
+from longspan.fetching.hub_token import require_sendable_token
 from longspan.process.command_line import parser_for, run_script
 from longspan.store.shards import shard_names
 from longspan.store.tables import atomic_path, digest_file
@@ -25,6 +26,7 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     settings, folder = arguments.settings, arguments.folder
 
+    require_sendable_token()
     token = os.environ.get("HF_TOKEN")
     if not token:
         raise ValueError(f"HF_TOKEN is not set; set it to a token that may write to {settings['repo']}")

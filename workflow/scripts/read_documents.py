@@ -9,6 +9,8 @@
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
+
 from longspan.corpora.clean_up import CleanUp
 from longspan.corpora.documents import Document, read_documents
 from longspan.corpora.plans import read_plan
@@ -33,7 +35,10 @@ def main(argv=None):
     if arguments.references:
         table, references = read_table(arguments.references, "reference_ngrams")
         inputs["references"] = references.data_digest
-        clean_up = replace(clean_up, references=table.column(0).to_numpy())
+        words, ngrams = (column.to_numpy() for column in table.columns)
+        by_words = {int(size): ngrams[words == size] for size in np.unique(words)}
+        whole = by_words.pop(clean_up.ngram_words, np.zeros(0, np.uint64))
+        clean_up = replace(clean_up, references=whole, short_references=by_words)
     manifest = {
         "settings": arguments.settings,
         "inputs": inputs,

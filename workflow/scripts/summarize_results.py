@@ -5,13 +5,16 @@
 """
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 from longspan.process.command_line import parser_for, run_script
 from longspan.reporting.funnel import COLUMNS, funnel_rows
 from longspan.reporting.summary import format_rows, summary_rows
+from longspan.reporting.windowings import WindowingTables
+from longspan.selection.comparison import compare_selections
 from longspan.store.shards import HELD_OUT, shard_files
-from longspan.store.tables import atomic_path
+from longspan.store.tables import atomic_path, read_table
 from longspan.windows.counts import total_counts
 
 
@@ -24,22 +27,34 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
 
     settings = arguments.settings
-    windowings = {name: files(**block) for name, block in settings["windowings"].items()}
+    windowings = {
+        name: WindowingTables.read(files(**block)) for name, block in settings["windowings"].items()
+    }
     corpora = {
         name: (
-            total_counts(windowings[windowing]),
+            windowings[windowing].counts,
             total_counts([Path(settings["windowings"][windowing]["folder"], f"{HELD_OUT}.parquet")]),
         )
         for name, windowing in settings["corpora"].items()
+    }
+    selection_of = cache(lambda path: read_table(path, "selection")[0].to_pandas())
+    comparisons = {
+        name: compare_selections(*map(selection_of, paths), name)
+        for name, paths in settings["comparisons"].items()
+    }
+    selections = {
+        name: (windowing, selection_of(path)) for name, (windowing, path) in settings["selections"].items()
     }
     rows = summary_rows(
         corpora={name: counts for name, (counts, _) in corpora.items()},
         windowings=windowings,
         stores={name: files(**block) for name, block in settings["stores"].items()},
-        selections={name: path for name, (_, path) in settings["selections"].items()},
-        **{name: settings[name] for name in ("comparisons", "trainings", "evaluations")},
+        selections={name: table for name, (_, table) in selections.items()},
+        comparisons=comparisons,
+        trainings=settings["trainings"],
+        evaluations=settings["evaluations"],
     )
-    funnel = funnel_rows(corpora, windowings, settings["selections"])
+    funnel = funnel_rows(corpora, windowings, selections)
     write_rows(arguments.table, [("quantity", "name", "value"), *rows])
     write_rows(arguments.funnel, [COLUMNS, *funnel])
     with atomic_path(arguments.text) as temporary:

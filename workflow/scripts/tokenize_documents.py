@@ -13,7 +13,7 @@ from tqdm import tqdm
 from longspan.models.folders import read_manifest
 from longspan.process.command_line import parser_for, run_script
 from longspan.store.code import code_digest
-from longspan.store.tables import RowReader, TableWriter, read_table
+from longspan.store.tables import RowReader, TableWriter
 from longspan.tokens.byte_level import checked_tokenizer, sample_texts
 from longspan.tokens.tokenization import encode_batches
 
@@ -30,8 +30,8 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
 
     identity = read_manifest(arguments.model)["tokenizer"]["identity"]
-    read_table(arguments.documents, "documents", ["document_id"])  # each id once
     documents = RowReader(arguments.documents, "documents", ["document_id", "text"])
+    documents.read(["document_id"])  # each id once
     num_tokens = 0
     with TableWriter(
         arguments.tokens,

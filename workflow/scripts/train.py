@@ -19,6 +19,7 @@ from longspan.models.folders import read_manifest
 from longspan.process.command_line import json_object, parser_for, run_script
 from longspan.process.ranks import decided_by_first, is_first_process, join_processes
 from longspan.scoring.index import IndexedScores
+from longspan.scoring.vocabulary import require_embeddings
 from longspan.store.code import code_digest, stage_version
 from longspan.store.shards import shard_files
 from longspan.training.data import TrainingData
@@ -49,6 +50,7 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     join_processes(arguments.execution.get("processes", 1))
     data = _data(arguments)
+    _require_embeddings(arguments, data)
     base = read_manifest(arguments.model)
     data.windows.require_tokenizer(base["tokenizer"]["identity"], arguments.model)
     identity = decided_by_first(
@@ -82,6 +84,12 @@ def _data(arguments) -> TrainingData:
         mixture=arguments.settings.get("mixture", []),
         short_tokens={corpus: shard_files(Path(path), int(count)) for corpus, path, count in arguments.short},
     )
+
+
+def _require_embeddings(arguments, data):
+    folders = [(arguments.tokens, arguments.shards), *((path, int(n)) for _, path, n in arguments.short)]
+    tokens = [table for folder, n in folders for table in shard_files(Path(folder), n).values()]
+    decided_by_first(lambda: require_embeddings(arguments.model, tokens, data.windows))
 
 
 def _train(arguments, data, folder):

@@ -3,14 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longspan.corpora.clean_up import (
-    CleanUp,
-    overlap_share,
-    printable_share,
-    reference_ngrams,
-    repeated_line_share,
-    word_ngrams,
-)
+from longspan.corpora.clean_up import CleanUp, printable_share, repeated_line_share
+from longspan.corpora.ngrams import overlap_share, reference_ngrams, word_ngrams
 
 WORDS = [
     "the",

@@ -27,6 +27,7 @@ SOURCE = {
 }
 
 
+LATIN = "an older text may need encoding: latin-1 or cp1252"
 MEND = "correct it, remove it from the corpus's sources, or set on_bad_document: skip"
 
 
@@ -114,9 +115,16 @@ def test_text_is_decoded_and_its_line_ends_are_newlines(tmp_path, content, encod
 def test_another_encoding_is_refused_with_the_byte(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes("café".encode("latin-1"))
-    with refused(f"{path} is not utf-8 text (at byte 3); {MEND}"):
+    fault = f"is not utf-8 text (at byte 3; {LATIN})"
+    with refused(f"{path} {fault}; {MEND}"):
         read(path)
-    assert dropped(path) == [(str(path), "bad encoding", "is not utf-8 text (at byte 3)", None)]
+    assert dropped(path) == [(str(path), "bad encoding", fault, None)]
+    path.write_bytes("café".encode("utf-16"))
+    assert dropped(path)[0][2] == (
+        "is not utf-8 text (at byte 0; its first bytes are those of encoding: utf-16)"
+    )
+    with refused("encoding: utf-9 is none that Python knows; utf-8, utf-16, latin-1 or cp1252 are"):
+        read(path, encoding="utf-9")
 
 
 @pytest.mark.parametrize("content", ["", " \n\t\n", "\ufeff"])
@@ -159,8 +167,8 @@ def test_a_missing_file_and_an_unknown_format_are_refused(tmp_path):
         read(path)
     path.write_text("text")
     with refused(
-        f"{path}: no format for '.pdf'; known endings are .txt, .jsonl, .parquet, "
-        "each also with .gz or .zst behind it"
+        f"{path}: no format for '.pdf'; known endings are .txt, .jsonl, .parquet, each also with .gz or .zst "
+        "behind it, and .json.gz and .json.zst (JSON lines); set format if it is one of these"
     ):
         read(path)
     assert read(path, format="txt")[0].text == "text"
@@ -383,8 +391,8 @@ def test_wrong_columns_are_refused_naming_those_that_are_there(tmp_path):
     with refused(f"{path}#0000000 {fault}; {MEND}"):
         read(path)
     assert dropped(path) == [(f"{path}#0000000", "bad column", fault, None)]
-    with refused(f"{path} has no text in column 'number'; columns are content, number; correct group_by"):
-        read(path, text_column="content", group_by="number")
+    with refused(f"{path} has no text in column 'book'; columns are content, number; correct group_by"):
+        read(path, text_column="content", group_by="book")
 
 
 @pytest.mark.parametrize(
@@ -393,7 +401,7 @@ def test_wrong_columns_are_refused_naming_those_that_are_there(tmp_path):
         (b'{"text": "a"}\n{"text": \n', "#0000001 is not JSON: Expecting value: line 2 column 1 (char 10)"),
         (b'{"text": "a"}\n\n', "#0000001 is not JSON: Expecting value: line 2 column 1 (char 1)"),
         (b'["a"]\n', "#0000000 is JSON, but not an object"),
-        (b'{"text": "a"}\n{"text": "\xe9"}\n', "#0000001 is not utf-8 text (at byte 10)"),
+        (b'{"text": "a"}\n{"text": "\xe9"}\n', f"#0000001 is not utf-8 text (at byte 10; {LATIN})"),
     ],
 )
 def test_lines_that_are_no_json_objects_are_refused(tmp_path, content, message):

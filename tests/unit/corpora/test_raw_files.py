@@ -1,7 +1,11 @@
+import contextlib
 import gzip
 import io
 import itertools
 import json
+import os
+import resource
+import struct
 import zipfile
 from pathlib import Path
 
@@ -11,8 +15,10 @@ import pytest
 import zstandard
 
 from longspan.corpora import raw_files
-from longspan.corpora.raw_files import Fault, read_bytes, read_rows
+from longspan.corpora.raw_files import Fault, UnreadableFileError, read_bytes, read_rows, read_text
 from longspan.corpora.raw_formats import format_of, title_of
+from other_user import without_rights
+from refusals import refused
 
 ROWS = [{"text": f"text {number}"} for number in range(50)]
 
@@ -149,7 +155,9 @@ def test_a_bad_line_leaves_the_others(tmp_path):
     first, *faults, last = read_rows(str(path), None, "jsonl", "utf-8")
     assert (first, last) == ({"text": "a"}, {"text": "b"})
     assert [fault.reason for fault in faults] == ["bad encoding", "bad JSON", "bad JSON", "bad JSON"]
-    assert faults[0].detail == "is not utf-8 text (at byte 13)"
+    assert faults[0].detail == (
+        "is not utf-8 text (at byte 13; an older text may need encoding: latin-1 or cp1252)"
+    )
 
 
 def test_json_lines_in_wide_characters_are_read(tmp_path):
@@ -169,6 +177,147 @@ def test_a_parquet_value_that_is_no_text_is_a_fault(tmp_path):
     path = tmp_path / "a.parquet"
     values = pa.array([b"a", b"caf\xe9", b"b"]).cast(pa.binary()).view(pa.string())
     pq.write_table(pa.table({"text": values}), path)
-    first, fault, last = read_rows(str(path), None, "parquet", "utf-8")
+    first, row, last = read_rows(str(path), None, "parquet", "utf-8")
     assert (first, last) == ({"text": "a"}, {"text": "b"})
-    assert fault == Fault("bad encoding", "is not utf-8 text (at byte 3)")
+    assert row == {"text": Fault("bad encoding", "has no utf-8 text in column 'text' (at byte 3)")}
+
+
+LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "3f" * 32 + "\nsize 17209920\n"
+ANNEX = "/annex/objects/SHA256E-s17209920--" + "3f" * 32 + ".txt\n"
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.jsonl", "a.jsonl.zst", "a.parquet"])
+@pytest.mark.parametrize(("pointer", "command"), [(LFS, "git lfs pull"), (ANNEX, "git annex get")])
+def test_pointers_of_git_are_named(tmp_path, name, pointer, command):
+    path = tmp_path / name
+    path.write_text(pointer)
+    read_all = read_bytes if format_of(name) == "txt" else read_rows
+    found = read_all(str(path), None, *([] if read_all is read_bytes else [format_of(name), "utf-8"]))
+    (fault,) = [found] if isinstance(found, Fault) else found
+    assert fault.reason == "bad file"
+    assert fault.detail.endswith(f"pointer in place of the file; run `{command}`")
+
+
+def test_a_text_on_pointers_is_no_pointer(tmp_path):
+    path = tmp_path / "a.txt"
+    for text in (LFS + "x" * 1024, "Each begins with " + LFS):
+        path.write_text(text)
+        assert read_bytes(str(path), None) == text.encode()
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.parquet", "a.jsonl.gz"])
+def test_what_a_permission_or_the_machine_forbids_is_no_fault_of_the_file(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(contents()["parquet"] if name.endswith("parquet") else b"")
+
+    def read_all():
+        file_format = format_of(name)
+        if file_format == "txt":
+            read_bytes(str(path), None)
+        else:
+            list(read_rows(str(path), None, file_format, "utf-8"))
+
+    behind = "nothing is left out for that: mend it and run the same target again"
+    with without_rights(path), refused(f"{path} cannot be read here (Permission denied); {behind}"):
+        read_all()
+    with no_more_files(), refused(f"{path} cannot be read here (Too many open files); {behind}"):
+        read_all()
+    read_all()
+    path.unlink()
+    with refused(f"{path} does not exist; check the paths of the corpus's sources"):
+        read_all()
+
+
+@contextlib.contextmanager
+def no_more_files():
+    """This process may open no file more than it has."""
+    _, hard = before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    place = os.open("/", os.O_RDONLY)
+    os.close(place)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (place, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_parquet_codec_or_key_that_is_missing_is_no_damage(tmp_path):
+    path = tmp_path / "a.parquet"
+    path.write_bytes(b"PARE" + bytes(40) + struct.pack("<I", 40) + b"PARE")
+    with pytest.raises(UnreadableFileError, match=r"cannot be read here \(.*decryption"):
+        list(read_rows(str(path), None, "parquet", "utf-8"))
+
+
+FAR = {
+    "date": pa.array([0, 3_652_060], pa.int32()).view(pa.date32()),
+    "time": pa.array([0, 253402300800000000], pa.int64()).view(pa.timestamp("us")),
+    "zone": pa.array([0, 1], pa.int64()).view(pa.timestamp("us", tz="US/Pacific-New")),
+    "bytes": pa.array([b"a", b"\xff"]).cast(pa.binary()).view(pa.string()),
+}
+
+
+@pytest.mark.parametrize("name", FAR)
+def test_parquet_columns_that_are_not_asked_for_are_not_read(tmp_path, name):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["one", "two"], "when": FAR[name]}), path)
+    rows = list(read_rows(str(path), None, "parquet", "utf-8", columns=["text", "none"]))
+    assert rows == [{"text": "one"}, {"text": "two"}]
+    assert rows[0].columns == ("text", "when")
+    found = list(read_rows(str(path), None, "parquet", "utf-8", columns=["when"]))
+    assert "in column 'when'" in found[-1]["when"].detail
+    assert isinstance(found[0]["when"], Fault) == (name == "zone")
+
+
+def test_bytes_of_a_column_that_is_not_asked_for_may_be_damaged(tmp_path):
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["one"] * 99, "other": [str(n) for n in range(99)]}), path)
+    column = pq.ParquetFile(path).metadata.row_group(0).column(1)
+    content = bytearray(path.read_bytes())
+    begin = column.dictionary_page_offset
+    content[begin : begin + column.total_compressed_size] = bytes(column.total_compressed_size)
+    path.write_bytes(content)
+    assert len(list(read_rows(str(path), None, "parquet", "utf-8", columns=["text"]))) == 99
+    assert isinstance(next(read_rows(str(path), None, "parquet", "utf-8")), Fault)
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path):
+    path = tmp_path / "a.parquet"
+    table = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"]), pa.array(["c"])], ["text", "text", "id"])
+    pq.write_table(table, path)
+    with refused(f"{path} has the column 'text' 2 times; rename them"):
+        list(read_rows(str(path), None, "parquet", "utf-8"))
+    assert list(read_rows(str(path), None, "parquet", "utf-8", columns=["id"])) == [{"id": "c"}]
+
+
+def test_a_number_of_any_length_harms_no_row(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "a", "other": ' + "9" * 5000 + "}\n")
+    (row,) = read_rows(str(path), None, "jsonl", "utf-8")
+    assert row["text"] == "a"
+
+
+@pytest.mark.parametrize("spelt", ["utf-8", "UTF-8", "utf8", "U8", "utf_8_sig", "UTF-8-SIG"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf", b"\xef\xbb\xbf\xef\xbb\xbf"])
+def test_one_text_has_one_form_however_utf_8_is_spelt(tmp_path, spelt, mark):
+    assert read_text(mark + "é\r\nü".encode(), spelt) == "é\nü"
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(mark + b'{"text": "a"}\n{"text": "b"}\n')
+    assert list(read_rows(str(path), None, "jsonl", spelt)) == [{"text": "a"}, {"text": "b"}]
+
+
+@pytest.mark.parametrize(
+    "spelt", ["utf-16", "UTF_16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "u16"]
+)
+def test_one_text_has_one_form_in_wide_characters(tmp_path, spelt):
+    path = tmp_path / "a.jsonl"
+    lines = '{"text": "é"}\n{"text": "ü"}\n'
+    for mark in ("", "\ufeff"):
+        assert read_text((mark + "é\r\nü").encode(spelt), spelt) == "é\nü"
+        path.write_bytes((mark + lines).encode(spelt))
+        assert list(read_rows(str(path), None, "jsonl", spelt)) == [{"text": "é"}, {"text": "ü"}]
+
+
+@pytest.mark.parametrize("encoding", ["utf-9", "hex", "rot13", ""])
+def test_an_encoding_that_is_none_is_named(encoding):
+    with refused(f"encoding: {encoding} is none that Python knows; utf-8, utf-16, latin-1 or cp1252 are"):
+        read_text(b"a", encoding)

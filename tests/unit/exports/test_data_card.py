@@ -1,3 +1,5 @@
+import ast
+import re
 from pathlib import Path
 
 import yaml
@@ -52,6 +54,19 @@ def test_the_head_is_yaml_and_the_settings_too():
     assert 'my_windows = load_dataset("me/my-windows", split="train")' in text
 
 
+def test_the_head_says_each_columns_type():
+    names = CONTRACTS["exported_windows"].columns.names
+    text = card(MANIFEST | {"columns": names}, MANIFEST | {"columns": names, "columns_of_times": ["title"]})
+    features = yaml.safe_load(text.split("---\n")[1])["dataset_info"]["features"]
+    assert [feature.pop("name") for feature in features] == names
+    types = dict(zip(names, features, strict=True))
+    assert types["content"] == types["source"] == {"dtype": "string"}
+    assert types["title"] == {"dtype": "json"}
+    assert types["char_start"] == {"dtype": "int64"}
+    assert types["input_ids"] == {"sequence": "int32"}
+    assert types["loss_weights"] == {"sequence": "float32"}
+
+
 def test_a_bos_token_is_told():
     assert "a BOS token" not in card()
     settings = {"window_tokens": 1000, "bos_token_id": 7}
@@ -75,3 +90,69 @@ def test_the_citations_of_the_readme_are_the_cards():
     readme = (Path(__file__).parents[3] / "README.md").read_text()
     for name in ("longattn", "token_weighting"):
         assert CITATIONS[name] in readme
+
+
+HOSTILE = (
+    "x` | <img src=x onerror=alert(1)> **bold** [a](javascript:b)\n"
+    "---\nlicense: mit\n# Heading\n```\n\u202eoof"
+)
+
+
+def hostile_card():
+    part = {"category": HOSTILE, "license": HOSTILE, "windows": 2, "documents": 1}
+    return card(
+        MANIFEST | {"parts": [part]},
+        location=f'me/x", trust_remote_code=True, y="{HOSTILE}',
+        data_files=HOSTILE,
+        sources=[{"source": HOSTILE, "category": HOSTILE, "license": HOSTILE}],
+        models=[{"role": HOSTILE, "name": HOSTILE, "source": HOSTILE, "license": HOSTILE}],
+        settings={HOSTILE: {"text": HOSTILE}},
+    )
+
+
+def test_text_of_settings_and_corpora_is_no_markup():
+    text = hostile_card()
+    front, _, body = text.removeprefix("---\n").partition("\n---\n")
+    head = yaml.safe_load(front)
+    assert head["license"] == "other"
+    assert head["configs"] == [{"config_name": "default", "data_files": HOSTILE}]
+    # Blocks of code show it; elsewhere nothing of it is markup.
+    outside = re.sub(r"^(`{3,})\w*\n.*?^\1$", "", body, flags=re.DOTALL | re.MULTILINE)
+    assert "<img" not in outside.replace("\\<", "")
+    assert "**bold**" not in outside
+    assert not re.search(r"(?<!\\)[`\[<]x?img|(?<!\\)\]\(", outside)
+    assert "\u202e" not in text
+    titles = [line for line in outside.splitlines() if line.startswith("#")]
+    assert titles == ["# my-windows", *(f"## {name}" for name in SECTIONS)]
+    tables = [line for line in outside.splitlines() if line.startswith("|")]
+    widths = {len(re.findall(r"(?<!\\)\|", line)) - 1 for line in tables}
+    assert widths == {2, 3, 4, 5}
+
+
+SECTIONS = ("Columns", "Sources", "Counts", "Models", "Settings", "Citations")
+
+
+def test_the_settings_come_back_from_a_card_with_any_text():
+    block = re.search(r"^(`{3,})yaml\n(.*?)^\1$", hostile_card(), re.DOTALL | re.MULTILINE)
+    assert yaml.safe_load(block[2]) == {HOSTILE: {"text": HOSTILE}}
+
+
+def test_the_line_that_loads_it_is_python_with_any_name():
+    block = re.search(r"^(`{3,})python\n(.*?)^\1$", hostile_card(), re.DOTALL | re.MULTILINE)
+    call = ast.parse(block[2]).body[1].value
+    assert [keyword.arg for keyword in call.keywords] == ["split"]
+    assert len(call.args) == 1
+
+
+def test_no_absolute_path_of_this_machine_is_in_a_card():
+    text = card(
+        location="/home/me/project/results/exports/kept",
+        sources=[{"source": "/home/me/a.txt, /home/me/b/*.txt", "category": "c", "license": "l"}],
+        models=[{"role": "tokenizer", "name": "m", "source": "/home/me/models/tiny", "license": "l"}],
+        settings={"corpora": {"x": {"sources": [{"paths": ["/home/me/b/*.txt", "inputs/c.txt"]}]}}},
+    )
+    assert "/home" not in text
+    assert "| a.txt, \\*.txt | c | l |" in text
+    assert "| tokenizer | m | tiny | l |" in text
+    settings = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
+    assert settings["corpora"]["x"]["sources"] == [{"paths": ["*.txt", "inputs/c.txt"]}]

@@ -10,10 +10,12 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from longspan.exports import windows as windows_module
+from longspan.exports.data_card import data_card
 from longspan.exports.windows import (
     ExportWriter,
     LineWriter,
-    WindowExport,
+    exported_rows,
     frozen_weights,
     read_export_manifest,
 )
@@ -21,6 +23,7 @@ from longspan.store.contracts import CONTRACTS
 from longspan.store.tables import TableWriter, digest_file, open_table, read_table, write_table
 from longspan.weighting.parts import weighting_from_settings
 from longspan.windows.assignment import Windowing, windows_of
+from longspan.windows.shard import Shard
 from refusals import refused
 
 TEXTS = {"a.txt": "Zoë saw 🌊 and 日本 — twice.\n" * 3, "b.txt": "plain words only, " * 4}
@@ -86,16 +89,14 @@ def write_shard(folder, texts=TEXTS, window_tokens=8, bos_token_id=None, split=(
     return windows
 
 
-def export_of(folder):
-    return WindowExport(
-        *(folder / f"{name}.parquet" for name in ("documents", "tokens", "windows")), shard="00000"
-    )
+def rows_of(folder, data_ids, weights_of=None):
+    tables = {name: folder / f"{name}.parquet" for name in ("documents", "tokens")}
+    return exported_rows(Shard("00000", folder / "windows.parquet", **tables), data_ids, weights_of)
 
 
 def test_rows_hold_the_exact_text_the_origin_and_the_tokens(tmp_path):
     windows = write_shard(tmp_path)
-    export = export_of(tmp_path)
-    rows = list(export.rows([window["data_id"] for window in windows]))
+    rows = list(rows_of(tmp_path, [window["data_id"] for window in windows]))
     assert [row["data_id"] for row in rows] == [window["data_id"] for window in windows]
     for row, window in zip(rows, windows, strict=True):
         text = TEXTS[row["document_id"]]
@@ -116,7 +117,7 @@ def test_rows_hold_the_exact_text_the_origin_and_the_tokens(tmp_path):
 
 def test_a_character_that_an_edge_cuts_belongs_to_both_slices(tmp_path):
     windows = write_shard(tmp_path, {"a.txt": "abcdefg🌊hijklmnopq"}, split=(7,))
-    first, second = export_of(tmp_path).rows([window["data_id"] for window in windows])
+    first, second = rows_of(tmp_path, [window["data_id"] for window in windows])
     assert (first["content"], second["content"]) == ("abcdefg🌊", "🌊hijklmn")
 
 
@@ -124,13 +125,13 @@ def test_only_the_wanted_windows_come_in_the_windows_order(tmp_path):
     windows = write_shard(tmp_path)
     ids = [window["data_id"] for window in windows]
     wanted = [ids[7], ids[0], "books-00001_0000001", ids[3]]
-    assert [row["data_id"] for row in export_of(tmp_path).rows(wanted)] == [ids[0], ids[3], ids[7]]
-    assert list(export_of(tmp_path).rows([])) == []
+    assert [row["data_id"] for row in rows_of(tmp_path, wanted)] == [ids[0], ids[3], ids[7]]
+    assert list(rows_of(tmp_path, [])) == []
 
 
 def test_a_bos_token_is_no_part_of_the_content(tmp_path):
     windows = write_shard(tmp_path, bos_token_id=1)
-    row = next(export_of(tmp_path).rows([windows[0]["data_id"]]))
+    row = next(rows_of(tmp_path, [windows[0]["data_id"]]))
     assert len(row["input_ids"]) == 8
     assert row["input_ids"][0] == 1
     assert row["content"] == TEXTS["a.txt"][:7]
@@ -141,9 +142,9 @@ def test_tables_that_were_not_made_from_each_other_are_refused(tmp_path):
     table, _ = read_table(tmp_path / "documents.parquet", "documents")
     write_table(tmp_path / "documents.parquet", "documents", table.slice(1), settings={})
     with pytest.raises(
-        ValueError, match=r"tokens.parquet was made with another documents file .* tokenize_docu"
+        ValueError, match=r"windows.parquet was made with another documents file .* assign_windows"
     ):
-        export_of(tmp_path)
+        next(rows_of(tmp_path, ["books-00000_0000001"]))
 
 
 # Weights
@@ -284,6 +285,77 @@ def test_weights_in_json_are_the_same_floats(values, tmp_path_factory):
     with LineWriter(path) as writer:
         writer.append({"weights": np.array(values, np.float32)}, 1)
     assert np.float32(read_lines(path)[0]["weights"]).tolist() == values
+
+
+TIMES = ["2021-01-01", "2021-01-01 12:30", "2021-01-01T12:30:00Z", "1999-12-31 23:59:59"]
+NO_TIMES = [
+    "null",
+    "NaN",
+    "true",
+    "12",
+    "",
+    "2021",
+    "21-01-01",
+    "2021-01-01 at noon",
+    "2021-W01",
+    "1e5",
+    "\ufeff",
+]
+
+
+@pytest.mark.parametrize("title", TIMES + NO_TIMES)
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_titles_and_types_come_back_whatever_they_look_like(tmp_path, monkeypatch, title, ending):
+    """Read by `datasets` with the types that the card's head says."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "x" / "data").mkdir(parents=True)
+    write_shard(tmp_path)
+    export = export_of(tmp_path)
+    path = tmp_path / "x" / "data" / f"00000.{ending}"
+    manifest = {"settings": {"window_tokens": 8, "bos_token_id": None}, "inputs": {}, "tokenizer": "t" * 64}
+    manifest |= {"code_digest": "c"}
+    with ExportWriter(path, tmp_path / "m.json", "parquet", with_weights=True, **manifest) as writer:
+        for row in export.rows(export.store.data_ids, weights_of):
+            writer.append(row | {"title": title, "source": title})
+    manifests = [read_export_manifest(tmp_path / "m.json")]
+    card = data_card(
+        "x",
+        location="x",
+        data_files=f"data/*.{ending}",
+        manifests=manifests,
+        sources=[],
+        models=[],
+        citations=[],
+        settings={},
+    )
+    (tmp_path / "x" / "README.md").write_text(card)
+    found = datasets.load_dataset(str(tmp_path / "x"), split="train")
+    assert set(found["title"]) == set(found["source"]) == {title}
+    types = {name: str(feature) for name, feature in found.features.items()}
+    assert types["content"] == types["data_id"] == "Value('string')"
+    assert types["title"] == (
+        "Json(decode=True)" if title in TIMES and ending == "jsonl" else "Value('string')"
+    )
+    assert types["input_ids"] == "List(Value('int32'))"
+    assert types["loss_weights"] == "List(Value('float32'))"
+
+
+def test_only_what_a_reader_takes_for_times_is_marked(tmp_path, monkeypatch):
+    monkeypatch.setattr(windows_module, "_READ_BYTES", 100)
+
+    def marked(*titles):
+        with LineWriter(tmp_path / "x.jsonl") as writer:
+            for title in titles:
+                writer.append({"title": title, "number": 1}, 1)
+        return writer.columns_of_times()
+
+    assert marked("2021-01-01", "Emma") == []
+    assert marked("Emma", "2021-01-01") == ["title"]  # the last piece may be this row
+    assert marked("Emma", *["2021-01-01"] * 4, "Emma") == ["title"]
+    assert marked("Emma", "2021-01-01", "2021-01-01", "Emma", "2021-01-01", "2021-01-01", "Emma") == []
+    assert marked("Emma") == marked() == []
 
 
 def test_a_manifest_that_is_none_is_refused(tmp_path):

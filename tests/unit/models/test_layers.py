@@ -1,8 +1,9 @@
 import pytest
 import torch
+import transformers
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from longspan.models.layers import compile_layers, decoder_layers
+from longspan.models.layers import compile_layers, decoder_layers, hidden_state_decoder
 from longspan.scoring.nll import short_context_nll
 from tiny_models import ARCHITECTURES, random_ids, tiny_model
 
@@ -95,3 +96,49 @@ def test_kept_attention_beside_gradient_checkpointing_is_refused():
     model.gradient_checkpointing_enable({"use_reentrant": False})
     with pytest.raises(ValueError, match="takes the place of gradient checkpointing"):
         compile_layers(model, keep_attention=True)
+
+
+def test_layers_are_the_text_decoders_beside_a_vision_tower():
+    text = {
+        "vocab_size": 61,
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 8,
+    }
+    vision = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 5, "num_attention_heads": 4}
+    config = transformers.Gemma3Config(text_config=text, vision_config=vision)
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    assert any(name.endswith("vision_tower") for name, _ in model.named_modules())
+    layers = decoder_layers(model)
+    assert [type(layer).__name__ for layer in layers] == ["Gemma3DecoderLayer"] * 3
+
+
+def test_layers_of_a_class_whose_base_is_named_otherwise_are_found():
+    config = transformers.Llama4TextConfig(
+        vocab_size=61,
+        hidden_size=16,
+        intermediate_size=24,
+        intermediate_size_mlp=24,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        num_local_experts=2,
+    )
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    assert model.base_model is model
+    assert hidden_state_decoder(model) is model.model
+    assert decoder_layers(model) is model.model.layers
+
+
+def test_mlp_tokens_without_an_mlp_that_takes_pieces_are_refused_by_name():
+    config = transformers.OPTConfig(
+        vocab_size=61, hidden_size=16, ffn_dim=24, num_hidden_layers=1, num_attention_heads=2,
+        word_embed_proj_dim=16,
+    )  # fmt: skip
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    with pytest.raises(ValueError, match="mlp_tokens 5 is set, but the layers of OPTForCausalLM have no MLP"):
+        compile_layers(model, mlp_tokens=5, backend=TRACED)

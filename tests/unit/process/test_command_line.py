@@ -1,6 +1,9 @@
 import errno
+import os
 import re
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -77,3 +80,20 @@ def test_a_parser_takes_settings_and_no_abbreviations(capsys):
 
 def test_json_objects_keep_their_text():
     assert json_object('{"é": "\\u00e9"}') == {"é": "é"}
+
+
+def test_a_script_and_what_it_starts_read_nothing(tmp_path):
+    program = (
+        "import subprocess, sys\n"
+        "from longspan.process.command_line import run_script\n"
+        "def main(argv):\n"
+        "    print(repr(sys.stdin.read()), flush=True)\n"
+        "    subprocess.run(['cat'], check=True)\n"
+        "run_script(main)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3] / "workflow")}
+    result = subprocess.run(
+        [sys.executable, "-c", program], input="y\n", env=environment, capture_output=True, text=True
+    )
+    assert result.stdout.splitlines()[0] == "''", result.stderr
+    assert "y" not in result.stdout.splitlines()

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from longspan.reporting.summary import count_windows, format_rows, mean_nll
+from longspan.reporting.summary import format_rows, mean_nll
+from longspan.reporting.windowings import WindowingTables
 from longspan.store.tables import write_table
 from stored_tables import score_row, write_shards, write_stores, write_windows
 
@@ -10,13 +11,17 @@ def mean_of(ids, name):
     return pytest.approx(np.mean([score_row(data_id)[name] for data_id in ids], dtype=float))
 
 
+def windows_of(folder, shards=("00000", "00001")):
+    return WindowingTables.read(folder / "windows" / f"{shard}.parquet" for shard in shards)
+
+
 def tables(folder, kind):
     return [folder / kind / f"{shard}.parquet" for shard in ("00000", "00001")]
 
 
 def test_means_are_over_tokens_of_all_shards_in_double_precision(tmp_path):
     ids = [data_id for part in write_stores(tmp_path).values() for data_id in part]
-    assert mean_nll(tables(tmp_path, "windows"), tables(tmp_path, "scores")) == {
+    assert mean_nll(windows_of(tmp_path).document_of, tables(tmp_path, "scores")) == {
         name: (mean_of(ids, name), 5) for name in ("short_nll", "long_nll")
     }
 
@@ -25,13 +30,13 @@ def test_scores_of_windows_that_are_not_there_at_present_do_not_count(tmp_path):
     ids = write_stores(tmp_path)
     write_windows(tmp_path / "windows/00000.parquet", tmp_path / "tokens/00000.parquet", [("alpha", 0)])
     left = ids["00000"][:1] + ids["00001"]
-    found = mean_nll(tables(tmp_path, "windows"), tables(tmp_path, "scores"))
+    found = mean_nll(windows_of(tmp_path).document_of, tables(tmp_path, "scores"))
     assert found["short_nll"] == (mean_of(left, "short_nll"), 3)
 
 
 def test_a_store_without_long_scores_or_without_rows_has_no_such_mean(tmp_path):
     ids = write_shards(tmp_path)
-    windows = tables(tmp_path, "windows")
+    windows = windows_of(tmp_path).document_of
     for path, rows in zip(tables(tmp_path, "scores"), (ids["00000"][:1], []), strict=True):
         rows = [{"data_id": data_id, "short_nll": np.ones(7, np.float16)} for data_id in rows]
         write_table(path, "nll_scores", rows, settings={}, without=frozenset({"long_nll"}))
@@ -41,8 +46,8 @@ def test_a_store_without_long_scores_or_without_rows_has_no_such_mean(tmp_path):
 
 def test_windows_are_counted_by_category(tmp_path):
     ids = write_shards(tmp_path)
-    counts, window_tokens = count_windows(tmp_path / "windows" / f"{shard}.parquet" for shard in ids)
-    assert (counts, window_tokens) == ({"prose": 4, "verse": 1}, 8)
+    windows = windows_of(tmp_path, ids)
+    assert (windows.categories, windows.window_tokens) == ({"prose": 4, "verse": 1}, 8)
 
 
 def test_rows_are_aligned_and_the_last_column_is_not_padded():

@@ -2,6 +2,7 @@ import itertools
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -79,6 +80,42 @@ def test_named_devices_are_the_ones_that_are_handed_out(claim):
 def test_what_slurm_gave_stays(claim):
     first, second = (claim(1, SLURM_JOB_ID="7", CUDA_VISIBLE_DEVICES="2") for _ in range(2))
     assert devices_of(first) == devices_of(second) == ["2"]
+
+
+def test_one_who_waits_says_for_whom(claim):
+    first = claim(3)
+    held = devices_of(first)
+    second = claim(2)
+    line = second.stderr.readline()
+    holder = f"process {first.pid} on {socket.gethostname()}"
+    assert line == (
+        "claim_devices: waiting for 2 of the GPUs: "
+        + "; ".join(f"{device} is held by {holder}" for device in held)
+        + "\n"
+    )
+    # Not again for a while.
+    assert not select.select([second.stderr], [], [], 1)[0]
+
+
+def test_another_ones_link_is_not_followed(claim, tmp_path):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    folder = tmp_path / f"longspan-devices-{os.getuid()}"
+    folder.symlink_to(theirs)
+    process = claim(1)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert error == (
+        f"claim_devices: error: {folder} is a link; remove it, or set TMPDIR to a folder of your own\n"
+    )
+    assert not list(theirs.iterdir())
+    # Nor one in the place of a lock.
+    folder.unlink()
+    folder.mkdir(0o700)
+    (folder / "0.lock").symlink_to(theirs / "file")
+    _, error = claim(1).communicate(timeout=60)
+    assert "0.lock" in error
+    assert not list(theirs.iterdir())
 
 
 def test_more_devices_than_there_are_is_an_error(claim):

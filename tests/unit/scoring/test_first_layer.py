@@ -1,4 +1,5 @@
 import json
+import sys
 
 import pytest
 import torch
@@ -154,15 +155,21 @@ def test_files_by_name_in_other_naming_schemes():
         first_layer_files({"weight_map": {"layers.0.x": "b"}})
 
 
-@pytest.mark.parametrize("name", ["llama", "gemma3"])
-def test_rope_theta_overrides_the_checkpoints(name, tmp_path):
-    model = tiny_model(CONFIGS[name])
+def test_rope_theta_overrides_the_checkpoints(tmp_path):
+    model = tiny_model(CONFIGS["llama"])
     model.save_pretrained(tmp_path)
     same = load_first_layer(tmp_path, dtype="float32", rope_theta=1e4).queries_keys(INPUT_IDS)
     other = load_first_layer(tmp_path, dtype="float32", rope_theta=2.5e6).queries_keys(INPUT_IDS)
     torch.testing.assert_close(same.q, FirstLayer(model).queries_keys(INPUT_IDS).q)
     torch.testing.assert_close(other.q[:, :, 0], same.q[:, :, 0])  # position 0 is not rotated
     assert (other.q - same.q).abs().max() > 0.1
+
+
+def test_rope_theta_leaves_a_sliding_first_layer_alone(tmp_path):
+    model = tiny_model(CONFIGS["gemma3"])
+    model.save_pretrained(tmp_path)
+    other = load_first_layer(tmp_path, dtype="float32", rope_theta=2.5e6).queries_keys(INPUT_IDS)
+    torch.testing.assert_close(other.q, FirstLayer(model).queries_keys(INPUT_IDS).q)
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2"])
@@ -287,3 +294,55 @@ def test_a_folder_without_safetensors_is_refused(tmp_path):
     CONFIGS["llama"].save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="holds neither"):
         load_first_layer(tmp_path, dtype="float32")
+
+
+def test_attention_with_more_than_a_softmax_of_scores_is_refused_by_name(monkeypatch):
+    model = tiny_model(CONFIGS["llama"])
+    module = sys.modules[type(model).__module__]
+    plain = module.eager_attention_forward
+
+    def shared(module, query, key, value, mask, scaling, **options):
+        output, weights = plain(module, query, key, value, mask, scaling, **options)
+        return output, weights * 0.9  # as beside a sink
+
+    monkeypatch.setattr(module, "eager_attention_forward", shared)
+    with pytest.raises(
+        ValueError, match=r"LlamaForCausalLM \(llama\) attends by more than the softmax of its"
+    ):
+        FirstLayer(model).queries_keys(INPUT_IDS)
+
+
+def test_a_mask_of_the_models_own_is_refused_by_name():
+    model = tiny_model(CONFIGS["llama"])
+
+    def sparse(module, args, options):
+        mask = options["attention_mask"]
+        return args, options | {"attention_mask": None if mask is None else mask.clone()}
+
+    model.model.layers[0].self_attn.register_forward_pre_hook(sparse, with_kwargs=True)
+    with pytest.raises(ValueError, match=r"attends by a mask of its own \(a sparse choice of keys, say\)"):
+        FirstLayer(model).queries_keys(INPUT_IDS)
+
+
+def test_a_layer_that_differs_in_pieces_is_run_at_once(capsys):
+    model = tiny_model(CONFIGS["llama"])
+    model.model.layers[0].input_layernorm.register_forward_hook(lambda module, args, x: x + x.roll(1, 1))
+    whole = FirstLayer(model).queries_keys(INPUT_IDS)
+    assert "at once, not in pieces" in capsys.readouterr().out
+    pieces = FirstLayer(model, tokens_at_once=2 * 10).queries_keys(INPUT_IDS)
+    torch.testing.assert_close(pieces.q, whole.q)
+
+
+def test_tensors_of_a_vision_tower_are_not_the_text_decoders(tmp_path):
+    model = tiny_model(CONFIGS["llama"])
+    model.save_pretrained(tmp_path)
+    tensors = load_file(tmp_path / SINGLE_NAME)
+    inside = {name.replace("model.", "model.language_model.", 1): value for name, value in tensors.items()}
+    tower = {
+        name.replace("model.", "model.vision_tower.", 1): torch.zeros_like(value)
+        for name, value in tensors.items()
+        if ".layers." in name
+    }
+    save_file(inside | tower, tmp_path / SINGLE_NAME)
+    ours = load_first_layer(tmp_path, dtype="float32").queries_keys(INPUT_IDS)
+    torch.testing.assert_close(ours.q, FirstLayer(model).queries_keys(INPUT_IDS).q)

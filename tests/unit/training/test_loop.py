@@ -239,12 +239,50 @@ def test_a_gradient_that_is_no_number_stops_before_it_breaks_the_weights(tmp_pat
 def test_a_full_disk_names_the_last_good_checkpoint_and_leaves_it(tmp_path):
     trained(tmp_path / "sized", save_steps=1, max_steps=2)
     checkpoint = Path(last_whole_checkpoint(tmp_path / "sized"))
-    kilobytes = sum(path.stat().st_size for path in checkpoint.iterdir()) // 1024
+    # That of the last update has no optimizer's state, which is twice the weights.
+    kilobytes = 3 * sum(path.stat().st_size for path in checkpoint.iterdir()) // 1024
     with small_disk(tmp_path / "small", int(kilobytes * 1.5)) as disk:
         with pytest.raises(OSError, match=r"no space left on the disk of .* for checkpoint-2; ") as caught:
             trained(disk, save_steps=1)
         assert f"the last good checkpoint is {disk / 'checkpoint-1'}; free some" in str(caught.value)
         assert [path.name for path in disk.glob("checkpoint-*")] == ["checkpoint-1"]
+
+
+def test_the_last_update_is_checkpointed_without_what_no_update_follows(tmp_path):
+    log = trained(tmp_path, save_steps=100)
+    checkpoint = Path(last_whole_checkpoint(tmp_path))
+    assert checkpoint.name == "checkpoint-4"
+    assert not (checkpoint / "optimizer.pt").exists()
+    before = weights(tmp_path)
+    unread = Windows(at=1, do=lambda: pytest.fail("a window was trained on again"))
+    assert trained(tmp_path, windows=unread, save_steps=100).metrics == log.metrics
+    assert same(weights(tmp_path), before)
+
+
+def test_a_checkpoint_follows_the_umask(tmp_path):
+    before = os.umask(0o002)
+    try:
+        trained(tmp_path, max_steps=1)
+    finally:
+        os.umask(before)
+    files = [path for path in tmp_path.glob("checkpoint-1/*") if path.is_file()]
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o664}
+
+
+def test_a_checkpoint_that_calls_something_is_refused(tmp_path):
+    trained(tmp_path, save_steps=2, max_steps=2)
+    trace = tmp_path / "trace"
+
+    class Attack:
+        def __reduce__(self):
+            return os.mkdir, (str(trace),)
+
+    checkpoint = Path(last_whole_checkpoint(tmp_path))
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+        torch.save({"state": Attack()}, checkpoint / name)
+    with pytest.raises(ValueError, match=rf"{checkpoint} holds more than values, or is damaged \("):
+        trained(tmp_path, save_steps=2)
+    assert not trace.exists()
 
 
 def test_the_last_whole_checkpoint_is_found_and_later_halves_removed(tmp_path):
@@ -306,3 +344,30 @@ def test_dropped_weights_take_no_memory_and_stay_tied():
 
 def test_one_process_is_the_default():
     assert Execution().processes == 1
+
+
+def test_the_environment_changes_no_training(tmp_path, monkeypatch, capsys):
+    plain = trained(tmp_path / "plain")
+    foreign = {
+        "ACCELERATE_MIXED_PRECISION": "bf16",
+        "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "3",
+        "ACCELERATE_USE_FSDP": "true",
+        "FSDP_VERSION": "2",
+        "ACCELERATE_DYNAMO_BACKEND": "EAGER",
+    }
+    for name, value in foreign.items():
+        monkeypatch.setenv(name, value)
+    capsys.readouterr()
+    log = trained(tmp_path / "foreign")
+    assert f"left out of the environment, since settings decide: {', '.join(sorted(foreign))}\n" in (
+        capsys.readouterr().out
+    )
+    assert log.metrics == plain.metrics
+    assert same(weights(tmp_path / "foreign"), weights(tmp_path / "plain"))
+    assert {name: os.environ[name] for name in foreign} == foreign
+
+
+def test_another_number_of_processes_than_run_is_refused(tmp_path):
+    weighted = WeightedLM(tiny_model("llama"), weighting_from_settings({"variant": "dense"}))
+    with pytest.raises(ValueError, match="1 processes run, the execution says 2; start as many by torchrun"):
+        train(weighted, None, tmp_path, seed=1, arguments=ARGUMENTS, execution=Execution(processes=2))

@@ -96,6 +96,17 @@ def test_a_cut_character_belongs_to_both_windows():
     assert [text[row["char_start"] : row["char_stop"]] for row in rows] == ["aé", "éb"]
 
 
+def test_a_tokenizer_that_adds_several_tokens_is_refused_under_auto():
+    tokenizer = {"bos_token_id": 7, "adds_bos": False, "prefix_token_ids": [5, 6]}
+    with refused(
+        "the tokenizer of m puts 2 tokens in front of a text (5, 6), and a window holds one at most; set "
+        "add_bos: true for its BOS token alone, or false for none"
+    ):
+        bos_token_of("auto", tokenizer, "m")
+    assert bos_token_of(True, tokenizer, "m") == 7
+    assert bos_token_of(False, tokenizer, "m") is None
+
+
 @given(
     num_tokens=st.integers(0, 60),
     window_tokens=st.integers(1, 20),

@@ -61,8 +61,9 @@ def read_documents(
         ValueError: a raw file changed since it was planned, or a document is no text.
     """
     for (path, member), same_file in itertools.groupby(items, key=lambda item: (item.path, item.member)):
-        source = Path(path).name if member else path
-        for item, row, document_id, title, text in _texts_of(list(same_file)):
+        same_file = list(same_file)
+        source = Path(path).name if member else same_file[0].public_path or path
+        for item, row, document_id, title, text in _texts_of(same_file):
             known = next(
                 (Fault(reason, detail) for number, reason, detail in item.drops if number == row), None
             )
@@ -73,8 +74,10 @@ def read_documents(
                 yield Document(document_id, source, item.category, item.license, title, text)
                 continue
             if on_bad_document == "error" and fault.reason in BAD_DOCUMENT:
+                place = item.place_of_row(row)
+                name = document_id if document_id == place else f"{document_id} ({place})"
                 raise ValueError(
-                    f"{document_id} {fault.detail}; correct it, remove it from the corpus's sources, "
+                    f"{name} {fault.detail}; correct it, remove it from the corpus's sources, "
                     "or set on_bad_document: skip"
                 )
             yield Dropped(document_id, source, item.category, title, fault.reason, fault.detail, characters)
@@ -83,7 +86,7 @@ def read_documents(
 def read_texts(path: str, text_column: str) -> list[str]:
     """All texts of a file in UTF-8; errors as `list_items` and `read_documents`."""
     source = {"encoding": "utf-8", "boilerplate": "none", "text_column": text_column, "hold_out": False}
-    listings, _ = list_items(source | {"category": "", "license": ""}, [Path(path)])
+    listings, _ = list_items(source | {"category": "", "license": ""}, [Path(path)], with_marks=False)
     return [document.text for document in read_documents(listing.item for listing in listings)]
 
 
@@ -105,7 +108,7 @@ def _texts_of(items: list[Item]) -> Iterator[tuple[Item, int | None, str, str, s
     for item in items:
         start, stop = item.rows
         if start != position:
-            rows = read_rows(first.path, first.member, first.format, first.encoding, start)
+            rows = read_rows(first.path, first.member, first.format, first.encoding, start, first.columns)
         position = stop
         numbered = [
             (number, row)
@@ -119,8 +122,8 @@ def _texts_of(items: list[Item]) -> Iterator[tuple[Item, int | None, str, str, s
             continue
         for number, row in numbered:
             document_id = item.document_id(number, row)
-            title = row.get(item.title_column) if isinstance(row, dict) else None
-            yield item, number, document_id, str(title or document_id), text_in(row, item.text_column)
+            title = item.title_of_row(row) or document_id
+            yield item, number, document_id, title, item.text_of_row(row)
 
 
 def _check_unchanged(item: Item, digests: list[bytes]) -> None:

@@ -22,7 +22,13 @@ def mark_repeats(
     """
     before = {item.key: item for item in previous}
     listings = held_out + training
-    order = [(number, entry) for number, listing in enumerate(listings) for entry in listing.entries]
+    gone = [{row for row, reason, _ in one.item.drops if reason == "held out"} for one in listings]
+    order = [
+        (number, entry)
+        for number, listing in enumerate(listings)
+        for entry in listing.entries
+        if entry.row not in gone[number]
+    ]
     order.sort(
         key=lambda pair: pair[0] >= len(held_out) and 2 - was_kept(before, listings[pair[0]].item, pair[1])
     )

@@ -1,11 +1,16 @@
 """The data card of an export: what a reader of its README.md must know."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-import yaml
+import pyarrow as pa
 
+from longspan.exports.markdown import as_yaml, fenced, plain, table, without_folders
+from longspan.store.contracts import CONTRACTS
 from longspan.store.versions import __version__
+
+_DTYPES = {pa.float32(): "float32", pa.float64(): "float64"}
 
 COLUMNS = {
     "content": "the window's text, an exact slice of its document; a character that a window's edge cuts "
@@ -36,6 +41,8 @@ def data_card(
     settings: Mapping,
 ) -> str:
     """The card in Markdown, its head in YAML.
+
+    Text of settings and corpora is shown as it is, and no absolute path of this machine.
 
     Args:
         title: name of the data.
@@ -71,11 +78,12 @@ def data_card(
         "task_categories": ["text-generation"],
         "tags": ["long-context", "longspan"],
         "configs": [{"config_name": "default", "data_files": data_files}],
+        "dataset_info": {"features": _features(manifests)},
     }
     counts = [
         (
-            category,
-            license,
+            plain(category),
+            plain(license),
             f"{documents[category, license]:,}",
             f"{windows[category, license]:,}",
             f"{windows[category, license] * window_tokens:,}",
@@ -83,50 +91,64 @@ def data_card(
         for category, license in sorted(windows)
     ]
     beginning = "" if bos is None else f", a BOS token ({bos}) in front, which is no part of `content`"
-    load = f'{_name(title)} = load_dataset("{location}", split="train")'
+    load = f'{_name(title)} = load_dataset({_quoted(without_folders(location))}, split="train")'
     sections = [
-        f"# {title}",
+        f"# {plain(title)}",
         f"{windows.total():,} windows of {window_tokens:,} tokens ({tokens:,} tokens) of "
         f"{documents.total():,} documents, made by longspan {__version__}.",
-        f"```python\nfrom datasets import load_dataset\n{load}\n```",
+        fenced(f"from datasets import load_dataset\n{load}\n", "python"),
         "## Columns",
         table(("column", "meaning"), [(f"`{name}`", COLUMNS[name]) for name in first["columns"]]),
         f"`input_ids` are {window_tokens:,} tokens{beginning}.",
         "## Sources",
         table(
             ("source", "category", "licence"),
-            [_cells(source, "source", "category", "license") for source in sources],
+            [cells(source, "source", "category", "license") for source in sources],
         ),
         "## Counts",
         table(("category", "licence", "documents", "windows", "tokens"), counts),
         "## Models",
         table(
             ("role", "name", "source", "licence"),
-            [_cells(model, "role", "name", "source", "license") for model in models],
+            [cells(model, "role", "name", "source", "license") for model in models],
         ),
         f"Identity of the tokenizer (sha256 of its mapping from text to ids): `{first['tokenizer']}`.",
         "## Settings",
-        f"```yaml\n{yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)}```",
+        fenced(as_yaml(without_folders(dict(settings))), "yaml"),
     ]
     if citations:
         sections += ["## Citations", "```bibtex\n" + "\n".join(citations) + "\n```"]
-    front = yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
+    front = as_yaml(head)
     return f"---\n{front}---\n" + "\n\n".join(sections) + "\n"
+
+
+def _features(manifests: Sequence[Mapping]) -> list[dict[str, str]]:
+    """Types of the columns as `datasets` names them, so that none is guessed by what values look like."""
+    # A column of times alone would be parsed as such before the type is looked at; as JSON, text stays text.
+    times = {name for manifest in manifests for name in manifest.get("columns_of_times", ())}
+    schema = CONTRACTS["exported_windows"].columns
+    features = []
+    for name in manifests[0]["columns"]:
+        kind = schema.field(name).type
+        if pa.types.is_list(kind):
+            features.append({"name": name, "sequence": _DTYPES.get(kind.value_type, str(kind.value_type))})
+        else:
+            features.append({"name": name, "dtype": "json" if name in times else str(kind)})
+    return features
+
+
+def cells(values: Mapping[str, str], *names: str) -> list[str]:
+    """Cells of a table; those named `source` list names and paths, with a comma between them."""
+    shown = {name: values[name] for name in names}
+    if "source" in shown:
+        shown["source"] = ", ".join(without_folders(shown["source"].split(", ")))
+    return [plain(shown[name]) for name in names]
+
+
+def _quoted(text: str) -> str:
+    """A string of Python."""
+    return json.dumps(text, ensure_ascii=not text.isprintable())
 
 
 def _name(title: str) -> str:
     return "".join(letter if letter.isalnum() else "_" for letter in title).lstrip("_0123456789") or "windows"
-
-
-def _cells(values: Mapping[str, str], *names: str) -> list[str]:
-    return [values[name] for name in names]
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Make a table of Markdown."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

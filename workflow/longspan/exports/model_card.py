@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-import yaml
-
-from longspan.exports.data_card import table
+from longspan.exports.data_card import cells
+from longspan.exports.markdown import as_yaml, fenced, plain, table, without_folders
 from longspan.store.versions import __version__
 
 
@@ -38,10 +37,10 @@ def model_card(
         "pipeline_tag": "text-generation",
         "tags": ["long-context", "longspan"],
     }
-    names = ("source", "category", "license")
+    base_name, base_source, base_license = cells(base, "name", "source", "license")
     sections = [
-        f"# {title}",
-        f"{base['name']} ({base['source']}, licence {base['license']}), trained further by longspan "
+        f"# {plain(title)}",
+        f"{base_name} ({base_source}, licence {base_license}), trained further by longspan "
         f"{__version__} with a token-weighted loss: {train['max_steps']:,} updates of "
         f"{train['windows_per_update']:,} windows of {window_tokens:,} tokens, {seen * window_tokens:,} "
         f"tokens in all, drawn from {windows:,} windows.",
@@ -49,13 +48,16 @@ def model_card(
         'model = AutoModelForCausalLM.from_pretrained(".")\n'
         'tokenizer = AutoTokenizer.from_pretrained(".")\n```',
         "## Data",
-        table(("source", "category", "licence"), [[source[name] for name in names] for source in sources]),
+        table(
+            ("source", "category", "licence"),
+            [cells(source, "source", "category", "license") for source in sources],
+        ),
         "## Settings",
-        f"```yaml\n{yaml.safe_dump(dict(identity), sort_keys=True, allow_unicode=True)}```",
+        fenced(as_yaml(without_folders(dict(identity)), sort_keys=True), "yaml"),
         "`metrics.parquet` beside this folder has the losses of all updates.",
     ]
     if citations:
         entries = "\n".join(citations)
         sections += ["## Citations", f"```bibtex\n{entries}\n```"]
-    front = yaml.safe_dump(head, sort_keys=False, allow_unicode=True)
+    front = as_yaml(head)
     return f"---\n{front}---\n" + "\n\n".join(sections) + "\n"

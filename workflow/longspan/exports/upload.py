@@ -1,8 +1,10 @@
 """Uploads of files to a dataset of the Hugging Face hub, that go on where one broke off."""
 
 import hashlib
+import json
 import os
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,10 +12,13 @@ from typing import TYPE_CHECKING
 from longspan.store.tables import digest_file
 
 if TYPE_CHECKING:
-    from huggingface_hub import RepoFile
+    from huggingface_hub import HfApi, RepoFile
 
 # A commit names its files once they are all sent, so what a broken upload must repeat is at most this.
 FILES_PER_COMMIT = 16
+CARD = "README.md"
+# Hidden, so that it is taken for no data of the dataset.
+RECORD = ".longspan.json"
 
 
 def upload_dataset(
@@ -25,9 +30,11 @@ def upload_dataset(
     token: str,
     files_per_commit: int = FILES_PER_COMMIT,
 ) -> dict:
-    """Make a dataset hold these files and no others in their folders; what it holds already stays.
+    """Make a dataset hold these files; what it holds of them already stays.
 
-    The card goes last, so that a new dataset is whole when it has one. HF_ENDPOINT names another hub.
+    The dataset's `.longspan.json` names the files that longspan wrote there. It goes first. Of what else is
+    there nothing is touched, and a dataset that holds something, but not this record, is refused. The card
+    goes last, so that a new dataset is whole when it has one. HF_ENDPOINT names another hub.
 
     Args:
         repo: the dataset, owner/name; made if it is not there.
@@ -41,7 +48,8 @@ def upload_dataset(
         `repo`, `commit` and `uploaded`, the paths that were sent.
 
     Raises:
-        ValueError: the hub refused, or the connection broke; or the dataset is public and shall be private.
+        ValueError: the hub refused, or the connection broke; the dataset is public and shall be private, or
+            it holds what longspan did not write.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, RepoFile
 
@@ -55,22 +63,68 @@ def upload_dataset(
             )
         tree = api.list_repo_tree(repo, repo_type="dataset", recursive=True)
         there = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
+        written = _written_before(api, repo, there, files)
         missing = [path for path, local in files.items() if not _is_same(there.get(path), local)]
+        stale = [path for path in there if path in written and path not in files]
+        is_card_new = not _is_same(there.get(CARD), card)
+        if missing or stale or is_card_new:
+            sent = [*missing, *([CARD] if is_card_new else [])]
+            print(f"{repo}: {_listed(sent)} to write, {_listed(stale)} to delete", flush=True)
+        # What an upload that breaks off leaves is longspan's, too.
+        record = _record(written | files.keys())
+        adds = [CommitOperationAdd(RECORD, record)] if written != files.keys() else []
         for start in range(0, len(missing), files_per_commit):
             part = missing[start : start + files_per_commit]
-            adds = [CommitOperationAdd(path, files[path]) for path in part]
+            adds += [CommitOperationAdd(path, files[path]) for path in part]
             message = f"Add files {start + 1} to {start + len(part)} of {len(missing)}"
             api.create_commit(repo, adds, commit_message=message, repo_type="dataset")
+            adds = []
             print(f"{repo}: {start + len(part)} of {len(missing)} missing files are there", flush=True)
-        folders = {path.rpartition("/")[0] for path in files}
-        stale = [path for path in there if path.rpartition("/")[0] in folders and path not in files]
         last = [CommitOperationDelete(path) for path in stale]
-        if not _is_same(there.get("README.md"), card):
-            last.append(CommitOperationAdd("README.md", card))
-            missing.append("README.md")
+        if stale or adds:
+            last.append(CommitOperationAdd(RECORD, _record(files)))
+        if is_card_new:
+            last.append(CommitOperationAdd(CARD, card))
+            missing.append(CARD)
         if last:
             api.create_commit(repo, last, commit_message="Add the data card", repo_type="dataset")
         return {"repo": repo, "commit": api.dataset_info(repo).sha, "uploaded": missing}
+
+
+def _written_before(
+    api: "HfApi", repo: str, there: Mapping[str, "RepoFile"], files: Mapping[str, Path]
+) -> set[str]:
+    """Paths that longspan wrote, as the dataset's record names them."""
+    if RECORD in there:
+        with tempfile.TemporaryDirectory() as folder:
+            path = api.hf_hub_download(repo, RECORD, repo_type="dataset", local_dir=folder)
+            try:
+                return set(json.loads(Path(path).read_text())["files"])
+            except (ValueError, TypeError, KeyError) as error:
+                raise ValueError(
+                    f"the record {RECORD} of the dataset {repo} cannot be read ({error!r}); put there "
+                    '{"files": []}, and what is there stays, or name another repo'
+                ) from None
+    # The hub's own, in a new dataset.
+    if others := sorted(there.keys() - {".gitattributes"}):
+        raise ValueError(
+            f"the dataset {repo} holds {_listed(others)} and no {RECORD}, so that longspan did not write it, "
+            f"and {_listed([*files, CARD])} would be written there; name another repo, empty this one, or "
+            f'put a {RECORD} with {{"files": []}} there to have these files written beside the others'
+        )
+    return set()
+
+
+def _record(paths: Iterable[str]) -> bytes:
+    return (json.dumps({"files": sorted(paths)}, indent=1) + "\n").encode()
+
+
+def _listed(paths: Sequence[str]) -> str:
+    """How many files, and the first of them."""
+    if not paths:
+        return "no file"
+    more = ", …" if len(paths) > 3 else ""
+    return f"{len(paths)} file{'s' if len(paths) > 1 else ''} ({', '.join(paths[:3])}{more})"
 
 
 @contextmanager

@@ -4,9 +4,11 @@ An export is Parquet or JSON lines, a file a shard. Beside each file goes a mani
 data card is written.
 """
 
+import hashlib
 import json
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -14,84 +16,62 @@ from pathlib import Path
 import numpy as np
 import zstandard
 
+from longspan.exports.markdown import without_folders
 from longspan.scoring.index import IndexedScores
 from longspan.store.contracts import CONTRACTS, SCHEMA_VERSION
 from longspan.store.tables import (
-    RowReader,
     TableWriter,
     atomic_path,
     digest_file,
-    open_table,
     read_json_manifest,
-    read_table,
-    require_same,
 )
 from longspan.weighting.parts import Weighting
-from longspan.windows.store import WindowStore
+from longspan.windows.shard import Shard
+
+# What `datasets` reads of JSON lines at once, and what its JSON reader takes for a time if all of it is such.
+_READ_BYTES = 10 * 2**20
+_TIME = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d(:?\d\d(:?\d\d(\.\d+)?)?)?)?\s*(Z|[+-]\d\d(:?\d\d)?)?", re.ASCII)
 
 
-class WindowExport:
-    """The rows of a shard's windows, one window at a time in memory and one document's text.
+def exported_rows(
+    shard: Shard, data_ids: Container[str], weights_of: Callable[[str], np.ndarray] | None = None
+) -> Iterator[dict]:
+    """Rows of the export of a shard's windows, in the windows' order; one document's text is in memory.
 
     Args:
-        documents: table of documents.
-        tokens: table of their tokens.
-        windows: table of windows.
-        shard: the shard's name.
-
-    Raises:
-        ValueError: the tables were not made from each other.
+        shard: the windows, with documents and tokens.
+        data_ids: the windows to export; those of other shards are passed over.
+        weights_of: gives a window's weights, float32 [T]; None leaves them out.
     """
-
-    def __init__(self, documents: Path | str, tokens: Path | str, windows: Path | str, shard: str):
-        self.store = WindowStore({shard: (tokens, windows)})
-        self._documents = RowReader(
-            documents, "documents", ["document_id", "title", "source", "license", "text"]
-        )
-        _, manifest = open_table(tokens, "tokens")
-        require_same(
-            "documents file",
-            self._documents.manifest.data_digest,
-            manifest.inputs["documents"],
-            where=tokens,
-            rule="tokenize_documents",
-        )
-        self._spans = read_table(windows, "windows")[0].to_pylist()
-        ids = read_table(documents, "documents", ["document_id"])[0].column(0).to_pylist()
-        self._row_of = {document_id: row for row, document_id in enumerate(ids)}
-        self.inputs = {
-            "documents": self._documents.manifest.data_digest,
-            "tokens": manifest.data_digest,
-            "windows": self.store.windows_digests[shard],
+    read, document = None, {}
+    for data_id, window in shard.rows.items():
+        if data_id not in data_ids:
+            continue
+        if window["document_id"] != read:
+            read = window["document_id"]
+            document = _without_folders(shard.document(read))
+        row = {
+            "content": document["text"][window["char_start"] : window["char_stop"]],
+            "data_id": data_id,
+            **{name: document[name] for name in ("document_id", "title", "source", "license")},
+            **{name: window[name] for name in ("category", "char_start", "char_stop")},
+            "input_ids": shard.input_ids(data_id),
         }
+        yield row if weights_of is None else row | {"loss_weights": weights_of(data_id)}
 
-    def rows(
-        self, data_ids: Iterable[str], weights_of: Callable[[str], np.ndarray] | None = None
-    ) -> Iterator[dict]:
-        """Rows of the export in the windows' order.
 
-        Args:
-            data_ids: the windows to export; those of other shards are passed over.
-            weights_of: gives a window's weights, float32 [T]; None leaves them out.
-        """
-        wanted = set(data_ids)
-        document, text = {}, ""
-        for window in self._spans:
-            data_id = window["data_id"]
-            if data_id not in wanted:
-                continue
-            if window["document_id"] != document.get("document_id"):
-                values = self._documents[self._row_of[window["document_id"]]]
-                document = {name: value.as_py() for name, value in values.items()}
-                text = document.pop("text")
-            row = {
-                "content": text[window["char_start"] : window["char_stop"]],
-                "data_id": data_id,
-                **document,
-                **{name: window[name] for name in ("category", "char_start", "char_stop")},
-                "input_ids": self.store.input_ids(data_id),
-            }
-            yield row if weights_of is None else row | {"loss_weights": weights_of(data_id)}
+def _without_folders(document: dict[str, str]) -> dict[str, str]:
+    """A document's origin without the folders of this machine that an absolute path names.
+
+    In its id stands a digest of the folder instead, so that files of one name in two folders stay two.
+    """
+    source, own_id = without_folders(document["source"]), document["document_id"]
+    found = re.match(rf"(/.*?)/({re.escape(source)}(?:#.*)?)\Z", own_id, re.DOTALL)
+    document_id = own_id
+    if found:
+        document_id = f"{found[2]}@{hashlib.sha256(found[1].encode()).hexdigest()[:8]}"
+    title = document_id if document["title"] == own_id else document["title"]
+    return document | {"source": source, "document_id": document_id, "title": title}
 
 
 def frozen_weights(scores: IndexedScores, weighting: Weighting, seed: int, data_id: str) -> np.ndarray:
@@ -157,7 +137,7 @@ class ExportWriter:
         return self
 
     def append(self, row: dict) -> None:
-        """Append a window, as `WindowExport.rows` gives it."""
+        """Append a window, as `exported_rows` gives it."""
         self.rows += 1
         self._tokens += len(row["input_ids"])
         part = (row["category"], row["license"])
@@ -187,6 +167,8 @@ class ExportWriter:
         file = {"size_bytes": self._path.stat().st_size, "sha256": digest_file(self._path)}
         with atomic_path(self._manifest_path) as temporary:
             content = {**self._manifest, **counts, **file}
+            if isinstance(self._writer, LineWriter) and (times := self._writer.columns_of_times()):
+                content["columns_of_times"] = times
             temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 
@@ -195,6 +177,9 @@ class LineWriter:
 
     def __init__(self, path: Path | str):
         self._path = Path(path)
+        # Bytes of the last rows one behind another in which a column's text reads as a time.
+        self._bytes_of_times: Counter = Counter()
+        self._columns_of_times: set[str] = set()
 
     def __enter__(self) -> "LineWriter":
         with ExitStack() as stack:
@@ -207,7 +192,20 @@ class LineWriter:
 
     def append(self, row: dict, elements: int) -> None:
         """Append one row of about so many elements."""
-        self._file.write(json.dumps(row, ensure_ascii=False, default=_numbers).encode() + b"\n")
+        line = json.dumps(row, ensure_ascii=False, default=_numbers).encode() + b"\n"
+        self._file.write(line)
+        for name, value in row.items():
+            if not isinstance(value, str):
+                continue
+            reads_as_time = _TIME.fullmatch(value) is not None
+            self._bytes_of_times[name] = reads_as_time * (self._bytes_of_times[name] + len(line))
+            if self._bytes_of_times[name] >= _READ_BYTES:
+                self._columns_of_times.add(name)
+
+    def columns_of_times(self) -> list[str]:
+        """Columns that a reader of JSON lines may take for times: a whole piece of what it reads is such."""
+        # The last piece may be as short as the last row.
+        return sorted(self._columns_of_times.union(+self._bytes_of_times))
 
     def __exit__(self, kind, error, trace) -> None:
         self._stack.__exit__(kind, error, trace)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from longspan.fetching.hub_token import require_sendable_token
+
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -72,6 +74,7 @@ def naming_hub_faults(kind: str, repo: str, revision: str) -> Iterator[None]:
         RevisionNotFoundError,
     )
 
+    require_sendable_token()
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     page = f"{endpoint}/{'datasets/' if kind == 'dataset' else ''}{repo}"
     try:

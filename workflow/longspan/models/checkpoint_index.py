@@ -7,7 +7,7 @@ INDEX_NAME = "model.safetensors.index.json"
 SINGLE_NAME = "model.safetensors"
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks|block|layer)\.(\d+)\.")
-_EMBEDDING = re.compile(r"(?:^|\.)(?:\w*embed\w*|wte|wpe|tok_emb\w*)(?:\.|$)")
+_EMBEDDING = re.compile(r"(?:^|\.)(?:\w*embed\w*|wte|wpe|tok_emb\w*|per_layer_\w+|altup_\w+)(?:\.|$)")
 
 
 def first_layer_files(index: Mapping) -> list[str]:

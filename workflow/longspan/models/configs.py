@@ -1,9 +1,9 @@
 """The config.json of a model that is not here yet, without its weights."""
 
-import json
 from pathlib import Path
 
 from longspan.fetching.hub_revisions import naming_hub_faults
+from longspan.models.config_file import read_config
 from longspan.models.sources import gguf_file
 
 
@@ -15,13 +15,13 @@ def hub_config(repo: str, revision: str) -> dict:
         revision: commit, tag or branch.
 
     Raises:
-        ValueError: there is no such model, or access must be asked for.
+        ValueError: there is no such model, access must be asked for, or the file is no config.
         OSError: the hub cannot be reached, and its cache has no such file.
     """
     from huggingface_hub import hf_hub_download
 
     with naming_hub_faults("model", repo, revision):
-        return json.loads(Path(hf_hub_download(repo, "config.json", revision=revision)).read_text())
+        return read_config(Path(hf_hub_download(repo, "config.json", revision=revision)))
 
 
 def gguf_config(archive: Path | str, member: str) -> dict:
@@ -33,4 +33,4 @@ def gguf_config(archive: Path | str, member: str) -> dict:
     from transformers import AutoConfig
 
     with gguf_file(archive, member) as path:
-        return AutoConfig.from_pretrained(path.parent, gguf_file=path.name).to_dict()
+        return AutoConfig.from_pretrained(path.parent, gguf_file=path.name, trust_remote_code=False).to_dict()

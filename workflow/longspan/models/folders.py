@@ -7,11 +7,12 @@ import json
 import shutil
 from pathlib import Path
 
-from tokenizers import Tokenizer
-
 from longspan.models.checkpoint_index import INDEX_NAME, SINGLE_NAME, first_layer_files
+from longspan.models.config_file import read_config, refuse_own_code
 from longspan.store.contracts import SCHEMA_VERSION
+from longspan.store.pointers import HEAD_BYTES, pointer_in
 from longspan.store.tables import atomic_path, digest_file, digest_of, read_json_manifest
+from longspan.tokens.beginning import beginning_of
 from longspan.tokens.tokenization import tokenizer_identity
 
 MANIFEST_NAME = "longspan.json"
@@ -53,15 +54,18 @@ def finish_model(
         first_layer_only: the files that hold nothing of the embedding or layer 0 may be missing.
 
     Raises:
-        ValueError: no config.json, weights or tokenizer, or a config.json that has other positions than
-            declared.
+        ValueError: no config.json, weights or tokenizer, a pointer of Git in place of one, or a config.json
+            that has other positions than declared, is none, or names code of its own that would have to be
+            run.
     """
+    _require_no_pointers(folder, source)
     weights, of_first_layer = _weight_files(folder)
     for name in ["config.json", *(of_first_layer if first_layer_only else weights)]:
         if not (folder / name).is_file():
             raise ValueError(f"the model's {name} is missing; complete the folder or repository of {source}")
-    config = json.loads((folder / "config.json").read_text())
-    config = config.get("text_config", config)
+    whole_config = read_config(folder / "config.json")
+    refuse_own_code(whole_config, source)
+    config = whole_config.get("text_config", whole_config)
     found = config.get("max_position_embeddings", config.get("n_positions"))
     if None not in (found, max_position_embeddings) and found != max_position_embeddings:
         raise ValueError(
@@ -72,14 +76,18 @@ def finish_model(
         from transformers import AutoTokenizer
 
         try:
-            AutoTokenizer.from_pretrained(folder).save_pretrained(folder)
+            AutoTokenizer.from_pretrained(folder, trust_remote_code=False).save_pretrained(folder)
         except (ValueError, OSError) as error:
             reason = " ".join(str(error).split())
             raise ValueError(
                 f"the model of {source} has no tokenizer.json, nor a tokenizer that becomes one ({reason})"
             ) from None
-    bos_token_id = config.get("bos_token_id")
-    adds = Tokenizer.from_file(str(folder / "tokenizer.json")).encode("").ids
+    beginning = beginning_of(folder)
+    prefix = list(beginning.prefix_token_ids)
+    adds_bos = len(prefix) == 1
+    # The tokenizer knows best; a config.json may name another token than it adds, or none.
+    named = (beginning.bos_token_id, config.get("bos_token_id"), whole_config.get("bos_token_id"))
+    bos_token_id = prefix[0] if adds_bos else next((one for one in named if one is not None), None)
     # What else lies in the folder, a README say, is no part of the model.
     names = ["config.json", "tokenizer.json", *(name for name in weights if (folder / name).is_file())]
     files = {
@@ -95,7 +103,8 @@ def finish_model(
         "tokenizer": {
             "identity": tokenizer_identity(folder),
             "bos_token_id": bos_token_id,
-            "adds_bos": bos_token_id is not None and adds[:1] == [bos_token_id],
+            "adds_bos": adds_bos,
+            **({"prefix_token_ids": prefix} if len(prefix) > 1 else {}),
         },
     }
     with atomic_path(folder / MANIFEST_NAME) as temporary:
@@ -155,6 +164,16 @@ def _require_intact(path: Path, expected: str, again: str) -> None:
             f"{path} is damaged or another one: its sha256 is {found[:12]}, the manifest says "
             f"{expected[:12]}; {again}"
         )
+
+
+def _require_no_pointers(folder: Path, source: dict) -> None:
+    for path in sorted(folder.iterdir()):
+        if not path.is_file():
+            continue
+        with open(path, "rb") as file:
+            said = pointer_in(file.read(HEAD_BYTES))
+        if said:
+            raise ValueError(f"the model's {path.name} is {said} in the folder or repository of {source}")
 
 
 def _weight_files(folder: Path) -> tuple[list[str], list[str]]:

@@ -1,6 +1,8 @@
 """The repeated layers of a decoder, and their fusion by torch.compile."""
 
 import functools
+import inspect
+import re
 import types
 from typing import Any
 
@@ -9,18 +11,53 @@ from torch import nn
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
 
+def hidden_state_decoder(model: nn.Module) -> nn.Module:
+    """Return the module of a Hugging Face causal language model whose last hidden states its head takes.
+
+    Raises:
+        ValueError: the model holds no decoder apart from its head.
+    """
+    if model.base_model is not model:
+        return model.base_model
+    # Some classes (Llama 4) name a part of another class as theirs.
+    return _text_decoder(model)
+
+
 def decoder_layers(model: nn.Module) -> nn.ModuleList:
-    """Return the repeated layers of a Hugging Face causal language model.
+    """Return the repeated layers of a Hugging Face causal language model, never those of a vision tower.
 
     Raises:
         ValueError: the model holds no list of layers.
     """
-    modules = model.base_model.named_modules()
-    lists = [(name.count("."), module) for name, module in modules if isinstance(module, nn.ModuleList)]
-    if not lists:
+    decoder = _text_decoder(model)
+    lists = [
+        (name.count("."), part) for name, part in decoder.named_modules() if isinstance(part, nn.ModuleList)
+    ]
+    outermost = min(depth for depth, _ in lists)
+    # Experts of a mixture are lists too, inside a layer; small projections may be one beside the layers.
+    return max((part for depth, part in lists if depth == outermost), key=_parameters)
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _text_decoder(model: nn.Module) -> nn.Module:
+    """The smallest module that holds both the embedding of input ids and a list of layers."""
+    embedding = model.get_input_embeddings()
+    paths = [name for name, part in model.named_modules(remove_duplicate=False) if part is embedding]
+    best: nn.Module | None = None
+    for path in paths:
+        parts = path.split(".")
+        for length in range(len(parts) - 1, 0, -1):
+            owner = model.get_submodule(".".join(parts[:length]))
+            if any(isinstance(part, nn.ModuleList) for part in owner.modules()):
+                if best is None or _parameters(owner) < _parameters(best):
+                    best = owner
+                break
+    if best is None:
         raise ValueError(f"{type(model).__name__} holds no torch.nn.ModuleList of decoder layers")
-    # The outermost one: experts of a mixture are lists too, inside a layer.
-    return min(lists, key=lambda entry: entry[0])[1]
+    return best
 
 
 def compile_layers(
@@ -44,7 +81,7 @@ def compile_layers(
 
     Raises:
         ValueError: as :func:`decoder_layers`, keep_attention with the model's own checkpointing on, or in
-            more layers than there are.
+            more layers than there are, or mlp_tokens for layers without an MLP apart.
     """
     layers = decoder_layers(model)
     kept = len(layers) if keep_attention is True else int(keep_attention)
@@ -56,13 +93,17 @@ def compile_layers(
         raise ValueError(
             "keep_attention takes the place of gradient checkpointing; turn that off on the model"
         )
+    mlps = [_mlps(layer) if mlp_tokens is not None else [] for layer in layers]
+    if mlp_tokens is not None and not any(mlps):
+        raise ValueError(
+            f"mlp_tokens {mlp_tokens} is set, but the layers of {type(model).__name__} have no MLP that "
+            "takes tokens in pieces; leave mlp_tokens out"
+        )
     for number, layer in enumerate(layers):
         # Functions bound to each layer: closures would compile once a layer.
-        if mlp_tokens is not None:
-            for module in layer.children():
-                if type(module).__name__.endswith("MLP"):
-                    module.mlp_tokens = mlp_tokens
-                    module.forward = types.MethodType(_forward_in_pieces, module)
+        for module in mlps[number]:
+            module.mlp_tokens = mlp_tokens
+            module.forward = types.MethodType(_forward_in_pieces, module)
         # The forward alone, so that a layer's hooks (of FSDP, say) stay outside.
         compiled = functools.partial(torch.compile, **({"dynamic": False} | options))
         if keep_attention is False:
@@ -80,6 +121,22 @@ def checkpoint_layers(model: nn.Module) -> None:
     # transformers before 5.20 has only the old name, later ones deprecate it.
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
     enable({"use_reentrant": False})
+
+
+_MLP = re.compile(r"(mlp|feedforward|ffn)$", re.IGNORECASE)
+
+
+def _mlps(layer: nn.Module) -> list[nn.Module]:
+    """Parts of a layer that take hidden states alone, each token's on its own: no experts, no state."""
+    return [
+        module
+        for module in layer.children()
+        if _MLP.search(type(module).__name__)
+        and len(inspect.signature(type(module).forward).parameters) == 2
+        and not any(isinstance(part, nn.ModuleList) for part in module.modules())
+        and all(parameter.ndim <= 2 for parameter in module.parameters())
+        and not any(re.search("rout|expert", type(part).__name__, re.IGNORECASE) for part in module.modules())
+    ]
 
 
 def _forward_in_pieces(self: nn.Module, hidden_BTD: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from longspan.models.folders import require_intact_weights
-from longspan.models.rope import set_rope_theta
+from longspan.models.rope import forget_lengths, set_rope_theta
 
 
 def pick_device() -> str:
@@ -35,7 +35,7 @@ def load_model(
 
     Raises:
         ValueError: θ for a model without rotary embedding, weights that are not those of the folder's
-            manifest, or an attention that is not installed.
+            manifest, or an attention that is not installed or not the model's.
     """
     if device != "meta":
         require_intact_weights(Path(folder))
@@ -45,21 +45,31 @@ def load_model(
     from transformers.utils import logging as transformers_logging
 
     from longspan.models import layers as decoder_layers
+    from longspan.models.attention_kernels import PACKED_DOCUMENTS
 
     transformers_logging.disable_progress_bar()
-    config = AutoConfig.from_pretrained(folder)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     if rope_theta is not None:
         set_rope_theta(config, rope_theta)
     options = {"dtype": getattr(torch, dtype), "attn_implementation": attention}
     try:
         if device == "meta":
             with init_empty_weights(include_buffers=False):
-                model = AutoModelForCausalLM.from_config(config, **options)
+                model = AutoModelForCausalLM.from_config(config, trust_remote_code=False, **options)
             model.tie_weights()
         else:
-            model = AutoModelForCausalLM.from_pretrained(folder, config=config, **options).to(device)
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, config=config, trust_remote_code=False, **options
+            ).to(device)
+    except KeyError as error:
+        # Some classes look their attention up in a table of their own.
+        if attention not in str(error):
+            raise
+        mixed = "train it without a mixture" if attention == PACKED_DOCUMENTS else "set attention: eager"
+        raise ValueError(f"{config.model_type} has no attention '{attention}'; {mixed}") from error
     except ImportError as error:
         raise ValueError(f"attention '{attention}': {error}; install it, or set attention: sdpa") from error
+    forget_lengths(model)
     if compile_layers:
         decoder_layers.compile_layers(model)
     return model

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from longspan.models.exactness import require_causal
+from longspan.models.layers import hidden_state_decoder
 from longspan.models.token_nll import token_nll
 
 # model_type: factor on the logits, from the config. Every other model type has none, which split_model
@@ -17,12 +19,16 @@ from longspan.models.token_nll import token_nll
 LOGIT_SCALES: dict[str, Callable[..., float]] = {
     "cohere": lambda config: config.logit_scale,
     "cohere2": lambda config: config.logit_scale,
+    "cohere2_moe": lambda config: config.logit_scale,
     "falcon_h1": lambda config: config.lm_head_multiplier,
     "granite": lambda config: 1 / config.logits_scaling,
+    "granite_swa": lambda config: 1 / config.logits_scaling,
     "granitemoe": lambda config: 1 / config.logits_scaling,
+    "granitemoe_swa": lambda config: 1 / config.logits_scaling,
     "granitemoehybrid": lambda config: 1 / config.logits_scaling,
     "granitemoeshared": lambda config: 1 / config.logits_scaling,
     "hyperclovax": lambda config: config.logits_scaling,
+    "minicpm3": lambda config: 1 / config.logits_scaling,
 }
 
 # Largest difference of logits, relative to the largest logit, that rounding explains.
@@ -59,12 +65,13 @@ class OutputLayer:
                 f"{type(model).__name__} has the output layer {type(head).__name__}, not a plain "
                 "torch.nn.Linear; merge adapters or quantised heads before scoring or training"
             )
-        scale = LOGIT_SCALES.get(model.config.model_type)
+        config = model.config.get_text_config()
+        scale = LOGIT_SCALES.get(config.model_type)
         return cls(
             weight=head.weight,
             bias=head.bias,
-            logit_scale=1.0 if scale is None else float(scale(model.config)),
-            softcap=getattr(model.config, "final_logit_softcapping", None),
+            logit_scale=1.0 if scale is None else float(scale(config)),
+            softcap=getattr(config, "final_logit_softcapping", None),
         )
 
     def nll(self, hidden: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -87,7 +94,8 @@ class OutputLayer:
 def split_model(model: nn.Module) -> tuple[nn.Module, OutputLayer]:
     """Split a causal language model into its decoder and its output layer.
 
-    The first call for a model verifies on eight tokens that the two together give the model's own logits.
+    The first call for a model verifies on eight tokens that the two together give the model's own logits, and
+    by :func:`longspan.models.exactness.require_causal` that these depend on nothing but the tokens before.
 
     Args:
         model: any Hugging Face ``...ForCausalLM``, not wrapped.
@@ -97,14 +105,16 @@ def split_model(model: nn.Module) -> tuple[nn.Module, OutputLayer]:
         output_layer: the rest.
 
     Raises:
-        ValueError: the output layer does more than :class:`OutputLayer` knows; the message names the model.
+        ValueError: the output layer does more than :class:`OutputLayer` knows, or the model is not causal;
+            the message names it.
     """
     output_layer = OutputLayer.of(model)
-    decoder = model.base_model
+    decoder = hidden_state_decoder(model)
     if model not in _verified:
         # Weights on the meta device are another process's, which verifies them.
         if output_layer.weight.device.type != "meta":
             _verify(model, decoder, output_layer)
+            require_causal(model)
         _verified.add(model)
     return decoder, output_layer
 
@@ -118,11 +128,21 @@ def _verify(model: nn.Module, decoder: nn.Module, output_layer: OutputLayer) -> 
     input_ids_BT = torch.arange(8, device=device).remainder(output_layer.weight.shape[0]).view(1, 8)
     try:
         logits_BTV = model(input_ids=input_ids_BT, use_cache=False).logits.double()
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        attention = model.config.get_text_config()._attn_implementation
+        raise ValueError(f"{name} fails on eight tokens with attention {attention!r}: {error}") from error
     finally:
         hook.remove()
     hidden_BTD = getattr(seen[0], "last_hidden_state", None) if seen else None
     if hidden_BTD is None:
         raise ValueError(f"{name}: its decoder {type(decoder).__name__} returned no last_hidden_state")
+    if hidden_BTD.shape[-1] != output_layer.weight.shape[1]:
+        raise ValueError(
+            f"{name}: its decoder gives hidden states of {hidden_BTD.shape[-1]}, its output layer takes "
+            f"{output_layer.weight.shape[1]}: something is between them; use another model"
+        )
     if not logits_BTV.isfinite().all():
         raise ValueError(
             f"{name}: its logits are not finite in {output_layer.weight.dtype}; check its weights, or try "

@@ -30,6 +30,7 @@ def json_object(text: str) -> dict:
 def run_script(main: Callable[[Sequence[str] | None], None]) -> None:
     """Run a script's main; a fault that its user can mend is one line on stderr."""
     name = Path(sys.argv[0]).stem
+    close_input()
     try:
         main(None)
     except (ValueError, OSError) as error:
@@ -38,6 +39,14 @@ def run_script(main: Callable[[Sequence[str] | None], None]) -> None:
         message = " ".join(str(part) for part in error.args[1:]) if _has_errno(error) else str(error)
         print(f"{name}: error: {message}", file=sys.stderr)
         sys.exit(1)
+
+
+def close_input() -> None:
+    """Let this process and those that it starts read nothing from the terminal: nobody is asked anything."""
+    descriptor = os.open(os.devnull, os.O_RDONLY)
+    if descriptor:
+        os.dup2(descriptor, 0)
+        os.close(descriptor)
 
 
 def _has_errno(error: Exception) -> bool:

@@ -1,10 +1,11 @@
 """The funnel: documents, windows and tokens at each step from the sources to what is kept, with reasons."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
-from longspan.store.tables import read_table
+import pandas as pd
+
+from longspan.reporting.windowings import WindowingTables
 from longspan.windows.counts import by_reason
 
 COLUMNS = ("step", "name", "documents", "windows", "tokens")
@@ -12,15 +13,15 @@ COLUMNS = ("step", "name", "documents", "windows", "tokens")
 
 def funnel_rows(
     corpora: Mapping[str, tuple[Counter, Counter]],
-    windowings: Mapping[str, Sequence[Path]],
-    selections: Mapping[str, tuple[str, Path]],
+    windowings: Mapping[str, WindowingTables],
+    selections: Mapping[str, tuple[str, pd.DataFrame]],
 ) -> list[tuple[str, ...]]:
     """Rows of (step, name, documents, windows, tokens); empty where a step does not count such.
 
     Args:
         corpora: `total_counts` of each corpus's training shards and of its held-out one.
-        windowings: tables of windows by windowing.
-        selections: windowing and table of each selection.
+        windowings: windows by windowing.
+        selections: windowing and rows of each selection.
 
     Raises:
         ValueError: a selection keeps a window that is not there.
@@ -33,16 +34,10 @@ def funnel_rows(
         rows += [_row(f"left out: {reason}", name, count) for reason, count in sorted(reasons.items())]
         rows.append(_row("held out for evaluation", name, held_out))
         rows.append(_row("documents", name, documents))
-    window_tokens, document_of = {}, {}
-    for name, paths in windowings.items():
-        counts: Counter = Counter()
-        drawn: dict[str, str] = {}
-        for path in paths:
-            table, manifest = read_table(path, "windows", ["data_id", "document_id"])
-            counts.update(manifest.counts)
-            drawn |= dict(zip(*(column.to_pylist() for column in table.columns), strict=True))
-            window_tokens[name] = manifest.settings["window_tokens"]
-        size = window_tokens[name]
+    document_of = {}
+    for name, windows in windowings.items():
+        counts, size = windows.counts, windows.window_tokens
+        drawn = {data_id: document for shard in windows.document_of for data_id, document in shard.items()}
         cut = counts["windows_cut"]
         rows.append(_row("tokenized", name, counts["documents"], None, counts["tokens"]))
         short = counts["short_documents"]
@@ -50,17 +45,16 @@ def funnel_rows(
         rows.append(_row("cut into windows", name, counts["documents"] - short, cut, cut * size))
         rows.append(_row("not drawn by sampling", name, None, cut - len(drawn), (cut - len(drawn)) * size))
         rows.append(_row("windows", name, len(set(drawn.values())), len(drawn), len(drawn) * size))
-        document_of |= {(name, data_id): document_id for data_id, document_id in drawn.items()}
-    for name, (windowing, path) in selections.items():
-        table = read_table(path, "selection", ["data_id", "kept"])[0]
-        kept = table.filter(table.column("kept")).column("data_id").to_pylist()
-        size, dropped = window_tokens[windowing], len(table) - len(kept)
-        if lost := [data_id for data_id in kept if (windowing, data_id) not in document_of]:
+        document_of[name] = drawn
+    for name, (windowing, table) in selections.items():
+        kept = table["data_id"][table["kept"]].tolist()
+        size, dropped = windowings[windowing].window_tokens, len(table) - len(kept)
+        if lost := [data_id for data_id in kept if data_id not in document_of[windowing]]:
             raise ValueError(
-                f"{path} keeps {lost[0]}, which is none of the windows of {windowing}; delete it and run the "
-                "same target again, which reruns select_windows"
+                f"selection {name} keeps {lost[0]}, which is none of the windows of {windowing}; delete its "
+                "table and run the same target again, which reruns select_windows"
             )
-        documents = {document_of[windowing, data_id] for data_id in kept}
+        documents = {document_of[windowing][data_id] for data_id in kept}
         rows.append(_row("not kept", name, None, dropped, dropped * size))
         rows.append(_row("kept", name, len(documents), len(kept), len(kept) * size))
     return rows

@@ -1,40 +1,32 @@
 """The short table at the end: what went in, what was kept, and what training changed."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
+
+import pandas as pd
 
 from longspan.evaluation.task import EVALUATION_TASKS
 from longspan.plugins.options import own_options
+from longspan.reporting.windowings import WindowingTables
 from longspan.scoring.index import nll_batches
-from longspan.selection.comparison import compare_selections
+from longspan.selection.comparison import Comparison
 from longspan.store.tables import RowReader, read_table
 from longspan.windows.counts import by_category
 
 
-def count_windows(windows: Iterable[Path | str]) -> tuple[Counter, int]:
-    """Number of windows by category, and the tokens of one."""
-    counts: Counter = Counter()
-    window_tokens = 0
-    for path in windows:
-        table, manifest = read_table(path, "windows", ["category"])
-        counts.update(table.column(0).to_pylist())
-        window_tokens = manifest.settings["window_tokens"]
-    return counts, window_tokens
-
-
-def mean_nll(windows: Iterable[Path | str], scores: Iterable[Path | str]) -> dict[str, tuple[float, int]]:
+def mean_nll(windows: Iterable[Container[str]], scores: Iterable[Path | str]) -> dict[str, tuple[float, int]]:
     """Mean NLL (nats a token) and number of windows, by column of the store.
 
     Args:
-        windows: tables of windows; scores of others, of a larger sample say, are left out.
+        windows: ids of each shard's windows; scores of others, of a larger sample say, are left out.
         scores: tables of their scores, in the same order.
     """
     sums: Counter = Counter()
     entries: Counter = Counter()
     counts: Counter = Counter()
-    for windows_path, path in zip(windows, scores, strict=True):
-        ids = set(read_table(windows_path, "windows", ["data_id"])[0].column(0).to_pylist())
+    for ids, path in zip(windows, scores, strict=True):
         for data_ids, nll in nll_batches(RowReader(path, "nll_scores")):
             rows = [row for row, data_id in enumerate(data_ids) if data_id in ids]
             for name, nll_BN in nll.items():
@@ -46,10 +38,10 @@ def mean_nll(windows: Iterable[Path | str], scores: Iterable[Path | str]) -> dic
 
 def summary_rows(
     corpora: Mapping[str, Counter],
-    windowings: Mapping[str, Sequence[Path]],
+    windowings: Mapping[str, WindowingTables],
     stores: Mapping[str, Sequence[Path]],
-    selections: Mapping[str, Path],
-    comparisons: Mapping[str, tuple[Path, Path]],
+    selections: Mapping[str, pd.DataFrame],
+    comparisons: Mapping[str, Comparison],
     trainings: Mapping[str, Path],
     evaluations: Sequence[Mapping[str, str]],
 ) -> list[tuple[str, str, str]]:
@@ -57,37 +49,37 @@ def summary_rows(
 
     Args:
         corpora: `total_counts` of each corpus's training shards.
-        windowings: tables of windows by windowing.
+        windowings: windows by windowing.
         stores: tables of scores by "windowing/scorer".
         selections: table of each selection.
-        comparisons: tables of two selections over the same windows, by a name of the pair.
+        comparisons: how much two selections agree, by a name of the pair.
         trainings: table of metrics of each training.
         evaluations: name of the training, task, and tables of base and trained model of each evaluation.
     """
     rows = []
     for name, counts in corpora.items():
         rows.append(("documents", name, _listed(by_category(counts))))
-    for name, paths in windowings.items():
-        counts, window_tokens = count_windows(paths)
+    for name, windows in windowings.items():
+        counts, window_tokens = windows.categories, windows.window_tokens
         rows.append(("windows", name, _listed(counts)))
         rows.append(("tokens", name, f"{counts.total() * window_tokens:,} ({window_tokens:,} a window)"))
     for name, paths in stores.items():
-        windows_paths = windowings[name.partition("/")[0]]
-        for column, (mean, windows) in mean_nll(windows_paths, paths).items():
+        windowing = windowings[name.partition("/")[0]]
+        for column, (mean, windows) in mean_nll(windowing.document_of, paths).items():
             kind = column.removesuffix("_nll")
             rows.append((f"mean {kind} NLL", name, f"{mean:.4f} nats a token ({windows} windows)"))
-    for name, path in selections.items():
-        kept = read_table(path, "selection", ["kept"])[0].column(0).to_pylist()
-        rows.append(("windows kept", name, f"{sum(kept)} of {len(kept)}"))
-    for name, paths in comparisons.items():
-        rows.append(("rank correlation", name, str(compare_selections(*paths))))
+    for name, selection in selections.items():
+        rows.append(("windows kept", name, f"{int(selection['kept'].sum())} of {len(selection)}"))
+    for name, comparison in comparisons.items():
+        rows.append(("rank correlation", name, str(comparison)))
     for name, path in trainings.items():
         losses = read_table(path, "training_metrics", ["loss_weighted"])[0].column(0).to_pylist()
         rows.append(("training loss", name, f"{losses[0]:.4f} → {losses[-1]:.4f} ({len(losses)} updates)"))
+    read = cache(read_table)
     for evaluation in evaluations:
         kind = EVALUATION_TASKS[evaluation["task"]]
         (base, manifest), (trained, _) = (
-            read_table(evaluation[which], kind.table) for which in ("base", "trained")
+            read(evaluation[which], kind.table) for which in ("base", "trained")
         )
         task = kind(**own_options(kind, manifest.settings))
         for quantity, value in task.summary(base.to_pylist(), trained.to_pylist()):

@@ -7,8 +7,9 @@ layer's projections is computed, and none of it need be read from disk.
 Shape suffixes: B windows, H query heads, K key heads, L tokens, D head dimension.
 """
 
-import copy
 import inspect
+import math
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +17,25 @@ from pathlib import Path
 import torch
 from accelerate import init_empty_weights
 from torch import nn
-from transformers import AttentionInterface, AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
+    AutoConfig,
+    AutoModelForCausalLM,
+    PreTrainedModel,
+)
+from transformers.masking_utils import eager_mask
 
 from longspan.models import layers as decoder_layers
 from longspan.models.checkpoint import Checkpoint
 from longspan.models.folders import require_intact_weights
-from longspan.models.rope import set_rope_theta
+from longspan.models.rope import depends_on_length, forget_lengths, set_rope_theta
 from longspan.scoring.attention_statistics import attention_variance, dependency_strength, far_attention_sums
 
 _CAPTURE = "longspan_capture"
-# rotary embeddings whose angles do not depend on how long the window is
-_STATIC_ROPE = ("default", "linear", "llama3", "yarn")
+_CAPTURE_MASKED = "longspan_capture_masked"  # the same, with the mask that eager attention has
+_CHECKED_TOKENS = 24
+_BOUND = 1e-3  # of a probability
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,11 @@ class FirstLayer:
         self.max_positions: int | None = getattr(
             model.config.get_text_config(), "max_position_embeddings", None
         )
+        self._decoder = decoder_layers.hidden_state_decoder(model)
+        self._in_pieces = "position_ids" in inspect.signature(
+            self._decoder.forward
+        ).parameters and not depends_on_length(model.config)
+        self._checked = False
 
     @torch.no_grad()
     def queries_keys(self, input_ids_BL: torch.Tensor) -> QueriesKeys:
@@ -74,7 +88,14 @@ class FirstLayer:
                 f"a window of {num_tokens} tokens is longer than the position table of {self._name}, "
                 f"max_position_embeddings = {self.max_positions}"
             )
-        step = max(1, self.tokens_at_once // batch) if self._takes_positions else num_tokens
+        if not self._checked:
+            self._checked = True
+            self._check(input_ids_BL.device)
+        step = max(1, self.tokens_at_once // batch) if self._in_pieces else num_tokens
+        return self._queries_keys(input_ids_BL, step)
+
+    def _queries_keys(self, input_ids_BL: torch.Tensor, step: int) -> QueriesKeys:
+        batch, num_tokens = input_ids_BL.shape
         if step >= num_tokens:
             return self._capture(input_ids_BL, num_tokens)
         q_BLHD = k_BLKD = None
@@ -88,31 +109,91 @@ class FirstLayer:
             k_BLKD[:, start : start + step] = part.k.transpose(1, 2)
         return QueriesKeys(q_BLHD.transpose(1, 2), k_BLKD.transpose(1, 2), part.scale, part.softcap)
 
-    @property
-    def _takes_positions(self) -> bool:
-        rope = getattr(self.model.config.get_text_config(), "rope_parameters", None) or {}
-        kinds = [rope] if "rope_type" in rope else rope.values()
-        return "position_ids" in inspect.signature(self.model.base_model.forward).parameters and all(
-            kind["rope_type"] in _STATIC_ROPE for kind in kinds
-        )
-
     def _capture(self, input_ids_BL: torch.Tensor, num_tokens: int, start: int = 0) -> QueriesKeys:
         positions = {}
         if start or input_ids_BL.shape[1] < num_tokens:
             stop = start + input_ids_BL.shape[1]
             positions["position_ids"] = torch.arange(start, stop, device=input_ids_BL.device)[None]
-        config = self.model.config
-        before = config._attn_implementation
-        config._attn_implementation = _CAPTURE
+        captured = self._captured(input_ids_BL, _CAPTURE, positions)
+        self._refuse_other_attention(captured, num_tokens)
+        return captured.queries_keys
+
+    @torch.no_grad()
+    def capture_once(self, device: torch.device | str) -> None:
+        """Go through embedding and projections with one token, for what that reads.
+
+        Raises:
+            ValueError: a first layer without queries and keys.
+        """
+        self._captured(torch.zeros(1, 1, dtype=torch.long, device=device), _CAPTURE, {})
+
+    def _captured(self, input_ids_BL: torch.Tensor, attention: str, positions: dict) -> "_Captured":
+        configs = {id(config): config for config in (self.model.config, self.model.config.get_text_config())}
+        before = {key: config._attn_implementation for key, config in configs.items()}
+        for config in configs.values():
+            config._attn_implementation = attention
         try:
-            self.model.base_model(input_ids=input_ids_BL, use_cache=False, **positions)
+            self._decoder(input_ids=input_ids_BL, use_cache=False, **positions)
         except _Captured as captured:
             captured.__traceback__ = None  # its frames would keep the intermediate results alive
-            self._refuse_other_attention(captured, num_tokens)
-            return captured.queries_keys
+            return captured
+        except (ValueError, OSError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            # A state space layer, say, whose parameters are not read; or attention that needs a mask.
+            raise self.without_attention() from error
         finally:
-            config._attn_implementation = before
+            for key, config in configs.items():
+                config._attn_implementation = before[key]
         raise self.without_attention()
+
+    def _check(self, device: torch.device) -> None:
+        """Compare a short window's softmax with the model's own attention, and its pieces with all of it."""
+        config = self.model.config.get_text_config()
+        reaches = (getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size"))
+        bounds = (self.max_positions, *reaches)
+        bounds = (bound for bound in bounds if isinstance(bound, int) and bound > 0)
+        tokens = min([_CHECKED_TOKENS, *bounds])
+        vocabulary = self.model.get_input_embeddings().weight.shape[0]
+        ids_1L = (torch.arange(tokens, device=device) * 7919 + 5)[None] % vocabulary
+        _masks.clear()
+        captured = self._captured(ids_1L, _CAPTURE_MASKED, {})
+        self._refuse_other_attention(captured, tokens)
+        whole = self._queries_keys(ids_1L, tokens)
+        module, mask = captured.module, captured.mask
+        if whole.q.shape[2:] != whole.k.shape[2:]:
+            raise self._other_attention("queries and keys of different shapes")
+        if mask is not None and _masks and mask.data_ptr() not in {made.data_ptr() for made in _masks}:
+            raise self._other_attention("a mask of its own (a sparse choice of keys, say)")
+        probabilities_BHLL = _probabilities(whole)
+        if not probabilities_BHLL.isfinite().all():
+            return  # the sums of a window say so, with its head
+        own = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
+        if own is not None:
+            weights_BHLL = own(module, *captured.inputs, mask, **captured.given)[1]
+            self._require_same(weights_BHLL, probabilities_BHLL)
+        if self._in_pieces:
+            pieces = self._queries_keys(ids_1L, -(-tokens // 3))
+            difference = (_probabilities(pieces) - probabilities_BHLL).abs().max().item()
+            # A convolution over tokens, say, ends where pieces meet.
+            self._in_pieces = difference <= _bound(whole.q.dtype)
+        pieces = "in pieces as at once" if self._in_pieces else "at once, not in pieces"
+        print(f"checked the first layer of {self._name}: its softmax is its own attention, {pieces}")
+
+    def _require_same(self, weights_BHLL: torch.Tensor | None, expected_BHLL: torch.Tensor) -> None:
+        if weights_BHLL is None or weights_BHLL.shape != expected_BHLL.shape:
+            raise self._other_attention("weights of another shape")
+        difference = (weights_BHLL.float() - expected_BHLL).abs().max().item()
+        if not difference <= _bound(weights_BHLL.dtype):
+            raise self._other_attention(
+                f"more than the softmax of its scores: probabilities differ by {difference:.2g}"
+            )
+
+    def _other_attention(self, what: str) -> ValueError:
+        return ValueError(
+            f"the first layer of {self._name} attends by {what}, which LongAttn's sums leave out; take "
+            "another scoring model"
+        )
 
     def without_attention(self) -> ValueError:
         """The error of a model whose first layer does not attend as transformers' other models do."""
@@ -164,7 +245,7 @@ def load_first_layer(
 ) -> FirstLayer:
     """Load what a checkpoint's first layer needs to compute its queries and keys, and nothing else.
 
-    The model is built with one layer and without memory; a module's tensors are read when the forward
+    The model is built without memory; a module's tensors are read when the forward
     pass first enters it, which it does for the embedding, the input norm and the projections alone. Files
     of a sharded checkpoint that hold none of them may be missing (see `first_layer_files`).
 
@@ -184,11 +265,14 @@ def load_first_layer(
     model_dir = Path(model_dir)
     require_intact_weights(model_dir, first_layer_only=True)
     dtype = getattr(torch, dtype) if isinstance(dtype, str) else dtype
-    config = _one_layer_config(AutoConfig.from_pretrained(model_dir), rope_theta)
+    config = AutoConfig.from_pretrained(model_dir, trust_remote_code=False)
+    if rope_theta is not None:
+        set_rope_theta(config, rope_theta)
     # buffers are made for real: a rotary embedding's frequencies are in no checkpoint
     with init_empty_weights(include_buffers=False):
-        model = AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
-    checkpoint = Checkpoint(model_dir)
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False).eval()
+    forget_lengths(model)
+    checkpoint = Checkpoint(model_dir, f"{type(model).__name__} ({config.model_type})")
     prefix = f"{model.base_model_prefix}."
     for module_name, module in model.named_modules():
         for name, buffer in module._buffers.items():
@@ -200,13 +284,10 @@ def load_first_layer(
     if rope_theta is not None:
         # As everywhere: who sets θ reaches beyond the positions that the model was made for.
         first_layer.max_positions = None
-    try:
-        first_layer.queries_keys(torch.zeros(1, 1, dtype=torch.long, device=device))
-    except (RuntimeError, NotImplementedError) as error:
-        # A state space layer, say, goes on to parameters of modules that it never enters.
-        if "meta" not in str(error):
-            raise
-        raise first_layer.without_attention() from error
+    # The first pass reads the tensors, and its numbers are none: some models (Llama 4) move the ids to where
+    # the embedding is, which is nowhere yet.
+    first_layer.capture_once(device)
+    first_layer.queries_keys(torch.zeros(1, 1, dtype=torch.long, device=device))
     if compile_layers:
         # Only now: the hooks that read the tensors have run, and are gone.
         decoder_layers.compile_layers(model)
@@ -288,19 +369,49 @@ def _finish(window_ids, num_tokens, dtype, sums, copied):
 
 
 class _Captured(Exception):  # noqa: N818 - it ends the forward pass, it is no error
-    def __init__(self, module: nn.Module, queries_keys: QueriesKeys, options: dict):
-        self.module = module
-        self.queries_keys = queries_keys
+    def __init__(self, module: nn.Module, inputs: tuple, mask: torch.Tensor | None, given: dict):
+        query, key, _ = inputs
+        options = dict(given)
+        scaling, softcap = options.pop("scaling", None), options.pop("softcap", None)
+        scale = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
+        self.module, self.inputs, self.mask = module, inputs, mask
+        self.queries_keys = QueriesKeys(query, key, scale, softcap)
         self.options = options
+        self.given = given | {"scaling": scale}
 
 
 @torch.compiler.disable
-def _capture(module, query, key, value, attention_mask, scaling=None, softcap=None, **options):
-    scale = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
-    raise _Captured(module, QueriesKeys(query, key, scale, softcap), options)
+def _capture(module, query, key, value, attention_mask, **given):
+    raise _Captured(module, (query, key, value), attention_mask, given)
+
+
+_masks: list[torch.Tensor] = []
+
+
+def _made_mask(*arguments, **options):
+    mask = eager_mask(*arguments, **options)
+    if mask is not None:
+        _masks.append(mask)
+    return mask
 
 
 AttentionInterface.register(_CAPTURE, _capture)
+AttentionInterface.register(_CAPTURE_MASKED, _capture)
+AttentionMaskInterface.register(_CAPTURE_MASKED, _made_mask)
+
+
+def _probabilities(layer: QueriesKeys) -> torch.Tensor:
+    """Softmax [B, H, L, L] float32 of a short window's scores."""
+    k_BHLD = layer.k.repeat_interleave(layer.q.shape[1] // layer.k.shape[1], 1).float()
+    scores_BHLL = layer.q.float() @ k_BHLD.mT * layer.scale
+    if layer.softcap is not None:
+        scores_BHLL = layer.softcap * torch.tanh(scores_BHLL / layer.softcap)
+    later_LL = torch.ones(scores_BHLL.shape[-2:], dtype=torch.bool, device=scores_BHLL.device).triu(1)
+    return scores_BHLL.masked_fill_(later_LL, -math.inf).softmax(-1)
+
+
+def _bound(dtype: torch.dtype) -> float:
+    return _BOUND if dtype in (torch.float32, torch.float64) else 50 * _BOUND
 
 
 def _read_on_entry(
@@ -311,22 +422,10 @@ def _read_on_entry(
             tensor = checkpoint.read(f"{module_name}.{name}").to(device=device, dtype=dtype)
             if tensor.shape != empty.shape:
                 raise ValueError(
-                    f"{checkpoint.model_dir}: {module_name}.{name} is {tuple(tensor.shape)}, the config says "
-                    f"{tuple(empty.shape)}"
+                    f"{checkpoint.model_dir}: {module_name}.{name} of {checkpoint.model} is "
+                    f"{tuple(tensor.shape)}, the config says {tuple(empty.shape)}"
                 )
             setattr(module, name, nn.Parameter(tensor, requires_grad=False))
         handle.remove()
 
     handle = module.register_forward_pre_hook(read)
-
-
-def _one_layer_config(config, rope_theta: float | None):
-    config = copy.deepcopy(config)
-    text_config = config.get_text_config()
-    text_config.num_hidden_layers = 1
-    # A property, as of models without attention, follows the number of layers.
-    if vars(text_config).get("layer_types"):
-        text_config.layer_types = text_config.layer_types[:1]
-    if rope_theta is not None:
-        set_rope_theta(config, rope_theta)
-    return config

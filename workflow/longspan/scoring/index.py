@@ -16,11 +16,15 @@ class IndexBuilder:
 
     Args:
         kind: kind of the scores' tables.
+
+    Attributes:
+        inputs: digests of what was added.
+        scores_manifest: of the first shard's scores, whose settings all others share.
     """
 
     def __init__(self, kind: str = "nll_scores"):
         self._kind = kind
-        self._first: Manifest | None = None
+        self.scores_manifest: Manifest | None = None
         self._shard_of: dict[str, str] = {}
         self._score_paths: dict[str, Path | str] = {}
         self._rows: list[dict] = []
@@ -36,9 +40,9 @@ class IndexBuilder:
         """
         digest_of_window = self._windows(shard, windows)
         path, manifest = scores.path, scores.manifest
-        self._first = self._first or manifest
+        self.scores_manifest = self.scores_manifest or manifest
         for name in ("settings", "stage_version", "tokenizer", "inputs"):
-            if getattr(self._first, name) != getattr(manifest, name):
+            if getattr(self.scores_manifest, name) != getattr(manifest, name):
                 raise ValueError(
                     f"{path} was scored with other {name} than the shards before it; "
                     "delete it and run the same target again"

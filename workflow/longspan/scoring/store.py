@@ -173,7 +173,7 @@ class ScoreWriter:
 
     def _lock(self):
         while True:
-            descriptor = os.open(self._partial, os.O_RDWR | os.O_CREAT, 0o644)
+            descriptor = os.open(self._partial, os.O_RDWR | os.O_CREAT, 0o666)
             file = os.fdopen(descriptor, "r+b")
             if not take(file):
                 holder = _header(file).get("holder", "another process")

@@ -5,10 +5,12 @@ is that both give the same ids: they are compared on a sample of the text that t
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
+from tokenizers import Tokenizer
 
 from longspan.models.folders import read_manifest
 from longspan.store.tables import RowReader, read_table, require_same
@@ -45,8 +47,36 @@ def open_shard(
     elif manifest["tokenizer"]["identity"] != store.tokenizer:
         _require_same_ids(model, tokens, documents)
         _require_bos(model, manifest["tokenizer"]["bos_token_id"], store.bos_token_id)
-        _require_embeddings(model, tokens, store.bos_token_id)
+    require_embeddings(model, [tokens], store)
     return manifest, store
+
+
+def require_embeddings(model: Path, tokens: Iterable[Path | str], windows: WindowStore) -> None:
+    """Refuse a model that has fewer embeddings than its texts have ids.
+
+    A tokenizer may have more ids than its model, as long as no text holds them. Tables are read only where it
+    has, or the windows come from another tokenizer.
+
+    Args:
+        model: manifest of the model.
+        tokens: tables of tokens.
+        windows: what is cut from them.
+
+    Raises:
+        ValueError: naming the model, its embeddings and the largest id.
+    """
+    config = json.loads((model.parent / "config.json").read_text())
+    size = config.get("text_config", config)["vocab_size"]
+    if read_manifest(model)["tokenizer"]["identity"] == windows.tokenizer:
+        tokenizer = Tokenizer.from_file(str(model.parent / "tokenizer.json"))
+        if max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0) < size:
+            return
+    largest = windows.bos_token_id or 0
+    for path in tokens:
+        input_ids = read_table(path, "tokens", ["input_ids"])[0].column(0)
+        largest = max(largest, pc.max(pc.list_flatten(input_ids)).as_py() or 0)
+    if largest >= size:
+        raise ValueError(f"{model} has embeddings of {size} ids, the windows' go up to {largest}; {_CHOOSE}")
 
 
 def _require_same_ids(model: Path, tokens: Path | str, documents: Path | str) -> None:
@@ -80,15 +110,6 @@ def _require_same_ids(model: Path, tokens: Path | str, documents: Path | str) ->
 def _require_bos(model: Path, ours: int | None, theirs: int | None) -> None:
     if theirs is not None and ours != theirs:
         raise ValueError(f"{model} has the BOS token {ours}, the windows begin with {theirs}; {_CHOOSE}")
-
-
-def _require_embeddings(model: Path, tokens: Path | str, bos_token_id: int | None) -> None:
-    config = json.loads((model.parent / "config.json").read_text())
-    size = config.get("text_config", config)["vocab_size"]
-    input_ids = read_table(tokens, "tokens", ["input_ids"])[0].column(0)
-    largest = max(pc.max(pc.list_flatten(input_ids)).as_py() or 0, bos_token_id or 0)
-    if largest >= size:
-        raise ValueError(f"{model} has embeddings of {size} ids, the windows' go up to {largest}; {_CHOOSE}")
 
 
 def _ids(ids: np.ndarray, place: int) -> str:

@@ -2,12 +2,9 @@
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-
-from longspan.store.tables import read_table
 
 
 @dataclass(frozen=True)
@@ -37,18 +34,22 @@ class Comparison:
         )
 
 
-def compare_selections(first: Path | str, second: Path | str) -> Comparison:
-    """Compare two selection tables.
+def compare_selections(ours: pd.DataFrame, theirs: pd.DataFrame, name: str) -> Comparison:
+    """Compare two selections.
+
+    Args:
+        ours: rows of one, as its table holds them.
+        theirs: rows of the other.
+        name: of the pair, for errors.
 
     Raises:
         ValueError: they are over other windows.
     """
-    ours, theirs = (read_table(path, "selection")[0].to_pandas() for path in (first, second))
     both = ours.merge(theirs, on="data_id")
     if not len(both) == len(ours) == len(theirs):
         raise ValueError(
-            f"{first} and {second} are over other windows ({len(both)} of {len(ours)} and {len(theirs)} "
-            "are the same); delete both and run the same target again, which reruns select_windows"
+            f"the selections {name} are over other windows ({len(both)} of {len(ours)} and {len(theirs)} are "
+            "the same); delete the tables of both and run the same target again, which reruns select_windows"
         )
     return Comparison(
         *rank_correlation(both["score_x"], both["score_y"]),

@@ -23,8 +23,8 @@ BAD_DOCUMENT = (
     "empty",
     "duplicate id",
 )
-# ... or it is cleaned up.
-CLEAN_UP = ("duplicate", "overlap", "too short", "unprintable", "repeated lines")
+# ... or it is kept for evaluation by another source, or cleaned up.
+CLEAN_UP = ("held out", "duplicate", "overlap", "too short", "unprintable", "repeated lines")
 DROP_REASONS = BAD_DOCUMENT + CLEAN_UP
 
 
@@ -74,8 +74,10 @@ CONTRACTS = {
         ),
         rule="read_documents",
     ),
-    # Hashes of n-grams of words, sorted, each once.
-    "reference_ngrams": Contract(pa.schema({"ngram": pa.uint64()}), rule="index_references"),
+    # Hashes of n-grams of so many words, sorted, each once; a text of fewer words is one n-gram.
+    "reference_ngrams": Contract(
+        pa.schema({"words": pa.int64(), "ngram": pa.uint64()}), rule="index_references"
+    ),
     # char_deltas has one entry more than input_ids: differences of the tokens' first characters, then
     # of the end of the last token. split_positions are tokens that begin inside a character.
     "tokens": Contract(

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from longspan.store.contracts import CONTRACTS, SCHEMA_VERSION
 from longspan.store.disks import naming_full_disk
+from longspan.store.leftovers import remove_leftovers, temporary_path
 
 MANIFEST_KEY = b"longspan"
 # Reading one row reads its row group, so a group is about one long document's tokens.
@@ -66,10 +67,14 @@ def digest_file(path: Path | str) -> str:
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
-    """Give a temporary path that becomes `path` when the block ends well, and vanishes otherwise."""
+    """Give a temporary path that becomes `path` when the block ends well, and vanishes otherwise.
+
+    What killed processes left of `path` goes first.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    remove_leftovers(path)
+    temporary = temporary_path(path)
     try:
         with naming_full_disk(path.parent):
             yield temporary

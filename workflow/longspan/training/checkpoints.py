@@ -1,7 +1,13 @@
-"""The folder of a training's checkpoints: which of them is whole, and how it was sharded."""
+"""The folder of a training's checkpoints: which of them is whole, how it was sharded, what room it lacks.
 
+Imports no torch.
+"""
+
+import errno
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 SHARDED_WEIGHTS = "pytorch_model_fsdp_0"
@@ -36,6 +42,40 @@ def require_sharding(checkpoint: str, sharded: bool) -> None:
             f"{checkpoint} was written with sharding: {names[found]}, the settings say {names[sharded]}; set "
             f"it back, or delete {Path(checkpoint).parent} to begin anew"
         )
+
+
+@contextmanager
+def naming_last_checkpoint(folder: Path, what: str, unfinished: Path) -> Iterator[None]:
+    """Say what is kept when the disk is full, and remove what was being written.
+
+    Args:
+        folder: of the checkpoints.
+        what: what is written.
+        unfinished: its folder.
+
+    Raises:
+        OSError: the disk is full, with the last good checkpoint.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        # safetensors and torch have faults of their own for it, torch's for shards is no Exception.
+        if not _is_full(unfinished.parent, error):
+            raise
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise OSError(
+            errno.ENOSPC,
+            f"no space left on the disk of {unfinished.parent} for {what}; the last good checkpoint is "
+            f"{last_whole_checkpoint(folder) or 'the base model'}; free some and run again",
+        ) from error
+
+
+def _is_full(folder: Path, error: Exception) -> bool:
+    named = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+    # torch's writer does not say why it failed.
+    return named or "StorageFull" in str(error) or shutil.disk_usage(folder).free < 2**20
 
 
 def _newest_first(folder: Path) -> list[Path]:

@@ -17,7 +17,7 @@ from transformers.integrations import TensorBoardCallback
 from longspan.evaluation.held_out import mean_by_context
 from longspan.models.attention_kernels import attention_name, fastest_attention
 from longspan.models.layers import checkpoint_layers, compile_layers, decoder_layers
-from longspan.process.ranks import decided_by_first, is_first_process
+from longspan.process.ranks import decided_by_first, is_first_process, process_count, settings_alone
 from longspan.process.stop_signals import StopSignals
 from longspan.training.checkpoints import drop_broken_checkpoints, last_whole_checkpoint, require_sharding
 from longspan.training.flops import peak_flops, training_flops
@@ -133,14 +133,22 @@ def train(
         guard: held-out windows to score now and then, if any.
 
     Raises:
-        ValueError: windows that processes cannot share out evenly, a checkpoint of another sharding, or a
-            loss or gradient that is not finite, with its update and windows.
+        ValueError: another number of processes than the execution's, windows that they cannot share out
+            evenly, a checkpoint of another sharding, or a loss or gradient that is not finite, with its
+            update and windows.
         TrainingStopped: SIGTERM or SIGUSR1 came; the state of the last update is saved.
         OSError: a full disk, with the last good checkpoint.
     """
     execution = execution or Execution()
+    if execution.processes != process_count():
+        raise ValueError(
+            f"{process_count()} processes run, the execution says {execution.processes}; start as many by "
+            "torchrun"
+        )
     arguments = _with_accumulation(arguments, execution.processes)
-    with StopSignals() as stop:
+    with StopSignals() as stop, settings_alone() as left_out:
+        if left_out and is_first_process():
+            print(f"left out of the environment, since settings decide: {', '.join(left_out)}")
         resumed = _last_checkpoint(checkpoints, execution.sharding == "full")
         if execution.sharding == "full" and not is_first_process():
             drop_weights(model)
@@ -242,8 +250,8 @@ def _training_arguments(
         seed=seed,
         logging_steps=1,
         logging_nan_inf_filter=False,
-        # Trainer checkpoints the last update in any case, and its weights are the result anyway.
-        save_strategy="steps" if arguments["save_steps"] < arguments["max_steps"] else "no",
+        # Trainer checkpoints the last update in any case, so that a full disk costs no update.
+        save_strategy="steps",
         save_total_limit=1,
         remove_unused_columns=False,
         disable_tqdm=True,

@@ -112,7 +112,7 @@ def training_needs(
 
     Weights are loaded in float32, by one process where they are shared out and by each where they are not,
     and the first one gathers them at the end. While a checkpoint (weights and two moments) is written, the
-    last one is still there.
+    last one is still there; that of the last update holds the weights alone where they are not shared out.
 
     Args:
         shape: the model's shape.
@@ -135,7 +135,8 @@ def training_needs(
     sequences = train["max_steps"] * train["gradient_accumulation_steps"] * batch
     loaded = weights * (1 if train["sharding"] == "full" else train["devices"])
     offloaded = 4 * weights / train["nodes"] if train["cpu_offload"] else 0
-    checkpoints = 6 * weights if train["save_steps"] < train["max_steps"] else 0
+    last = 3 * weights if train["sharding"] == "full" else weights
+    checkpoints = 6 * weights if train["save_steps"] < train["max_steps"] else last
     return Needs(
         host_bytes=train["devices"] * PROCESS_BYTES + loaded + weights + offloaded,
         device_bytes=training_memory_bytes(

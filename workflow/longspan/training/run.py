@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from longspan.evaluation.held_out import choose_windows
 from longspan.exports.model_card import model_card
@@ -12,10 +13,12 @@ from longspan.models.folders import copy_tokenizer, empty_folder, finish_model, 
 from longspan.models.loading import load_model
 from longspan.process.ranks import decided_by_first, is_first_process, processes_here
 from longspan.scoring.self_scoring import SelfScoring
+from longspan.store.permissions import follow_umask
 from longspan.store.tables import write_table
+from longspan.training.checkpoints import naming_last_checkpoint
 from longspan.training.data import TrainingData
 from longspan.training.folder import RunFolder
-from longspan.training.loop import Execution, Guard, save_weights, train
+from longspan.training.loop import Execution, Guard, TrainingLog, save_weights, train
 from longspan.training.windows import TrainingWindows
 from longspan.weighting.loss import WeightedLM
 from longspan.weighting.variant import weighting_from_settings
@@ -70,14 +73,27 @@ def train_run(
         execution=how,
         guard=guard and _guard(held_out, **guard),
     )
-    decided_by_first(lambda: empty_folder(folder.model))
-    save_weights(weighted, folder.model)
-    if not is_first_process():
-        return
+    with naming_last_checkpoint(folder.checkpoints, "the trained model", folder.model):
+        decided_by_first(lambda: empty_folder(folder.model))
+        save_weights(weighted, folder.model)
+        if is_first_process():
+            _write_result(folder, log, data, model, execution, card, code_digest)
+
+
+def _write_result(
+    folder: RunFolder,
+    log: TrainingLog,
+    data: TrainingData,
+    model: Path,
+    execution: Mapping,
+    card: Mapping | None,
+    code_digest: str | None,
+) -> None:
     copy_tokenizer(model.parent, folder.model)
     if card:
         facts = {"windows": len(data.long), "window_tokens": data.windows.window_tokens}
         (folder.model / "README.md").write_text(model_card(**card, **facts, identity=folder.identity))
+    follow_umask(folder.model)
     license = read_manifest(model)["license"]
     finish_model(folder.model, source={"kind": "run", **folder.identity}, license=license)
     origin = folder.identity | {"code_digest": code_digest}
@@ -102,6 +118,8 @@ def _weighted_model(path: Path, settings: Mapping, data: TrainingData, execution
         rope_theta=settings["rope_theta"],
         device="cpu" if here else "meta",
     )
+    if data.short:
+        _require_alike(model, settings, data)
     loss = dict(settings["loss"])
     scoring = loss.pop("self_scoring", None)
     return WeightedLM(
@@ -110,3 +128,13 @@ def _weighted_model(path: Path, settings: Mapping, data: TrainingData, execution
         self_scoring=scoring and SelfScoring(**scoring, bos_token_id=data.windows.bos_token_id),
         seed=settings["seed"],
     )
+
+
+def _require_alike(model: nn.Module, settings: Mapping, data: TrainingData) -> None:
+    """Refuse now what a batch with packed documents would be refused for in the course of the training."""
+    window_tokens = data.windows.window_tokens
+    documents = {min(source["document_tokens"], window_tokens) for source in settings["mixture"]}
+    lengths = [[*documents, 1]]
+    if settings["train"]["per_device_train_batch_size"] > 1:
+        lengths.append([window_tokens])
+    document_attention.require_alike(model, lengths)

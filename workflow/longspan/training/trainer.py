@@ -3,9 +3,7 @@
 Shape suffixes: B sequences, N = T - 1 entries of T tokens.
 """
 
-import errno
 import math
-import shutil
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +12,6 @@ from pathlib import Path
 import torch
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
-from safetensors import SafetensorError
 from torch.utils.data import SequentialSampler
 from transformers import Trainer
 
@@ -22,12 +19,15 @@ from longspan.process.peak_memory import peak_memory_bytes
 from longspan.process.ranks import (
     barrier,
     gathered,
+    is_first_process,
     largest_over_processes,
     process_count,
     sum_over_processes,
 )
 from longspan.process.stop_signals import StopSignals
-from longspan.training.checkpoints import last_whole_checkpoint
+from longspan.store.permissions import follow_umask
+from longspan.training.checkpoint_loading import loading_no_code
+from longspan.training.checkpoints import last_whole_checkpoint, naming_last_checkpoint
 
 _STATISTICS = ("count", "nll", "weight", "weight_squared", "above_one", "sequences", "entropy", "tokens")
 
@@ -193,23 +193,35 @@ class WeightedTrainer(Trainer):
     def _save_checkpoint(self, model, trial) -> None:
         folder = Path(self.args.output_dir)
         name = f"checkpoint-{self.state.global_step}"
-        try:
+        with naming_last_checkpoint(folder, name, folder / name):
             super()._save_checkpoint(model, trial)
-        except (OSError, RuntimeError, SafetensorError) as error:
-            if not _is_full(folder, error):
-                raise
-            shutil.rmtree(folder / name, ignore_errors=True)
-            good = last_whole_checkpoint(folder)
-            raise OSError(
-                errno.ENOSPC,
-                f"no space left on the disk of {folder} for {name}; the last good checkpoint is "
-                f"{good or 'the base model'}; free some and run again",
-            ) from error
+        if is_first_process():
+            follow_umask(folder / name)
+
+    def _save_optimizer_and_scheduler(self, output_dir) -> None:
+        # Behind the last update only the weights are needed, to write the result should the disk be full
+        # then. Those of shards are written here too.
+        if self.is_fsdp_enabled or self.state.global_step < self.state.max_steps:
+            super()._save_optimizer_and_scheduler(output_dir)
 
     def _save_rng_state(self, output_dir) -> None:
         super()._save_rng_state(output_dir)
         # Trainer's state, written next, says that the checkpoint is whole.
         barrier()
+
+    # Going on
+
+    def _load_from_checkpoint(self, resume_from_checkpoint, model=None) -> None:
+        with loading_no_code(resume_from_checkpoint):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_optimizer_and_scheduler(self, checkpoint) -> None:
+        with loading_no_code(checkpoint):
+            super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _load_rng_state(self, checkpoint) -> None:
+        with loading_no_code(checkpoint):
+            super()._load_rng_state(checkpoint)
 
     # Held-out loss
 
@@ -263,9 +275,3 @@ def _set_random_state(state: tuple) -> None:
     torch.set_rng_state(state[0])
     if state[1] is not None:
         torch.cuda.set_rng_state(state[1])
-
-
-def _is_full(folder: Path, error: Exception) -> bool:
-    named = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-    # torch's writer does not say why it failed.
-    return named or "StorageFull" in str(error) or shutil.disk_usage(folder).free < 2**20

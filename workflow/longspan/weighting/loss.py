@@ -12,8 +12,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from longspan.models import document_attention
-from longspan.models.document_attention import Documents
+from longspan.models.document_attention import (
+    NAME,
+    Documents,
+    decoder_inputs,
+    require_alike,
+    require_attended,
+)
+from longspan.models.exactness import require_documents_apart
+from longspan.models.layers import hidden_state_decoder
 from longspan.models.output_layer import OutputLayer, split_model
 from longspan.scoring.self_scoring import SelfScoring, self_scored_nll
 from longspan.weighting.parts import Weighting
@@ -55,7 +62,8 @@ class WeightedLM(nn.Module):
         seed: key of the draw among ties.
 
     Raises:
-        ValueError: a model whose output layer is unknown, or self-scoring that the weighting never uses.
+        ValueError: a model whose output layer is unknown, that is not causal or, with the attention of packed
+            documents, lets these see each other, or self-scoring that the weighting never uses.
     """
 
     accepts_loss_kwargs = True  # Trainer then passes num_items_in_batch
@@ -73,7 +81,13 @@ class WeightedLM(nn.Module):
         super().__init__()
         if self_scoring is not None and (weighting is None or weighting.is_plain):
             raise ValueError("self_scoring is set, but without a weighting, or under plain, no score is used")
-        split_model(model)
+        _, output_layer = split_model(model)
+        # Weights on the meta device are another process's, which checks them.
+        if (
+            model.config.get_text_config()._attn_implementation == NAME
+            and output_layer.weight.device.type != "meta"
+        ):
+            require_documents_apart(model)
         self.model = model
         self.weighting = weighting
         self.self_scoring = self_scoring
@@ -139,24 +153,14 @@ class WeightedLM(nn.Module):
         }
 
     def _hidden(self, input_ids, document_lengths):
-        decoder = self.model.base_model
+        decoder = hidden_state_decoder(self.model)
         if document_lengths is None:
             return decoder(input_ids=input_ids, use_cache=False).last_hidden_state
+        require_alike(self.model, document_lengths)
         documents = Documents(document_lengths)
-        hidden_BTD = decoder(
-            input_ids=input_ids,
-            position_ids=documents.positions(input_ids.device),
-            # A mask of four dimensions is taken as it is; without, one of tokens by tokens is made.
-            attention_mask=torch.zeros(1, 1, 1, 1, device=input_ids.device),
-            documents=documents,
-            use_cache=False,
-        ).last_hidden_state
-        if not documents.attended:
-            raise ValueError(
-                f"{type(self.model).__name__} does not tell its attention of packed documents, which would "
-                "see each other; train it without a mixture, or load it with attention "
-                f"'{document_attention.NAME}'"
-            )
+        inputs = decoder_inputs(documents, input_ids.device)
+        hidden_BTD = decoder(input_ids=input_ids, use_cache=False, **inputs).last_hidden_state
+        require_attended(documents, self.model)
         return hidden_BTD
 
     def _weights(self, input_ids, nll_BN, short_nll, long_nll, token_weights, sequence_ids):

@@ -74,8 +74,16 @@ def bos_token_of(add_bos: bool | str, tokenizer: dict, model: str) -> int | None
         model: its name, for errors.
 
     Raises:
-        ValueError: a BOS token is asked for, and the tokenizer has none.
+        ValueError: a BOS token is asked for, and the tokenizer has none; or the tokenizer puts several tokens
+            in front of a text.
     """
+    prefix = tokenizer.get("prefix_token_ids", [])
+    if add_bos == "auto" and len(prefix) > 1:
+        raise ValueError(
+            f"the tokenizer of {model} puts {len(prefix)} tokens in front of a text "
+            f"({', '.join(map(str, prefix))}), and a window holds one at most; set add_bos: true for its BOS "
+            "token alone, or false for none"
+        )
     if not (tokenizer["adds_bos"] if add_bos == "auto" else add_bos):
         return None
     if tokenizer["bos_token_id"] is None:

@@ -205,7 +205,11 @@ class _Shard:
             if document["document_id"] in (item.document_id(row) for row in rows):
                 return item.to_json() | self._hub(item.path)
         # An id of the document's own does not tell its row, only the file.
-        item = next(item for item in items if document["source"] in (item.path, Path(item.path).name))
+        item = next(
+            item
+            for item in items
+            if document["source"] in (item.path, Path(item.path).name, item.public_path)
+        )
         pieces = ("rows", "without", "size_bytes", "sha256", "drops")
         kept = {name: value for name, value in item.to_json().items() if name not in pieces}
         return kept | self._hub(item.path)

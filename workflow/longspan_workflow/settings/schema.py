@@ -13,7 +13,7 @@ from longspan_workflow.running.project import ROOT
 from longspan_workflow.settings.blocks import Settings
 
 PATH = ROOT / "workflow" / "schemas" / "config.schema.yaml"
-_HEAD = "# Made by `python -m longspan_workflow.settings.schema`, from the blocks of the settings and the plug-ins.\n"
+_HEAD = "# Made by `python -m longspan_workflow.settings.schema` from the settings' blocks and plug-ins.\n"
 _BOUNDS = {"gt": "exclusiveMinimum", "ge": "minimum", "lt": "exclusiveMaximum", "le": "maximum"}
 
 
