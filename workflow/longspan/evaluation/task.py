@@ -36,6 +36,13 @@ class EvaluationTask(PlugIn):
         if "table" in vars(cls) and cls.contract is not None:
             add_contract(cls.table, cls.contract)
 
+    def check_window(self, window_tokens: int) -> None:
+        """Refuse windows that it cannot measure on, before any job starts.
+
+        Raises:
+            ValueError: saying why, and what would do.
+        """
+
     def measure(self, model: Any, windows: "WindowStore", *, seed: int) -> list[dict]:
         """Rows of the task's table.
 

@@ -28,7 +28,7 @@ class PlugIn(Options):
 
     Attributes:
         name: what the settings call it; also the name of its module or entry point.
-        citations: names of :mod:`longspan.exports.citations`, or BibTeX entries of its own.
+        citations: BibTeX entries, those of :mod:`longspan.plugins.citations` or its own.
     """
 
     name: ClassVar[str]

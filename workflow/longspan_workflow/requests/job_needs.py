@@ -5,6 +5,7 @@ import json
 import math
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from longspan.costs.needs import TEXT_STAGES, Needs, requested_minutes
@@ -177,8 +178,10 @@ class JobNeeds:
         return TEXT_STAGES["collect_weights"].needs(0, self.scored(windowing, scorer, tokens))
 
     def selection(self, selection: SelectionBlock, tokens: float | None) -> Needs:
-        """A selection."""
-        return TEXT_STAGES["select_windows"].needs(0, self.windows(selection.windowing, tokens))
+        """A selection; how long a window takes is the method's to say."""
+        windows = self.windows(selection.windowing, tokens)
+        needs = TEXT_STAGES["select_windows"].needs(0, windows)
+        return replace(needs, seconds=None if windows is None else windows * selection.window_seconds)
 
     def exported(self, export: Export, tokens: float | None) -> float | None:
         """Tokens that an export holds."""

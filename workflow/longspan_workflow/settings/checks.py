@@ -21,6 +21,7 @@ def checks_of(settings: Settings) -> Iterator[Iterator[str]]:
     yield from map(_loss_faults, settings.losses.values())
     for run in settings.runs.values():
         yield from (_run_faults(run), _execution_faults(run), _mixture_faults(run))
+        yield _evaluation_faults(settings, run)
         yield from _self_scoring_faults(run)
     yield _emptiness(settings)
     yield from map(_export_faults, settings.exports.values())
@@ -146,6 +147,16 @@ def _mixture_faults(run: Run) -> Iterator[str]:
             )
     if run.model.attention != "sdpa":
         yield f"runs.{run.key}.mixture: packed documents need attention: sdpa of model '{run.model_name}'"
+
+
+def _evaluation_faults(settings: Settings, run: Run) -> Iterator[str]:
+    tasks = {"evaluation": settings.evaluation}
+    tasks |= {f"evaluations.{name}": settings.find("evaluations", name) for name in run.evaluations}
+    for where, task in tasks.items():
+        try:
+            task.check_window(run.windowing.window_tokens)
+        except ValueError as error:
+            yield f"{where} (of run '{run.key}'): {error}"
 
 
 def _execution_faults(run: Run) -> Iterator[str]:
