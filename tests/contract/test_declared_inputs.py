@@ -13,9 +13,9 @@ import pytest
 import zstandard
 
 from foreign_scorer import make_foreign_scorer
-from longspan.store.code import SCRIPTS, code_digest, stage_version
+from longspan.store.code import stage_version
 from rule_commands import as_config, rule_job
-from tiny_chain import NAMES, Chain, Result
+from tiny_chain import NAMES, RULES, Chain, Result, code_of
 from tiny_inputs import make_inputs
 from whole_settings import whole_settings
 
@@ -102,7 +102,7 @@ def test_the_report_is_given_all_that_it_waits_for(tmp_path):
     assert set(job.inputs) < set(shlex.split(job.command))
 
 
-@pytest.mark.parametrize("rule", sorted(path.stem for path in SCRIPTS.glob("*.py")))
+@pytest.mark.parametrize("rule", RULES)
 def test_a_job_runs_again_with_other_code(tmp_path_factory, rule):
     """Its own and its library's, or by the version of a stage that costs hours."""
     if rule in WITHOUT_CODE:
@@ -112,7 +112,7 @@ def test_a_job_runs_again_with_other_code(tmp_path_factory, rule):
     if rule in STAGES:
         assert params["version"] == stage_version(STAGES[rule])
     else:
-        assert params["code"] == code_digest(rule)
+        assert params["code"] == code_of(rule)
 
 
 def bring(paths, home: Path) -> None:
@@ -169,7 +169,7 @@ def home(tmp_path_factory):
 def test_every_job_gets_by_with_its_inputs_alone(home):
     assert len(list((home / "results/figures").iterdir())) == 3
     rules = {script for script, _ in JOBS}
-    assert {path.stem for path in SCRIPTS.glob("*.py")} - rules == {
+    assert set(RULES) - rules == {
         "download_texts",
         "estimate",
         "pin_revisions",

@@ -40,7 +40,7 @@ def test_the_stage_table_has_every_rule():
 
 
 def test_the_losses_of_the_table_are_valid_settings():
-    from longspan.weighting.parts import weighting_from_settings
+    from longspan.weighting.variant import weighting_from_settings
 
     losses = re.findall(r"\| `(\{variant: .*?\})` \|", README)
     assert len(losses) == 6
@@ -49,8 +49,9 @@ def test_the_losses_of_the_table_are_valid_settings():
 
 
 def test_the_methods_of_selection_are_those_of_the_table():
-    from longspan.selection.scores import METHODS
     from longspan_workflow.settings.schema import SCHEMA_PATH
+
+    from longspan.selection.scores import METHODS
 
     schema = yaml.safe_load(SCHEMA_PATH.read_text())["properties"]["selections"]["additionalProperties"]
     assert tuple(re.findall(r"`\{method: (\w+)", README)) == METHODS
