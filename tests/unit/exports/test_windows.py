@@ -89,9 +89,13 @@ def write_shard(folder, texts=TEXTS, window_tokens=8, bos_token_id=None, split=(
     return windows
 
 
-def rows_of(folder, data_ids, weights_of=None):
+def shard_of(folder):
     tables = {name: folder / f"{name}.parquet" for name in ("documents", "tokens")}
-    return exported_rows(Shard("00000", folder / "windows.parquet", **tables), data_ids, weights_of)
+    return Shard("00000", folder / "windows.parquet", **tables)
+
+
+def rows_of(folder, data_ids, weights_of=None):
+    return exported_rows(shard_of(folder), data_ids, weights_of)
 
 
 def test_rows_hold_the_exact_text_the_origin_and_the_tokens(tmp_path):
@@ -191,12 +195,12 @@ def weights_of(data_id):
 
 
 def write_export(folder, name, export_format="parquet", *, with_weights=True):
-    export = export_of(folder)
-    manifest = {"settings": {"window_tokens": 8, "bos_token_id": None}, "inputs": export.inputs}
-    manifest |= {"tokenizer": export.store.tokenizer, "code_digest": "c"}
+    shard = shard_of(folder)
+    manifest = {"settings": {"window_tokens": 8, "bos_token_id": None}, "inputs": shard.inputs}
+    manifest |= {"tokenizer": shard.tokenizer, "code_digest": "c"}
     path, manifest_path = folder / name, folder / f"{name}.json"
     with ExportWriter(path, manifest_path, export_format, with_weights=with_weights, **manifest) as writer:
-        for row in export.rows(export.store.data_ids, weights_of if with_weights else None):
+        for row in exported_rows(shard, shard.data_ids, weights_of if with_weights else None):
             writer.append(row)
     return path
 
@@ -246,7 +250,7 @@ def test_the_manifest_counts_what_the_card_says(tmp_path):
     assert (manifest["windows"], manifest["tokens"]) == (len(windows), 8 * len(windows))
     assert (manifest["sha256"], manifest["size_bytes"]) == (digest_file(path), path.stat().st_size)
     assert manifest["columns"] == list(read_lines(path)[0])
-    assert manifest["inputs"] == export_of(tmp_path).inputs
+    assert manifest["inputs"] == shard_of(tmp_path).inputs
 
 
 def test_the_same_export_has_the_same_bytes(tmp_path):
@@ -259,7 +263,7 @@ def test_the_same_export_has_the_same_bytes(tmp_path):
 @pytest.mark.parametrize("name", ["x.parquet", "x.jsonl", "x.jsonl.zst"])
 def test_a_broken_export_leaves_nothing_behind(tmp_path, name):
     write_shard(tmp_path)
-    export = export_of(tmp_path)
+    shard = shard_of(tmp_path)
     before = sorted(tmp_path.iterdir())
 
     def broken(data_id):
@@ -274,7 +278,7 @@ def test_a_broken_export_leaves_nothing_behind(tmp_path, name):
             tmp_path / name, tmp_path / "m.json", "parquet", with_weights=True, **manifest
         ) as writer,
     ):
-        for row in export.rows(export.store.data_ids, broken):
+        for row in exported_rows(shard, shard.data_ids, broken):
             writer.append(row)
     assert sorted(tmp_path.iterdir()) == before
 
@@ -312,12 +316,12 @@ def test_titles_and_types_come_back_whatever_they_look_like(tmp_path, monkeypatc
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     (tmp_path / "x" / "data").mkdir(parents=True)
     write_shard(tmp_path)
-    export = export_of(tmp_path)
+    shard = shard_of(tmp_path)
     path = tmp_path / "x" / "data" / f"00000.{ending}"
     manifest = {"settings": {"window_tokens": 8, "bos_token_id": None}, "inputs": {}, "tokenizer": "t" * 64}
     manifest |= {"code_digest": "c"}
     with ExportWriter(path, tmp_path / "m.json", "parquet", with_weights=True, **manifest) as writer:
-        for row in export.rows(export.store.data_ids, weights_of):
+        for row in exported_rows(shard, shard.data_ids, weights_of):
             writer.append(row | {"title": title, "source": title})
     manifests = [read_export_manifest(tmp_path / "m.json")]
     card = data_card(
@@ -375,14 +379,16 @@ def test_memory_holds_one_document_and_not_the_shard(tmp_path):
     """Documents of many row groups: only the one at hand is read."""
     texts = {f"{number}.txt": "x" * 300_000 for number in range(6)}
     write_shard(tmp_path, texts, window_tokens=1000)
-    export = export_of(tmp_path)
+    shard = shard_of(tmp_path)
     reads = []
-    file = export._documents._file
-    export._documents._file = SimpleNamespace(
-        read_row_group=lambda group, **options: reads.append(group) or file.read_row_group(group, **options)
+    file = shard.documents._file
+    shard.documents.read(["document_id"])
+    shard.documents._file = SimpleNamespace(
+        read=file.read,
+        read_row_group=lambda group, **options: reads.append(group) or file.read_row_group(group, **options),
     )
     seen = []
-    for row in export.rows(export.store.data_ids):
+    for row in exported_rows(shard, shard.data_ids):
         seen.append(row["document_id"])
         assert len(reads) == len(set(seen))
     assert reads == list(range(6))
