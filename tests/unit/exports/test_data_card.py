@@ -1,11 +1,10 @@
 import ast
 import re
-from pathlib import Path
 
 import yaml
 
 from longspan.exports.data_card import COLUMNS, data_card
-from longspan.plugins.citations import LONGATTN, TOKEN_WEIGHTING
+from longspan.plugins.citations import LONGATTN
 from longspan.store.contracts import CONTRACTS
 from refusals import refused
 
@@ -85,12 +84,6 @@ def test_every_column_has_a_meaning():
 def test_shards_of_other_columns_are_refused():
     with refused("the shards of my-windows were exported with different columns; run the same target again"):
         card(MANIFEST, MANIFEST | {"columns": ["content"]})
-
-
-def test_the_citations_of_the_readme_are_the_cards():
-    readme = (Path(__file__).parents[3] / "README.md").read_text()
-    for entry in (LONGATTN, TOKEN_WEIGHTING):
-        assert entry in readme
 
 
 HOSTILE = (
