@@ -24,5 +24,14 @@ clean:
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[dev,fast,slurm]' --constraint constraints.txt
+# pip would take a build of torch whose hash its index tells before one whose file lies in a folder; so it first
+# fetches the one that it would take without hashes.
+	$(BIN)/python -m pip download --quiet --no-deps --only-binary :all: --dest .venv/torch \
+		"$$(grep --only-matching '^torch==[^ ]*' constraints.txt)"
+	sed -n '/^torch==/,/[^\]$$/p' constraints.txt > .venv/torch/constraints.txt
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --no-index --find-links .venv/torch \
+		--requirement .venv/torch/constraints.txt
+	rm -r .venv/torch
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement constraints.txt
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[dev,fast,slurm]'
 	@touch $@

@@ -20,11 +20,11 @@ import time
 from pathlib import Path
 
 import yaml
+from longspan_workflow.wiring.layout import Layout
 
 from longspan.corpora.plan_index import made_from, plan_index
 from longspan.store.shards import HELD_OUT
 from longspan_workflow.settings.loading import load_settings
-from longspan_workflow.wiring.layout import Layout
 
 ROOT = Path(__file__).parents[1]
 # Six jobs a shard and their joins, in the chain's shape.

@@ -40,7 +40,7 @@ from longspan.scoring.self_scoring import SelfScoring
 from longspan.training.loop import Execution, TrainingStopped, train
 from longspan.training.rows import TrainingRows
 from longspan.weighting.loss import WeightedLM
-from longspan.weighting.parts import weighting_from_settings
+from longspan.weighting.variant import weighting_from_settings
 
 SHAPES = {"8b": LLAMA_8B, "1b": LLAMA_1B, "tiny": TINY}
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -20,7 +20,7 @@ from longspan.models.attention_kernels import fastest_attention
 from longspan.models.layers import compile_layers
 from longspan.scoring.self_scoring import SelfScoring
 from longspan.weighting.loss import WeightedLM
-from longspan.weighting.parts import weighting_from_settings
+from longspan.weighting.variant import weighting_from_settings
 from longspan.weighting.weights import token_weights
 
 TOKENS = 32768

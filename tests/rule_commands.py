@@ -33,11 +33,13 @@ class RuleJob:
         inputs: files that it waits for.
         outputs: files that it makes.
         params: its parameters that have names.
+        command: the shell's text.
     """
 
     inputs: list[str]
     outputs: list[str]
     params: dict
+    command: str
 
 
 @functools.lru_cache(maxsize=4096)
@@ -190,7 +192,8 @@ def _serve() -> None:
                     answer = {"command": recorded_command(job.shellcmd)}
                 else:
                     files = {"inputs": list(map(str, job.input)), "outputs": list(map(str, job.output))}
-                    answer = {"job": {**files, "params": dict(job.params.items())}}
+                    rest = {"params": dict(job.params.items()), "command": job.shellcmd}
+                    answer = {"job": files | rest}
                 answer = json.dumps(answer)
             except Exception as error:
                 answer = json.dumps({"error": f"{type(error).__name__}: {error}"})

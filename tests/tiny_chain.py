@@ -3,7 +3,6 @@
 import copy
 import importlib.util
 import io
-import re
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -12,7 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from longspan.evaluation.task import EVALUATION_TASKS
 from longspan.process.command_line import run_script
+from longspan.scoring.kind import SCORER_KINDS
+from longspan.selection.method import SELECTION_METHODS
+from longspan.store.code import code_digest
 from longspan_workflow.running.project import SCRIPTS
 from rule_commands import as_config, rule_command
 
@@ -64,11 +67,36 @@ PATHS = {
     "funnel": "results/funnel.tsv",
     "figures": "results/figures/{figure}.svg",
 }
+# Rules that have no script of their name: those of the kinds of scorers, whose one script is told the kind.
+SCORE_RULES = {kind.rule: kind.name for kind in SCORER_KINDS}
+RULES = sorted({path.stem for path in SCRIPTS.glob("*.py")} - {"score_windows"} | SCORE_RULES.keys())
+
+
+def script_of(rule: str) -> str:
+    """Name of the script that a rule runs, with which its errors begin."""
+    return "score_windows" if rule in SCORE_RULES else rule
+
+
+# Files of plug-ins that rules use under the tiny settings, with the names of NAMES.
+_METHODS = [SELECTION_METHODS.source_file(name) for name in SELECTION_METHODS.names()]
+_TASKS = [EVALUATION_TASKS.source_file(name) for name in EVALUATION_TASKS.names()]
+_PLUG_INS = {
+    **{rule: [SCORER_KINDS.source_file(kind)] for rule, kind in SCORE_RULES.items()},
+    "select_windows": [SELECTION_METHODS.source_file("longattn")],
+    "evaluate": [EVALUATION_TASKS.source_file("position_nll")],
+    "summarize_results": _TASKS,
+    "draw_figures": [*_METHODS, *_TASKS],
+}
+
+
+def code_of(rule: str) -> str:
+    """Digest of a rule's code: its script, the plug-ins that it uses, and what these import."""
+    return code_digest(SCRIPTS / f"{script_of(rule)}.py", *_PLUG_INS.get(rule, ()))
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a script ended, and what it said, without the line of its time and memory."""
+    """How a script ended, and what it said."""
 
     code: int
     stdout: str
@@ -165,9 +193,4 @@ def run_main(script: str, arguments: list[str]) -> Result:
             run_script(module.main)
         except SystemExit as stop:
             code = stop.code
-    return Result(code, without_time(script, stdout.getvalue()), stderr.getvalue())
-
-
-def without_time(script: str, stdout: str) -> str:
-    """What a script said, without the line of its time and memory."""
-    return re.sub(rf"{script}: [\d.]+ s, at most [\d,]+ MB of memory\n$", "", stdout)
+    return Result(code, stdout.getvalue(), stderr.getvalue())

@@ -9,10 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from longspan.models.folders import read_manifest
-from longspan.store.code import SCRIPTS, code_digest, stage_version
+from longspan.store.code import stage_version
 from longspan.store.contracts import CONTRACTS
 from longspan.store.tables import open_table, read_table
-from tiny_chain import run_main
+from longspan_workflow.running.project import SCRIPTS
+from tiny_chain import RULES, code_of, run_main, script_of
 
 # Of each script: the kind of its table, the template of its output, and its other names if they differ.
 TABLES = {
@@ -39,8 +40,7 @@ FILES = {
 }
 # The tiny chain neither fetches texts nor publishes: test_downloads.py and test_publish.py have servers.
 SCRIPT_NAMES = sorted(
-    {path.stem for path in SCRIPTS.glob("*.py")}
-    - {"download_texts", "estimate", "index_references", "pin_revisions", "publish_export"}
+    set(RULES) - {"download_texts", "estimate", "index_references", "pin_revisions", "publish_export"}
 )
 
 
@@ -72,7 +72,7 @@ def test_a_table_has_the_columns_and_the_manifest_of_its_kind(chain, script):
     assert table.schema.remove_metadata() == CONTRACTS[kind].columns
     assert CONTRACTS[kind].rule == script
     assert manifest.rows == table.num_rows > 0
-    assert manifest.code_digest == code_digest(script)
+    assert manifest.code_digest == code_of(script)
     versions = {
         "score_short": stage_version("scoring.nll"),
         "score_attention": stage_version("scoring.attention_statistics"),
@@ -126,10 +126,10 @@ def test_a_rerun_over_its_own_output_changes_no_byte(chain, script):
 
 @pytest.mark.parametrize("script", SCRIPT_NAMES)
 def test_an_unknown_or_missing_argument_is_a_usage_error(chain, script):
-    assert run_main(script, ["--help"]).code == 0
+    assert run_main(script_of(script), ["--help"]).code == 0
     assert chain.run(script, "--colour", "red").code == 2
     if script != "record_frozen_weights":
-        assert run_main(script, []).code == 2
+        assert run_main(script_of(script), []).code == 2
 
 
 @pytest.mark.parametrize("script", ["plan_shards", "score_short", "train"])
@@ -140,7 +140,7 @@ def test_an_unknown_or_missing_argument_is_a_usage_error(chain, script):
 def test_settings_that_are_no_json_object_are_a_usage_error(chain, script, settings, message):
     arguments = chain.arguments(script)
     arguments[arguments.index("--settings") + 1] = settings
-    result = run_main(script, arguments)
+    result = run_main(script_of(script), arguments)
     assert result.code == 2
     assert f"argument --settings: {message}" in result.stderr
 

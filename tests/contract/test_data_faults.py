@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from full_disk import small_disk
-from longspan.store.code import SCRIPTS
 from longspan.store.contracts import CONTRACTS
 from longspan.store.tables import open_table, read_table, write_table
+from tiny_chain import RULES, script_of
 
 # What each script reads: (template, kind, other names).
 _WINDOWS = [("tokens", "tokens", {}), ("windows", "windows", {})]
@@ -133,7 +133,7 @@ def test_these_tests_know_every_script():
         "plan_shards",
     }
     others |= {"publish_export", "read_documents", "record_settings", "write_data_card"}
-    assert others | INPUTS.keys() == {path.stem for path in SCRIPTS.glob("*.py")}
+    assert others | INPUTS.keys() == set(RULES)
 
 
 @pytest.mark.parametrize(("script", "template", "kind", "names", "fault"), CASES)
@@ -238,7 +238,7 @@ def refuses(chain, script: str, expected: str, **names: str) -> None:
     result = chain.run(script, **names)
     assert (result.code, result.stdout) == (1, "")
     message = result.stderr.splitlines()[-1].rpartition("\r")[2]
-    pattern = re.escape(f"{script}: error: {expected}").replace("…", ".*")
+    pattern = re.escape(f"{script_of(script)}: error: {expected}").replace("…", ".*")
     assert re.fullmatch(pattern, message), message
     assert files_under() == before
 
@@ -271,7 +271,7 @@ def test_a_missing_model_is_named(chain, script):
     path = chain.path("model")
     assert (
         result.stderr
-        == f"{script}: error: {path} is missing; run the same target again, which makes the model\n"
+        == f"{script_of(script)}: error: {path} is missing; run the same target again, which makes the model\n"
     )
 
 
@@ -283,9 +283,12 @@ def test_a_missing_or_truncated_model_file_is_named(chain, script):
     weights.write_bytes(weights.read_bytes()[:-1])
     result = chain.run(script)
     assert result.code == 1
-    assert result.stderr == f"{script}: error: {weights} has {size - 1} bytes instead of {size}; {again}\n"
+    assert (
+        result.stderr
+        == f"{script_of(script)}: error: {weights} has {size - 1} bytes instead of {size}; {again}\n"
+    )
     weights.unlink()
-    assert chain.run(script).stderr == f"{script}: error: {weights} is missing; {again}\n"
+    assert chain.run(script).stderr == f"{script_of(script)}: error: {weights} is missing; {again}\n"
 
 
 @pytest.mark.parametrize("script", ["score_short", "score_attention", "train", "evaluate"])
@@ -317,7 +320,7 @@ def test_a_flipped_bit_of_a_models_weights_is_refused(chain, script, made):
     result = chain.run(script, **names)
     assert result.code == 1
     again = f"delete {chain.path('model')} {AGAIN}, which makes the model anew"
-    pattern = f"{script}: error: {weights} is damaged or another one: its sha256 is .*; {again}"
+    pattern = f"{script_of(script)}: error: {weights} is damaged or another one: its sha256 is .*; {again}"
     assert re.fullmatch(pattern, result.stderr.splitlines()[-1])
 
 

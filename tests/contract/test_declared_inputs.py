@@ -1,7 +1,9 @@
 """A job gets by with the files that its rule names as inputs, and its parameters tell of its code."""
 
+import argparse
 import json
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -11,9 +13,9 @@ import pytest
 import zstandard
 
 from foreign_scorer import make_foreign_scorer
-from longspan.store.code import SCRIPTS, code_digest, stage_version
+from longspan.store.code import stage_version
 from rule_commands import as_config, rule_job
-from tiny_chain import NAMES, Chain
+from tiny_chain import NAMES, RULES, Chain, Result, code_of
 from tiny_inputs import make_inputs
 from whole_settings import whole_settings
 
@@ -29,8 +31,12 @@ WITHOUT_CODE = {"estimate", "download_texts"}
 
 
 def settings() -> dict:
-    """The whole run, with a selection by each method and texts compared with held-out ones."""
+    """The whole run, with a selection by each method and texts compared with held-out ones, and with short
+    documents of another corpus than the windows'."""
     found = whole_settings()
+    rows = {key: value for key, value in found["corpora"]["short"]["sources"][1].items() if key != "group_by"}
+    found["corpora"]["lines"] = {"shards": 1, "sources": [rows]}
+    found["mixtures"]["mixed"]["short"][0]["corpus"] = "lines"
     found["corpora"]["short"]["clean_up"] = {"overlap": {"files": ["inputs/test_set.txt"]}}
     common = {"windowing": "short-128", "keep": {"ratio": 0.5}}
     found["selections"] |= {
@@ -43,13 +49,15 @@ def settings() -> dict:
     return found
 
 
+CONFIG = as_config(settings())
 # Every job of the run, in an order in which each finds what it needs.
 JOBS = [
     *(("download_model", {"model": model}) for model in ("tiny", "gpt2")),
-    ("plan_shards", {}),
+    *(("plan_shards", {"corpus": corpus}) for corpus in ("short", "lines")),
     ("read_documents", {"shard": "held_out"}),
     ("index_references", {}),
     *(("read_documents", {"shard": shard}) for shard in SHARDS),
+    *((script, {"corpus": "lines"}) for script in ("read_documents", "tokenize_documents")),
     *(
         (script, {"shard": shard})
         for script in ("tokenize_documents", "assign_windows")
@@ -70,6 +78,41 @@ JOBS = [
     ("draw_figures", {}),
     ("record_settings", {}),
 ]
+
+
+def test_every_script_takes_the_arguments_of_its_rule(monkeypatch):
+    """None is missing that the script must have, and none unknown; nothing runs."""
+
+    def parse_and_end(parser, arguments=None):
+        parse(parser, arguments)
+        raise SystemExit(0)
+
+    parse = argparse.ArgumentParser.parse_args
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_and_end)
+    chain = Chain(settings())
+    for script, names in [*JOBS, ("publish_export", {})]:
+        result = chain.run(script, **names)
+        assert result == Result(0, "", ""), f"{script}: {result.stderr}"
+
+
+def test_the_report_is_given_all_that_it_waits_for(tmp_path):
+    job = rule_job("report", NAMES, CONFIG, tmp_path)
+    assert {"results/settings.yaml", "results/summary.tsv", "results/funnel.tsv"} < set(job.inputs)
+    assert len([path for path in job.inputs if path.startswith("results/figures/")]) == 3
+    assert set(job.inputs) < set(shlex.split(job.command))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_job_runs_again_with_other_code(tmp_path_factory, rule):
+    """Its own and its library's, or by the version of a stage that costs hours."""
+    if rule in WITHOUT_CODE:
+        return
+    names = {**NAMES, "scorer": "tiny-layer0" if rule == "score_attention" else "tiny-32"}
+    params = rule_job(rule, names, CONFIG, tmp_path_factory.getbasetemp()).params
+    if rule in STAGES:
+        assert params["version"] == stage_version(STAGES[rule])
+    else:
+        assert params["code"] == code_of(rule)
 
 
 def bring(paths, home: Path) -> None:
@@ -96,19 +139,19 @@ def home(tmp_path_factory):
     make_inputs(home / "inputs")
     make_foreign_scorer(home / "inputs")
     (home / "inputs/test_set.txt").write_text("a question of some test, and the answer to it. " * 4)
-    chain, config, before = Chain(settings()), as_config(settings()), Path.cwd()
+    chain, before = Chain(settings()), Path.cwd()
     try:
         for number, (script, names) in enumerate(JOBS):
             alone = tmp_path_factory.mktemp(f"job{number}")
             os.chdir(alone)
-            job = rule_job(script, {**NAMES, **names}, config, home)
+            job = rule_job(script, {**NAMES, **names}, CONFIG, home)
             bring(job.inputs, home)
             if script == "summarize_results":
                 # An index is there when its store is whole; the DAG has no edge for each of its shards.
                 bring(stores_of(job.inputs), home)
             if script == "read_documents":
                 # A shard's part of the raw files is known to its plan alone.
-                bring(rule_job("plan_shards", NAMES, config, home).inputs, home)
+                bring(rule_job("plan_shards", {**NAMES, **names}, CONFIG, home).inputs, home)
             given = {path for path in Path().rglob("*") if path.is_file()}
             result = chain.run(script, **names)
             assert result.code == 0, f"{script} with its inputs alone: {result.stderr}"
@@ -126,7 +169,7 @@ def home(tmp_path_factory):
 def test_every_job_gets_by_with_its_inputs_alone(home):
     assert len(list((home / "results/figures").iterdir())) == 3
     rules = {script for script, _ in JOBS}
-    assert {path.stem for path in SCRIPTS.glob("*.py")} - rules == {
+    assert set(RULES) - rules == {
         "download_texts",
         "estimate",
         "pin_revisions",
@@ -169,31 +212,17 @@ def exported(home: Path) -> list[dict]:
 
 
 def test_whoever_publishes_or_reports_waits_for_what_is_published_or_reported(home):
-    job = rule_job("publish_export", {**NAMES, "ending": "jsonl.zst"}, as_config(settings()), home)
+    job = rule_job("publish_export", {**NAMES, "ending": "jsonl.zst"}, CONFIG, home)
     folder = Path("results/exports/kept")
     data, manifests = ([folder / f"{kind}/{shard}.{ending}" for shard in SHARDS] for kind, ending in (
         ("data", "jsonl.zst"), ("manifests", "jsonl.zst.json")))  # fmt: skip
     assert set(map(Path, job.inputs)) == {folder / "README.md", *data, *manifests}
-    job = rule_job("write_data_card", NAMES, as_config(settings()), home)
+    job = rule_job("write_data_card", NAMES, CONFIG, home)
     assert set(map(Path, job.inputs)) == {*data, *manifests}
-
-
-@pytest.mark.parametrize("rule", sorted(path.stem for path in SCRIPTS.glob("*.py")))
-def test_a_job_runs_again_with_other_code(home, rule):
-    """Its own and its library's, or by the version of a stage that costs hours."""
-    if rule in WITHOUT_CODE:
-        return
-    names = {**NAMES, "scorer": "tiny-layer0" if rule == "score_attention" else "tiny-32"}
-    params = rule_job(rule, names, as_config(settings()), home).params
-    if rule in STAGES:
-        assert params["version"] == stage_version(STAGES[rule])
-    else:
-        assert params["code"] == code_digest(rule)
 
 
 def test_a_shard_is_read_again_when_its_plan_is_another(home):
     plans = [
-        rule_job("read_documents", {**NAMES, "shard": shard}, as_config(settings()), home).params
-        for shard in ALL_SHARDS
+        rule_job("read_documents", {**NAMES, "shard": shard}, CONFIG, home).params for shard in ALL_SHARDS
     ]
     assert len({plan["plan_digest"] for plan in plans} - {""}) == 3

@@ -16,7 +16,7 @@ from llama3_8b import SHAPE as SHAPE_8B
 from local_hub import TOKEN, local_hub
 from longspan.costs.needs import TEXT_STAGES
 from longspan.models.configs import gguf_config
-from longspan.store.code import SCRIPTS
+from longspan_workflow.running.project import SCRIPTS
 from tiny_chain import TINY, Chain
 from tiny_gguf import FEED_FORWARD, HEADS, HIDDEN, LAYERS, write_gguf
 from tiny_inputs import make_inputs

@@ -183,3 +183,32 @@ def test_a_card_over_shards_of_other_settings_is_refused(chain):
         "write_data_card: error: the shards of kept were exported with different tokenizer; "
         "run the same target again\n"
     )
+
+
+def test_no_absolute_path_leaves_in_an_export(chain, tmp_path):
+    settings = copy.deepcopy(TINY)
+    root = str(Path.cwd())
+    for source in settings["corpora"]["short"]["sources"]:
+        source["paths"] = [f"{root}/{path}" for path in source["paths"]]
+    settings["models"]["tiny"]["source"]["path"] = f"{root}/inputs/model"
+    settings["exports"]["kept"] = {"windowing": "short-128", "format": "jsonl"}
+    own = Chain(settings)
+    own.make_windows()
+    folder = export(own)
+    data = "".join(path.read_text() for path in sorted(folder.glob("data/*.jsonl")))
+    rows = [json.loads(line) for line in data.splitlines()]
+    assert root not in data + (folder / "README.md").read_text()
+    assert {row["source"] for row in rows if row["category"] == "rows"} == {"rows.jsonl"}
+    prose = {row["source"]: row for row in rows if row["category"] == "prose"}
+    assert set(prose) <= {f"prose_{number}.txt" for number in range(9)}
+    for row in prose.values():
+        text = Path("inputs/prose", row["source"]).read_text()
+        assert row["content"] == text[row["char_start"] : row["char_stop"]]
+        assert row["document_id"].startswith(f"{row['source']}@")
+    # As many documents as there are.
+    internal = {
+        row["document_id"]
+        for shard in SHARDS
+        for row in read_table(own.path("windows", shard=shard), "windows")[0].to_pylist()
+    }
+    assert len({row["document_id"] for row in rows}) == len(internal)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from longspan.store.code import SCRIPTS
+from longspan_workflow.running.project import SCRIPTS
 from tiny_chain import TINY, Chain
 from upload_hub import TOKEN, upload_hub
 

@@ -328,7 +328,7 @@ def test_the_summary_says_what_the_tables_hold(chain):
 
 def test_figures_are_drawn_for_what_is_there(chain):
     drawn = {path.stem: path.read_text() for path in Path("results/figures").iterdir()}
-    assert sorted(drawn) == ["evaluations", "selections", "trainings"]
+    assert sorted(drawn) == ["evaluation-position_nll", "selections", "trainings"]
     for content in drawn.values():
         assert content.startswith("<?xml")
         assert content.rstrip().endswith("</svg>")
@@ -337,7 +337,10 @@ def test_figures_are_drawn_for_what_is_there(chain):
     settings["exports"] = {}
     shutil.rmtree("results/figures")
     Chain(settings).make("draw_figures")
-    assert sorted(path.stem for path in Path("results/figures").iterdir()) == ["evaluations", "trainings"]
+    assert sorted(path.stem for path in Path("results/figures").iterdir()) == [
+        "evaluation-position_nll",
+        "trainings",
+    ]
 
 
 def test_recorded_settings_are_complete_and_can_be_used_again(chain):

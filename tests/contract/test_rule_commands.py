@@ -2,29 +2,42 @@
 
 import pytest
 
-from rule_commands import as_config, recorded_arguments
-from tiny_chain import TINY, Chain
+from rule_commands import as_config, recorded_command, rule_command
+from tiny_chain import NAMES, RULES, SCORE_RULES, TINY, Chain, script_of
 
 
 def test_arguments_are_those_that_the_shell_passes():
     command = """
         trap '' TERM
         TOKEN="${TOKEN:-}" python -m some.launcher 1 \\
-            python "${SCRIPTS:-/a folder}"/score.py --settings '{"a": "b c"}' --quote "it's" --none '' \\
+            python "${NOWHERE:-/a folder/scripts}"/score.py --settings '{"a": "b c"}' --quote "it's" --none '' \\
             --lines $'a\\nb' --empty --count 2 2>&1 | (
             trap '' TERM
             tee no/such/folder.log
         )
         """
-    assert recorded_arguments(command, "score") == [
+    assert recorded_command(command) == [
+        "score",
         *("--settings", '{"a": "b c"}', "--quote", "it's", "--none", "", "--lines", "a\nb"),
         *("--empty", "--count", "2"),
     ]
 
 
-def test_a_command_that_calls_no_script_of_its_rule_is_refused():
-    with pytest.raises(ValueError, match=r"the command of score does not call score\.py"):
-        recorded_arguments("python scripts/other.py", "score")
+def test_a_command_that_calls_no_script_is_refused():
+    for command in ("python elsewhere/other.py", "python -m json.tool", "true scripts/score.py"):
+        with pytest.raises(ValueError, match=f"^the command calls no script: {command}$"):
+            recorded_command(command)
+
+
+def test_the_rules_of_the_kinds_of_scorers_share_a_script():
+    for rule in RULES:
+        if rule in SCORE_RULES:
+            names = {"scorer": {"score_short": "tiny-32", "score_attention": "tiny-layer0"}[rule]}
+            assert rule_command(rule, frozenset((NAMES | names).items()), as_config(TINY))[:3] == (
+                script_of(rule),
+                "--kind",
+                SCORE_RULES[rule],
+            )
 
 
 def test_what_a_rule_does_not_make_is_refused():

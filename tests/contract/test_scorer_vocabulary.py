@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 from foreign_scorer import add_token, make_foreign_scorer
 from longspan.store.tables import read_table
 from longspan.windows.store import WindowStore
-from tiny_chain import TINY, Chain
+from tiny_chain import TINY, Chain, script_of
 
 BOTH = pytest.mark.parametrize(
     ("script", "scorer", "kind"),
@@ -47,7 +47,7 @@ def refusal(chain, script):
     result = chain.run(script)
     assert result.code == 1
     return result.stderr.splitlines()[-1].removeprefix(
-        f"{script}: error: {chain.path('model', model='gpt2')} "
+        f"{script_of(script)}: error: {chain.path('model', model='gpt2')} "
     )
 
 
@@ -110,6 +110,6 @@ def test_documents_that_were_not_tokenized_are_refused(chain, script, scorer, ki
     result = other.run(script)
     assert result.code == 1
     assert result.stderr.startswith(
-        f"{script}: error: {chain.path('tokens')} was made with another documents file ("
+        f"{script_of(script)}: error: {chain.path('tokens')} was made with another documents file ("
     )
     assert result.stderr.endswith("which reruns tokenize_documents\n")

@@ -139,7 +139,7 @@ def test_a_window_whose_scores_overflow_is_named(chain):
     result = chain.run("score_short")
     assert result.code == 1
     assert result.stderr.endswith(
-        f"score_short: error: short_nll of window {data_id} is not finite; try dtype float32\n"
+        f"score_windows: error: short_nll of window {data_id} is not finite; try dtype float32\n"
     )
     assert not chain.path("scores").exists()
 
@@ -149,7 +149,7 @@ def test_a_model_whose_logits_overflow_is_named(chain):
     result = chain.run("score_short")
     assert result.code == 1
     assert result.stderr.endswith(
-        "score_short: error: LlamaForCausalLM (model_type 'llama'): its logits are not finite in "
+        "score_windows: error: LlamaForCausalLM (model_type 'llama'): its logits are not finite in "
         "torch.float32; check its weights, or try dtype float32\n"
     )
 
@@ -165,7 +165,7 @@ def test_attention_scores_that_overflow_are_named_by_window_and_head(chain):
     result = chain.run("score_attention")
     assert result.code == 1
     assert result.stderr.endswith(
-        f"score_attention: error: attention scores are not finite in window {windows(chain).data_ids[0]}, "
+        f"score_windows: error: attention scores are not finite in window {windows(chain).data_ids[0]}, "
         "head 1 (1 of 4 heads in this batch); the model runs in torch.float32: try bfloat16 or float32\n"
     )
     assert not path.exists()
@@ -204,7 +204,7 @@ def test_a_first_layer_that_is_none_of_longattns_is_refused_by_name(chain, confi
     chain.path("scores", scorer="tiny-layer0").unlink()
     result = other.run("score_attention")
     assert result.code == 1
-    assert result.stderr.splitlines()[-1].rpartition("\r")[2] == f"score_attention: error: {fault}"
+    assert result.stderr.splitlines()[-1].rpartition("\r")[2] == f"score_windows: error: {fault}"
 
 
 def test_attention_statistics_are_those_of_eager_attention(chain):
@@ -309,7 +309,7 @@ def test_a_store_of_another_schema_version_is_not_scored_over(chain):
     result = chain.run("score_short")
     assert result.code == 1
     assert result.stderr == (
-        f"score_short: error: {path} has schema version 0, this longspan reads 1; "
+        f"score_windows: error: {path} has schema version 0, this longspan reads 1; "
         "delete it and run the same target again, which reruns score_short\n"
     )
     assert path.read_bytes() == before

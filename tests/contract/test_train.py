@@ -15,9 +15,9 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from longspan.store.code import SCRIPTS
 from longspan.store.locks import exclusive_lock
 from longspan.store.tables import open_table, read_table, write_table
+from longspan_workflow.running.project import SCRIPTS
 from tiny_chain import TINY, Chain
 
 STEPS = 6

@@ -13,7 +13,7 @@ import torch
 from longspan.training.loop import STAGE_VERSION, train
 from longspan.training.rows import TrainingRows
 from longspan.weighting.loss import WeightedLM
-from longspan.weighting.parts import weighting_from_settings
+from longspan.weighting.variant import weighting_from_settings
 from tiny_models import formula_llama
 
 STORED = Path(__file__).with_name("training.json")

@@ -6,7 +6,7 @@ from longspan.models.token_nll import token_nll
 from longspan.scoring.nll import long_context_nll, short_context_nll
 from longspan.scoring.self_scoring import SelfScoring
 from longspan.weighting.loss import WeightedLM
-from longspan.weighting.parts import weighting_from_settings
+from longspan.weighting.variant import weighting_from_settings
 from longspan.weighting.weights import token_weights
 from tiny_models import ARCHITECTURES, random_ids, tiny_model
 

@@ -47,7 +47,7 @@ KILLERS = {
     "publish_export": [INPUTS, "tests/contract/test_publish.py"],
     "index_references": [INPUTS, "tests/contract/test_texts_and_windows.py"],
     "estimate": ["tests/contract/test_estimate.py"],
-    "report": [WHOLE],
+    "report": [f"{INPUTS}::test_the_report_is_given_all_that_it_waits_for", WHOLE],
     "publish": ["tests/workflow/test_dry_runs.py"],
     "download": ["tests/workflow/test_three_sources.py"],
 }

@@ -14,7 +14,7 @@ LIBRARY = {
     "fetching": {"store"},
     "tokens": {"store"},
     "corpora": {"fetching", "plugins", "store"},
-    "models": {"fetching", "store", "tokens"},
+    "models": {"fetching", "process", "store", "tokens"},
     "windows": {"store", "tokens"},
     "scoring": {"costs", "models", "plugins", "process", "store", "tokens", "windows"},
     "selection": {"plugins", "scoring", "store", "windows"},

@@ -62,9 +62,6 @@ rule write_data_card:
         places.benchmark("write_data_card", "export")
     conda:
         "../../envs/cpu.yaml"
-    resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         settings=as_json(exports.card_settings),
         manifests=exports.card_folder,

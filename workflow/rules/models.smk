@@ -26,9 +26,6 @@ rule pin_revisions:
     priority: 1
     conda:
         "../../envs/cpu.yaml"
-    resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         settings=as_json({"repositories": models.repositories()}),
         code=code_of("pin_revisions"),
@@ -53,9 +50,6 @@ rule download_model:
     conda:
         "../../envs/cpu.yaml"
     threads: 2
-    resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         settings=as_json(models.settings),
         archives=places.here(places.model_archives),

@@ -20,6 +20,7 @@ localrules:
     estimate,
     record_settings,
     report,
+    tabulate_costs,
 
 
 rule estimate:
@@ -74,9 +75,6 @@ rule summarize_results:
         places.benchmark("summarize_results")
     conda:
         "../../envs/cpu.yaml"
-    resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         settings=as_json(reports.summary_settings()),
         code=code_of(
@@ -110,9 +108,6 @@ rule draw_figures:
         places.benchmark("draw_figures")
     conda:
         "../../envs/cpu.yaml"
-    resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         settings=as_json(reports.figure_settings()),
         folder=lambda wildcards, output: str(Path(output[0]).parent),
@@ -128,12 +123,35 @@ rule draw_figures:
         """
 
 
+rule tabulate_costs:
+    """What the jobs of each rule took."""
+    input:
+        # When these are there, all jobs have ended.
+        places.summary_table,
+        list(reports.figure_paths().values()),
+    output:
+        report(places.costs, category="Costs", caption="../report/costs.rst"),
+    log:
+        places.log("tabulate_costs"),
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        benchmarks=places.here(places.benchmarks),
+        code=code_of("tabulate_costs"),
+    shell:
+        JOB + """
+        python "$SCRIPTS"/tabulate_costs.py --benchmarks {params.benchmarks:q} --table {output:q} \
+            2>&1 | tee {log:q}
+        """
+
+
 rule report:
     """Snakemake's report of summary, funnel and figures."""
     input:
         settings=places.settings_record,
         table=places.summary_table,
         funnel=places.funnel,
+        costs=places.costs,
         figures=list(reports.figure_paths().values()),
     output:
         places.report,
@@ -149,5 +167,5 @@ rule report:
         # The report is Snakemake's own. It reads what the jobs recorded, under the lock that this run holds.
         JOB + """
         python -m snakemake --snakefile {params.snakefile:q} --configfile {input.settings:q} \
-            --nolock --report {output:q} {input.table:q} {input.funnel:q} {input.figures:q} 2>&1 | tee {log:q}
+            --nolock --report {output:q} {input.table:q} {input.funnel:q} {input.costs:q} {input.figures:q} 2>&1 | tee {log:q}
         """

@@ -105,9 +105,6 @@ rule record_frozen_weights:
         places.benchmark("record_frozen_weights")
     conda:
         "../../envs/cpu.yaml"
-    resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 10 * attempt,
     params:
         code=code_of("record_frozen_weights"),
     shell:

@@ -23,9 +23,6 @@ rule download_texts:
         places.benchmark("download_texts", "archive")
     conda:
         "../../envs/cpu.yaml"
-    resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         settings=as_json(texts.archive_settings),
     shell:
@@ -86,9 +83,6 @@ rule index_references:
         places.benchmark("index_references", "corpus")
     conda:
         "../../envs/cpu.yaml"
-    resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         settings=as_json(texts.reference_settings),
         code=code_of("index_references"),

@@ -18,7 +18,6 @@ from longspan.corpora.items import Item, list_items
 from longspan.corpora.limits import ALWAYS_ROWS, MAX_LABEL_CHARACTERS, name_in, require_inside
 from longspan.corpora.raw_files import read_rows
 from longspan.corpora.raw_paths import raw_paths
-from longspan.store.archives import ALWAYS_BYTES
 from refusals import refused
 
 SOURCE = {
@@ -54,17 +53,15 @@ def test_a_link_that_leads_out_of_what_is_named_is_refused(books, form):
     pattern = form.format(books)
     link = "books/key.txt" if form.startswith("books") else books / "key.txt"
     with refused(
-        f"{link} is a link that leads out of the corpus, to {books.parent}/private/key.txt; name that path in "
-        "the source's paths, or remove the link"
+        f"{link} is a link that leads out of the corpus, to {books.parent}/private/key.txt; name that path "
+        "in the source's paths, or remove the link"
     ):
         listed([pattern])
 
 
 def test_a_folder_that_leads_out_is_refused_too(books):
     (books / "theirs").symlink_to("../private")
-    with pytest.raises(
-        ValueError, match="^books/theirs is a link that leads out of the corpus, to .*/key.txt;"
-    ):
+    with pytest.raises(ValueError, match=r"^books/theirs is a link that leads out of the corpus, to .*/key"):
         listed(["books/**/*.txt"])
 
 
@@ -74,7 +71,7 @@ def test_links_inside_and_named_links_are_followed(books):
     # A named path may be a link, to a file or a folder.
     Path("named.txt").symlink_to("private/key.txt")
     Path("shelf").symlink_to("books")
-    assert [item.path for item in listed(["named.txt", "shelf"])][0] == "named.txt"
+    assert next(item.path for item in listed(["named.txt", "shelf"])) == "named.txt"
     assert len(listed(["shelf/*.txt"])) == 2
     # What a link leads to may be named beside it.
     (books / "key.txt").symlink_to("../private/key.txt")
@@ -154,32 +151,34 @@ def test_a_small_table_of_many_rows_is_refused_before_it_is_read(tmp_path):
     rows = 4 * ALWAYS_ROWS
     pq.write_table(pa.table({"text": pa.nulls(rows, pa.string())}), path)
     size = path.stat().st_size
-    assert size < 5000
+    assert size < 10_000
     with refused(
-        f"{path} has {size:,} bytes and says that it has {rows:,} rows, more than texts can be in it; write it "
-        "anew with its own rows"
+        f"{path} has {size:,} bytes and says that it has {rows:,} rows, more than texts can be in it; "
+        "write it anew with its own rows"
     ):
         rows_of(path)
 
 
-def test_a_small_table_of_a_huge_text_is_refused_before_it_is_read(tmp_path):
+def test_a_small_table_of_a_huge_text_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("longspan.store.archives.ALWAYS_BYTES", 2**22)
     path = tmp_path / "a.parquet"
-    huge = pa.array(["\0" * 2**28] * 5, pa.large_string())
+    huge = pa.array(["\0" * 2**20] * 5)
     pq.write_table(pa.table({"text": huge}), path, compression="zstd", use_dictionary=False)
     size = path.stat().st_size
     with refused(
-        f"{path} has {size:,} bytes and would become more than {max(ALWAYS_BYTES, 100 * size):,}, out of all "
+        f"{path} has {size:,} bytes and would become more than 4,194,304, out of all "
         "proportion; unpack it yourself if that is right"
     ):
         rows_of(path)
 
 
-def test_rows_that_share_a_large_text_are_read_few_at_a_time(tmp_path):
+def test_rows_that_share_a_large_text_are_read_few_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "_MAX_BATCH_BYTES", 2**22)
     path = tmp_path / "a.parquet"
-    table = pa.table({"text": pa.array(["x" * 2**28] * 3, pa.large_string())})
+    table = pa.table({"text": pa.array(["x" * 2**20] * 3)})
     pq.write_table(table, path, compression="zstd", dictionary_pagesize_limit=2**30)
     metadata = pq.read_metadata(path)
-    assert metadata.row_group(0).column(0).total_uncompressed_size < 2**29
+    assert metadata.row_group(0).column(0).total_uncompressed_size < 2**21
     assert limits.batch_rows(metadata) <= 4
     small = tmp_path / "b.parquet"
     pq.write_table(pa.table({"text": ["one", "two"]}), small)
@@ -187,14 +186,12 @@ def test_rows_that_share_a_large_text_are_read_few_at_a_time(tmp_path):
 
 
 def test_compressed_lines_that_never_end_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("longspan.store.archives.ALWAYS_BYTES", 2**22)
+    monkeypatch.setattr("longspan.store.archives.ALWAYS_BYTES", 2**16)
     path = tmp_path / "a.jsonl.gz"
     with gzip.open(path, "wb", 1) as file:
         for _ in range(8):
-            file.write(b"\n" * 2**20)
-    with pytest.raises(
-        ValueError, match=r"a\.jsonl\.gz has [\d,]+ bytes and would become more than 4,194,304"
-    ):
+            file.write(b"\n" * 2**15)
+    with pytest.raises(ValueError, match=r"a\.jsonl\.gz has [\d,]+ bytes and would become more than "):
         for _ in read_rows(str(path), None, "jsonl", "utf-8"):
             pass
 

@@ -5,7 +5,6 @@ import pytest
 import transformers
 
 from llama3_8b import SHAPE
-from longspan.training.flops import forward_flops
 from longspan.costs.needs import (
     ATTENTION_BYTES,
     NLL_BYTES,
@@ -18,6 +17,7 @@ from longspan.costs.needs import (
     training_memory_bytes,
     training_needs,
 )
+from longspan.training.flops import forward_flops
 from refusals import refused
 
 LLAMA_8B = transformers.LlamaConfig(**SHAPE)

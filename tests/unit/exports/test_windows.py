@@ -21,7 +21,7 @@ from longspan.exports.windows import (
 )
 from longspan.store.contracts import CONTRACTS
 from longspan.store.tables import TableWriter, digest_file, open_table, read_table, write_table
-from longspan.weighting.parts import weighting_from_settings
+from longspan.weighting.variant import weighting_from_settings
 from longspan.windows.assignment import Windowing, windows_of
 from longspan.windows.shard import Shard
 from refusals import refused

@@ -4,13 +4,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from longspan_workflow.wiring.layout import Layout
 
 from llama3_8b import CONFIG as LLAMA3_8B
 from llama3_8b import SHAPE as SHAPE_8B
 from longspan_workflow.requests.job_needs import JobNeeds
+from longspan_workflow.settings.faults import SettingsError
 from longspan_workflow.settings.loading import load_settings
-from longspan_workflow.settings.schema import SettingsError
-from longspan_workflow.wiring.layout import Layout
 from refusals import refused
 
 NAMES = SimpleNamespace(

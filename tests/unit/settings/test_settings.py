@@ -4,10 +4,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-
-from longspan_workflow.settings.loading import load_settings
 from longspan_workflow.settings.relations import losses_of, scored_pairs, selecting_pairs
 from longspan_workflow.settings.schema import SCHEMA_PATH, SettingsError, branch_of
+
+from longspan_workflow.settings.loading import load_settings
 from refusals import refused
 
 ROOT = Path(__file__).parents[3]

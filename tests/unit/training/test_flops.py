@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from longspan.training.flops import forward_flops, peak_flops, training_flops
 from longspan.scoring.self_scoring import SelfScoring
+from longspan.training.flops import forward_flops, peak_flops, training_flops
 from tiny_models import random_ids, tiny_model
 
 TOKENS = 48

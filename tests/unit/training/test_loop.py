@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from full_disk import small_disk
-from longspan.training.flops import training_flops
 from longspan.training.checkpoints import drop_broken_checkpoints, last_whole_checkpoint
+from longspan.training.flops import training_flops
 from longspan.training.loop import (
     Execution,
     TrainingStopped,
@@ -23,7 +23,7 @@ from longspan.training.loop import (
 )
 from longspan.training.rows import TrainingRows
 from longspan.weighting.loss import WeightedLM
-from longspan.weighting.parts import weighting_from_settings
+from longspan.weighting.variant import weighting_from_settings
 from tiny_models import VOCABULARY, tiny_model
 
 # Beside this file, where torchrun finds it too.

@@ -9,7 +9,7 @@ from longspan.models.layers import compile_layers
 from longspan.training.loop import collate_windows
 from longspan.training.packed_documents import PackedDocuments
 from longspan.weighting.loss import WeightedLM
-from longspan.weighting.parts import weighting_from_settings
+from longspan.weighting.variant import weighting_from_settings
 from stored_tables import write_tokens
 from tiny_models import VOCABULARY, tiny_model
 

@@ -6,7 +6,7 @@ import transformers
 
 from longspan.scoring.self_scoring import SelfScoring
 from longspan.weighting.loss import WeightedLM
-from longspan.weighting.parts import weighting_from_settings
+from longspan.weighting.variant import weighting_from_settings
 from tiny_models import random_ids, tiny_model
 
 

@@ -17,7 +17,7 @@ from longspan.scoring.self_scoring import SelfScoring
 from longspan.training.loop import Execution, Guard, TrainingStopped, save_weights, train
 from longspan.training.rows import TrainingRows
 from longspan.weighting.loss import WeightedLM
-from longspan.weighting.parts import weighting_from_settings
+from longspan.weighting.variant import weighting_from_settings
 from tiny_models import VOCABULARY, tiny_model
 
 ARGUMENTS = {

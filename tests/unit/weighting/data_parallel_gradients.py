@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from longspan.scoring.self_scoring import SelfScoring
 from longspan.weighting.loss import WeightedLM
-from longspan.weighting.parts import weighting_from_settings
+from longspan.weighting.variant import weighting_from_settings
 from tiny_models import random_ids, tiny_model
 
 SEQUENCES, TOKENS = 4, 40

@@ -10,7 +10,8 @@ import torch
 from longspan.scoring.nll import short_context_nll
 from longspan.scoring.self_scoring import SelfScoring
 from longspan.weighting.loss import WeightedLM, weighted_loss
-from longspan.weighting.parts import Weighting, weighting_from_settings
+from longspan.weighting.parts import Weighting
+from longspan.weighting.variant import weighting_from_settings
 from longspan.weighting.weights import token_weights
 from tiny_models import ARCHITECTURES, random_ids, tiny_model
 

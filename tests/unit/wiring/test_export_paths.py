@@ -6,11 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-
-from longspan_workflow.settings.loading import load_settings
-from longspan_workflow.settings.schema import SettingsError
-from longspan_workflow.wiring.exports import Exports
 from longspan_workflow.wiring.layout import Layout
+
+from longspan_workflow.settings.faults import SettingsError
+from longspan_workflow.settings.loading import load_settings
+from longspan_workflow.wiring.exports import Exports
 from refusals import refused
 
 ROOT = Path(__file__).parents[3]

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from longspan_workflow.wiring.layout import Layout, as_json
 
 from longspan.store.shards import shard_files, shard_names
 from longspan_workflow.running.launchers import training_launcher
 from longspan_workflow.settings.loading import load_settings
-from longspan_workflow.wiring.layout import Layout, as_json
 from longspan_workflow.wiring.reports import Reports
 from longspan_workflow.wiring.runs import Runs
 

@@ -128,6 +128,8 @@ class PackageIndexes:
 
     def _page(self, url: str) -> list[Candidate]:
         local = _local_path(url)
+        if local is not None and not local.exists():
+            raise FileNotFoundError(local)
         if local is not None and local.is_dir():
             page = local / "index.html"
             if not page.is_file():
@@ -135,7 +137,7 @@ class PackageIndexes:
                 return [Candidate(path.name, path.as_uri(), None) for path in files]
             return _html_candidates(page.read_bytes(), page.as_uri())
         if local is not None and local.name.endswith(_ENDINGS):
-            return [Candidate(local.name, url, None)] if local.is_file() else []
+            return [Candidate(local.name, url, None)]
         with self.open(url, Accept=_ACCEPT) as answer:
             content = answer.read(_MAX_PAGE_BYTES + 1)
             if len(content) > _MAX_PAGE_BYTES:

@@ -47,6 +47,8 @@ class Places:
         self.settings_record = f"{results}/settings.yaml"
         self.summary = f"{results}/summary.txt"
         self.summary_table = f"{results}/summary.tsv"
+        self.benchmarks = f"{results}/benchmarks"
+        self.costs = f"{results}/costs.tsv"
         self.funnel = f"{results}/funnel.tsv"
         self.figure = f"{results}/figures/{{figure}}.svg"
         self.report = f"{results}/report.html"
@@ -57,7 +59,7 @@ class Places:
 
     def benchmark(self, rule: str, *wildcards: str) -> str:
         """Template of the table of what a job of a rule took."""
-        return f"{self.results}/benchmarks/{rule}/{_named(wildcards)}.tsv"
+        return f"{self.benchmarks}/{rule}/{_named(wildcards)}.tsv"
 
 
 def _named(wildcards: tuple[str, ...]) -> str:
