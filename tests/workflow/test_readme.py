@@ -21,7 +21,9 @@ from longspan.evaluation.task import EVALUATION_TASKS
 from longspan.scoring.kind import SCORER_KINDS
 from longspan.selection.method import SELECTION_METHODS
 from longspan.weighting.variant import LOSS_VARIANTS
+from longspan_workflow.__main__ import main
 from longspan_workflow.settings.blocks import SECTIONS, Ref, Settings
+from longspan_workflow.settings.faults import SettingsError
 from longspan_workflow.settings.loading import load_settings
 from longspan_workflow.wiring.places import as_json
 from longspan_workflow.wiring.wiring import Wiring
@@ -133,6 +135,16 @@ def test_the_index_links_every_page():
     links = set(re.findall(r"\]\(([\w/-]+\.md)\)", (ROOT / "docs" / "index.md").read_text()))
     pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").glob("**/*.md")}
     assert links == pages - {"index.md"}
+
+
+def test_a_check_reads_a_file_with_code_in_it_as_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("__definitions__:\n  - open('it_ran', 'w')\n__use_yte__: true\n")
+    with pytest.raises(SettingsError) as caught:
+        main(["check", "mine.yaml"])
+    for key in re.findall(r"`(__\w+__)`", README):
+        assert f"mine.yaml: {key}: settings are data, and this key runs code" in str(caught.value)
+    assert not (tmp_path / "it_ran").exists()
 
 
 def test_the_walk_leads_from_books_and_a_model_to_a_trained_model_and_a_dataset(tmp_path):
