@@ -1,7 +1,7 @@
 """What a step will need, estimated before anything is loaded. Imports no torch.
 
-Times and memory of a device rest on the README's measurements of one H100 80GB (short NLL, LongAttn) and two
-H200 (training); bytes of tables on docs/disk.md.
+Times and memory of a device rest on the measurements of docs/performance.md, of one H100 80GB (short NLL,
+LongAttn) and two H200 (training); bytes of tables on docs/disk.md.
 """
 
 import math
