@@ -3,78 +3,27 @@ import sys
 
 import pytest
 
-from longspan.weighting.parts import VARIANTS, Weighting, split_transform, weighting_from_settings
+from longspan.weighting.parts import Weighting, split_transform
 
 
 def test_module_imports_no_torch():
     code = (
-        "import sys, longspan.weighting.parts, longspan.scoring.geometry; assert 'torch' not in sys.modules"
+        "import sys, longspan.weighting.variant, longspan.scoring.geometry; "
+        "from longspan.weighting.variant import LOSS_VARIANTS; list(LOSS_VARIANTS); "
+        "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize(
-    ("block", "parts"),
+    ("parts", "message"),
     [
-        ({"variant": "plain"}, Weighting(interpolation=1.0)),
-        (
-            {"variant": "dense", "interpolation": 0.5},
-            Weighting(transforms=("absolute",), normalization="L1", interpolation=0.5),
-        ),
-        (
-            {"variant": "dense"},
-            Weighting(transforms=("absolute",), normalization="L1", interpolation=0.75),
-        ),
-        (
-            {"variant": "sparse", "sparsification": 0.2},
-            Weighting(transforms=("absolute",), normalization="L1", sparsification=0.2),
-        ),
-        ({"variant": "longce"}, Weighting(transforms=("minus", "exp"), truncation=5.0)),
-        ({"variant": "longce", "truncation": 3}, Weighting(transforms=("minus", "exp"), truncation=3)),
-        (
-            {"variant": "ppmi", "shift": 2},
-            Weighting(transforms=("minus", "shift 2", "max"), normalization="L1"),
-        ),
-        (
-            {"variant": "npmi", "shift": 0.5, "sparsification": 0.1},
-            Weighting(transforms=("shift 0.5", "max"), normalization="L1", sparsification=0.1),
-        ),
-        (
-            {"comparison": "quotient", "transforms": ["shift 2", "exp"], "normalization": "softmax"},
-            Weighting("quotient", ("shift 2", "exp"), normalization="softmax"),
-        ),
-        ({"transforms": [], "truncation": None}, Weighting()),
-    ],
-)
-def test_settings_become_parts(block, parts):
-    assert weighting_from_settings(block) == parts
-
-
-@pytest.mark.parametrize(
-    ("block", "message"),
-    [
-        (
-            {"variant": "dence"},
-            r"variant: unknown value 'dence' \(did you mean 'dense'\?\); valid: plain",
-        ),
-        ({"variant": "sparse"}, "sparsification: variant 'sparse' needs a value"),
-        ({"variant": "dense", "interpolation": None}, "interpolation: variant 'dense' needs a value"),
-        (
-            {"variant": "sparse", "sparsification": 0.2, "interpolation": 0.5},
-            "interpolation: 0.5 is foreign to variant 'sparse'; its keys: sparsification",
-        ),
-        ({"variant": "plain", "sparsification": 0.2}, "sparsification: 0.2 is foreign to variant 'plain'"),
-        ({"variant": "ppmi", "shfit": 2}, r"'ppmi' \(did you mean 'shift'\?\)"),
-        ({"variant": "ppmi", "shift": 0}, "shift: 0 is not above 0"),
-        ({"variant": "ppmi", "shift": "2"}, "shift: '2' is not a number"),
-        ({"variant": "sparse", "sparsification": 0}, r"sparsification: 0 keeps no token .* \(0, 1\]"),
-        ({"variant": "sparse", "sparsification": 1.5}, r"sparsification: 1.5 .* \(0, 1\]"),
-        ({"variant": "dense", "interpolation": 1.01}, r"interpolation: 1.01 is not in \[0, 1\]"),
-        ({"variant": "dense", "interpolation": True}, "interpolation: True is not a number"),
-        ({"variant": "dense", "interpolation": "0.75"}, "interpolation: '0.75' is not a number"),
-        ({"variant": "longce", "truncation": float("inf")}, "truncation: inf is not a finite number"),
-        ({"interpolate": 0.5}, r"interpolate: .* \(did you mean 'interpolation'\?\)"),
-        ({"shift": 2}, "shift: unknown key of a weighting without a variant"),
+        ({"sparsification": 0}, r"sparsification: 0 keeps no token .* \(0, 1\]"),
+        ({"sparsification": 1.5}, r"sparsification: 1.5 .* \(0, 1\]"),
+        ({"interpolation": 1.01}, r"interpolation: 1.01 is not in \[0, 1\]"),
+        ({"interpolation": True}, "interpolation: True is not a number"),
+        ({"interpolation": "0.75"}, "interpolation: '0.75' is not a number"),
+        ({"truncation": float("inf")}, "truncation: inf is not a finite number"),
         ({"comparison": "ratio"}, "comparison: unknown value 'ratio'.*; valid: difference, quotient"),
         ({"normalization": "l1"}, "normalization: unknown value 'l1'.*; valid: L1, softmax"),
         ({"transforms": ["absolut"]}, r"unknown transform 'absolut' \(did you mean 'absolute'\?\)"),
@@ -91,9 +40,9 @@ def test_settings_become_parts(block, parts):
         ({"transforms": ["exp"], "truncation": -1, "normalization": "L1"}, "cannot be negative"),
     ],
 )
-def test_impossible_settings_are_refused_by_name(block, message):
+def test_impossible_parts_are_refused_by_name(parts, message):
     with pytest.raises(ValueError, match=message):
-        weighting_from_settings(block)
+        Weighting(**parts)
 
 
 @pytest.mark.parametrize(
@@ -107,17 +56,10 @@ def test_impossible_settings_are_refused_by_name(block, message):
     ],
 )
 def test_l1_is_accepted_where_no_entry_can_be_negative(parts):
-    assert weighting_from_settings(parts | {"normalization": "L1"}).normalization == "L1"
+    assert Weighting(**parts, normalization="L1").normalization == "L1"
 
 
 def test_shift_passes_its_check():
     # The released code's check refuses every "shift s".
     assert split_transform("shift 2") == ("shift", 2.0)
-    assert weighting_from_settings({"variant": "ppmi", "shift": 2}).transforms == ("minus", "shift 2", "max")
-
-
-def test_only_lambda_one_needs_no_scores():
-    settings = {"sparse": {"sparsification": 0.5}}
-    plain = {v: weighting_from_settings({"variant": v} | settings.get(v, {})).is_plain for v in VARIANTS}
-    assert plain == {v: v == "plain" for v in VARIANTS}
-    assert weighting_from_settings({"variant": "dense", "interpolation": 1}).is_plain
+    assert Weighting(transforms=["shift 2", "max"]).transforms == ("shift 2", "max")

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longspan.weighting.parts import VARIANTS, Weighting, weighting_from_settings
+from longspan.weighting.parts import Weighting
+from longspan.weighting.variant import LOSS_VARIANTS, weighting_from_settings
 from longspan.weighting.weights import kept_entries, token_weights
 
 FULL_SETTINGS = {
@@ -63,7 +64,7 @@ def naive_weights(long_row, short_row, parts):
     return x
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", LOSS_VARIANTS.names())
 def test_variants_equal_the_naive_form(variant):
     parts = weighting_from_settings({"variant": variant} | FULL_SETTINGS[variant])
     long_nll, short_nll = scores()
@@ -228,7 +229,7 @@ def test_selection_equals_a_full_sort(values, kappa):
     assert sorted(order) == kept.nonzero().flatten().tolist()
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", LOSS_VARIANTS.names())
 def test_two_tokens_are_one_entry(variant):
     parts = weighting_from_settings({"variant": variant} | FULL_SETTINGS[variant])
     weights = weigh(torch.tensor([[1.0]]), torch.tensor([[3.0]]), parts)
