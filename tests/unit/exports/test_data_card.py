@@ -2,7 +2,8 @@ from pathlib import Path
 
 import yaml
 
-from longspan.exports.data_card import CITATIONS, COLUMNS, data_card
+from longspan.exports.data_card import COLUMNS, data_card
+from longspan.plugins.citations import LONGATTN, TOKEN_WEIGHTING
 from longspan.store.contracts import CONTRACTS
 from refusals import refused
 
@@ -25,7 +26,7 @@ def card(*manifests, **changes):
             "manifests": manifests or [MANIFEST],
             "sources": [{"source": "x", "category": "a|b", "license": "MIT"}],
             "models": [{"role": "tokenizer", "name": "m", "source": "hub o/m", "license": "l"}],
-            "citations": ["longattn"],
+            "citations": [LONGATTN],
             "settings": {"seed": 0, "corpora": {"été": {}}},
         }
         | changes,
@@ -73,5 +74,12 @@ def test_shards_of_other_columns_are_refused():
 
 def test_the_citations_of_the_readme_are_the_cards():
     readme = (Path(__file__).parents[3] / "README.md").read_text()
-    for name in ("longattn", "token_weighting"):
-        assert CITATIONS[name] in readme
+    for citation in (LONGATTN, TOKEN_WEIGHTING):
+        assert citation in readme
+
+
+def test_what_was_used_is_cited_in_a_block_of_its_own():
+    assert f"## Citations\n\n```bibtex\n{LONGATTN}\n{TOKEN_WEIGHTING}\n```" in card(
+        citations=[LONGATTN, TOKEN_WEIGHTING]
+    )
+    assert "Citations" not in card(citations=[])
