@@ -20,11 +20,12 @@ import time
 from pathlib import Path
 
 import yaml
-from longspan_workflow.wiring.layout import Layout
 
-from longspan.corpora.plan_index import made_from, plan_index
-from longspan.store.shards import HELD_OUT
+from longspan.corpora.plan_index import made_from, plan_index, raw_files
+from longspan.store.code import code_digest
+from longspan_workflow.running.project import script as script_path
 from longspan_workflow.settings.loading import load_settings
+from longspan_workflow.wiring.wiring import Wiring
 
 ROOT = Path(__file__).parents[1]
 # Six jobs a shard and their joins, in the chain's shape.
@@ -142,10 +143,12 @@ def finish(folder: Path, dry_run: str, *arguments: str, plan: Path | None = None
             path.touch()
     if plan:
         os.chdir(folder)  # the settings' paths begin there
-        layout = Layout(load_settings(yaml.safe_load(plan.read_text())))
-        digests = dict.fromkeys([*layout.shards("short"), HELD_OUT], "digest")
-        made = made_from(layout.plan_settings("short"), layout.raw_files("short"))
-        index = Path(layout.plan_index.format(corpus="short"))
+        wiring = Wiring(load_settings(yaml.safe_load(plan.read_text())))
+        corpus = wiring.settings.corpora["short"]
+        planned = wiring.texts.plan_settings(corpus)
+        digests = dict.fromkeys(corpus.all_shard_names, "digest")
+        made = made_from(planned, raw_files(planned), code_digest(script_path("plan_shards")))
+        index = Path(wiring.places.plan_index.format(corpus="short"))
         index.write_text(json.dumps(plan_index(made, digests)))
     snakemake(
         folder, *arguments, "--dry-run", "--quiet", "all", "--", "all", script=("-c", RECORD), **options

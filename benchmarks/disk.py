@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import yaml
 
+from longspan_workflow.settings.blocks import Settings
 from longspan_workflow.settings.loading import load_settings
 
 
@@ -41,10 +42,10 @@ def values_of(paths, column: str) -> int:
     return count
 
 
-def measure(settings: dict) -> list[tuple[str, str, int, int]]:
+def measure(settings: Settings) -> list[tuple[str, str, int, int]]:
     """Rows of (stage, name, bytes, tokens that they cover)."""
-    rows, results = [], Path(settings["results_dir"])
-    for corpus in settings["corpora"]:
+    rows, results = [], Path(settings.results_dir)
+    for corpus in settings.corpora:
         tokens_of = Counter()
         folder = results / "corpora" / corpus / "documents"
         for tokenizer in (results / "tokens" / corpus).glob("*"):
@@ -57,8 +58,8 @@ def measure(settings: dict) -> list[tuple[str, str, int, int]]:
         rows.insert(
             0, ("texts", corpus, column_bytes(sorted(folder.glob("*.parquet"))).total(), tokens_of[corpus])
         )
-    for windowing, block in settings["windowings"].items():
-        size = block["window_tokens"]
+    for windowing, block in settings.windowings.items():
+        size = block.window_tokens
         paths = sorted((results / "windows" / windowing).glob("*.parquet"))
         count = sum(pq.ParquetFile(path).metadata.num_rows for path in paths)
         rows.append(("windows", windowing, column_bytes(paths).total(), count * size))
@@ -66,7 +67,7 @@ def measure(settings: dict) -> list[tuple[str, str, int, int]]:
             paths = sorted(path for path in scorer.glob("*.parquet"))
             count = sum(pq.ParquetFile(path).metadata.num_rows for path in paths if path.stem != "index")
             rows.append(("scores", f"{windowing}/{scorer.name}", column_bytes(paths).total(), count * size))
-    for name in settings["exports"]:
+    for name in settings.exports:
         folder = results / "exports" / name
         manifests = [json.loads(path.read_text()) for path in sorted(folder.glob("manifests/*.json"))]
         sizes = sum(manifest["size_bytes"] for manifest in manifests)

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from longspan.store.tables import read_table, write_table
+from longspan_workflow.settings.loading import load_settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,7 +22,7 @@ def load_disk():
 
 
 def test_every_file_of_the_stores_is_counted_over_the_tokens_that_it_covers(chain):
-    settings = yaml.safe_load(chain.path("settings_record").read_text())
+    settings = load_settings(yaml.safe_load(chain.path("settings_record").read_text()))
     found = {(stage, name): (size, tokens) for stage, name, size, tokens in load_disk().measure(settings)}
 
     def size_of(folder):

@@ -4,7 +4,7 @@ import re
 import yaml
 
 from longspan.exports.data_card import COLUMNS, data_card
-from longspan.plugins.citations import LONGATTN
+from longspan.plugins.citations import LONGATTN, TOKEN_WEIGHTING
 from longspan.store.contracts import CONTRACTS
 from refusals import refused
 
@@ -84,6 +84,13 @@ def test_every_column_has_a_meaning():
 def test_shards_of_other_columns_are_refused():
     with refused("the shards of my-windows were exported with different columns; run the same target again"):
         card(MANIFEST, MANIFEST | {"columns": ["content"]})
+
+
+def test_what_was_used_is_cited_in_a_block_of_its_own():
+    assert f"## Citations\n\n```bibtex\n{LONGATTN}\n{TOKEN_WEIGHTING}\n```" in card(
+        citations=[LONGATTN, TOKEN_WEIGHTING]
+    )
+    assert "Citations" not in card(citations=[])
 
 
 HOSTILE = (

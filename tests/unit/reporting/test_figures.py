@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from longspan.reporting.figures import draw_evaluations, draw_selections, draw_trainings
+from longspan.reporting.figures import draw_evaluation, draw_selections, draw_trainings
 from longspan.store.tables import write_table
 
 
@@ -69,8 +69,8 @@ def test_trainings_and_evaluations_are_labelled_by_name(tmp_path):
         for start in (1, 11)
     ]
     write_table(tmp_path / "evaluation", "evaluation", parts, settings={})
-    draw_evaluations({"run/base": tmp_path / "evaluation"}, tmp_path / "evaluations.svg")
-    assert {"run/base", "held-out perplexity"} <= set(texts(tmp_path / "evaluations.svg"))
+    draw_evaluation("position_nll", {"run/base": tmp_path / "evaluation"}, tmp_path / "evaluation.svg")
+    assert {"run/base", "held-out perplexity"} <= set(texts(tmp_path / "evaluation.svg"))
 
 
 def test_a_missing_table_leaves_no_figure(tmp_path):

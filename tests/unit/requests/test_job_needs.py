@@ -4,13 +4,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from longspan_workflow.wiring.layout import Layout
 
 from llama3_8b import CONFIG as LLAMA3_8B
 from llama3_8b import SHAPE as SHAPE_8B
 from longspan_workflow.requests.job_needs import JobNeeds
 from longspan_workflow.settings.faults import SettingsError
 from longspan_workflow.settings.loading import load_settings
+from longspan_workflow.wiring.wiring import Wiring
 from refusals import refused
 
 NAMES = SimpleNamespace(
@@ -23,6 +23,7 @@ NAMES = SimpleNamespace(
     run="llama3-8b-32k",
     loss="dense-75",
     shard="00000",
+    evaluation="position_nll",
 )
 RULES = (
     "plan_shards",
@@ -45,15 +46,18 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def layout_of(change=None) -> Layout:
+def wiring_of(change=None) -> Wiring:
     config = copy.deepcopy(LLAMA3_8B)
     if change:
         change(config)
-    return Layout(load_settings(config))
+    return Wiring(load_settings(config))
 
 
-def needs_of(change=None) -> JobNeeds:
-    return JobNeeds(layout_of(change), dict.fromkeys(LLAMA3_8B["models"], SHAPE_8B))
+def needs_of(change=None, wiring=None) -> JobNeeds:
+    return JobNeeds(wiring or wiring_of(change), dict.fromkeys(LLAMA3_8B["models"], SHAPE_8B))
+
+
+MODEL, WINDOWING, SCORER, SELECTION = "llama3-8b", "pg19-32k", "llama3-8b-8k", "longattn-eighth"
 
 
 def names(**changed):
@@ -74,10 +78,10 @@ def requests(needs, rule, attempt=1, **changed):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_each_rule_has_requests_before_anything_ran_and_more_on_each_attempt(rule):
-    memory, minutes = requests(JobNeeds(layout_of()), rule)
+    memory, minutes = requests(JobNeeds(wiring_of()), rule)
     assert memory >= 2000
     assert minutes >= 60
-    assert requests(JobNeeds(layout_of()), rule, attempt=2) == (2 * memory, 2 * minutes)
+    assert requests(JobNeeds(wiring_of()), rule, attempt=2) == (2 * memory, 2 * minutes)
 
 
 def test_an_8b_is_given_memory_for_its_weights():
@@ -93,13 +97,14 @@ def test_an_8b_is_given_memory_for_its_weights():
 
 
 def test_time_follows_the_tokens_of_the_shard():
-    layout, needs = layout_of(), needs_of()
+    wiring, needs = wiring_of(), needs_of()
+    tokens = wiring.windows.tokens_of(wiring.settings.windowings[WINDOWING], "00000")
     before = requests(needs, "score_short")
-    put(layout.tokens_of("pg19-32k", "00000"), 32e6 * 1.75)
+    put(tokens, 32e6 * 1.75)
     memory, minutes = requests(needs, "score_short")
     # A shard of 977 windows of which an eighth is scored, 1.1 seconds each.
     assert (memory, minutes) == (before[0], 60 + 13)
-    put(layout.tokens_of("pg19-32k", "00000"), 320e6 * 1.75)
+    put(tokens, 320e6 * 1.75)
     assert requests(needs, "score_short")[1] == pytest.approx(60 + 3 * 1220 * 1.128 / 60, rel=0.1)
 
 
@@ -111,15 +116,16 @@ def test_a_slower_device_is_given_more_time():
 
 
 def test_shapes_are_read_of_the_folder_that_was_made_and_anew_when_it_changes(folder):
-    needs = JobNeeds(layout_of())
-    assert needs.shape("llama3-8b") is None
+    wiring = wiring_of()
+    needs, model = JobNeeds(wiring), wiring.settings.models[MODEL]
+    assert needs.shape(model) is None
     path = folder / "results/models/llama3-8b/config.json"
     path.parent.mkdir(parents=True)
     for layers in (32, 2):
         path.write_text(json.dumps(SHAPE_8B | {"num_hidden_layers": layers}))
-        assert needs.shape("llama3-8b").num_hidden_layers == layers
+        assert needs.shape(model).num_hidden_layers == layers
     path.write_text("{}")
-    assert needs.shape("llama3-8b") is None
+    assert needs.shape(model) is None
     assert requests(needs, "score_short")[0] == 6000
 
 
@@ -129,7 +135,8 @@ def test_shapes_are_read_of_a_local_folder_before_anything_ran(folder):
 
     (folder / "mine").mkdir()
     (folder / "mine/config.json").write_text(json.dumps(SHAPE_8B))
-    assert JobNeeds(layout_of(local)).shape("llama3-8b").num_hidden_layers == 32
+    wiring = wiring_of(local)
+    assert JobNeeds(wiring).shape(wiring.settings.models[MODEL]).num_hidden_layers == 32
 
 
 @pytest.mark.parametrize(
@@ -143,23 +150,29 @@ def test_shapes_are_read_of_a_local_folder_before_anything_ran(folder):
     ],
 )
 def test_what_a_selection_keeps(keep, kept):
-    needs = needs_of(lambda config: config["selections"]["longattn-eighth"].update(keep=keep))
-    assert needs.kept("longattn-eighth", 1000 * 32768) == kept
-    assert needs.scored("pg19-32k", "llama3-8b-8k", 1000 * 32768) == kept
+    wiring = wiring_of(lambda config: config["selections"][SELECTION].update(keep=keep))
+    needs, settings = needs_of(wiring=wiring), wiring.settings
+    assert needs.kept(settings.selections[SELECTION], 1000 * 32768) == kept
+    stored = needs.scored(settings.windowings[WINDOWING], settings.scorers[SCORER], 1000 * 32768)
+    assert stored == kept
 
 
 def test_windows_of_a_sample_are_known_before_the_tokens():
     def sampled(config):
         config["windowings"]["pg19-32k"]["sampling"] = {"windows_per_category": 4}
 
-    assert needs_of(sampled).windows("pg19-32k", None) == 4 * 64
-    assert needs_of(sampled).windows("pg19-32k", 100 * 32768) == 100
-    assert needs_of().windows("pg19-32k", None) is None
+    def windows(change, tokens):
+        wiring = wiring_of(change)
+        return needs_of(wiring=wiring).windows(wiring.settings.windowings[WINDOWING], tokens)
+
+    assert windows(sampled, None) == 4 * 64
+    assert windows(sampled, 100 * 32768) == 100
+    assert windows(None, None) is None
 
     def share(config):
         config["windowings"]["pg19-32k"] |= {"sampling": {"fraction": 0.1}, "stride_tokens": 16384}
 
-    assert needs_of(share).windows("pg19-32k", 100 * 32768) == pytest.approx(20)
+    assert windows(share, 100 * 32768) == pytest.approx(20)
 
 
 def test_what_no_device_holds_is_refused():

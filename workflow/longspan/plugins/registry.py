@@ -11,7 +11,6 @@ Only the member that is asked for is imported, so that a job depends on no other
 
 import importlib
 import importlib.metadata
-import importlib.util
 import inspect
 import pkgutil
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar
 
-from longspan.plugins.options import Options
+from longspan.plugins.options import Options, own_options
 
 
 class PlugIn(Options):
@@ -62,43 +61,24 @@ class PlugInKind:
         Raises:
             ValueError: two members of one name.
         """
-        package = importlib.import_module(self.package)
-        built_in = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
-        others = sorted(point.name for point in self._entry_points())
-        for name in others:
-            if name in built_in or others.count(name) > 1:
-                homes = [point.value for point in self._entry_points() if point.name == name]
-                homes += [f"{self.package}.{name}"] if name in built_in else []
-                raise ValueError(
-                    f"two {self.what}s are called '{name}': {', '.join(homes)}; remove one package"
-                )
-        return built_in + others
+        return list(self._members())
 
     def __getitem__(self, name: str) -> type[PlugIn]:
         """The member of a name.
 
         Raises:
-            ValueError: there is none, or what its entry point gives cannot be used.
+            ValueError: there is none, or two, or what its entry point gives cannot be used.
         """
-        if importlib.util.find_spec(f"{self.package}.{name}") is not None:
-            return self._checked(name, importlib.import_module(f"{self.package}.{name}"))
-        for point in self._entry_points():
-            if point.name == name:
-                try:
-                    found = point.load()
-                except Exception as error:
-                    raise ValueError(
-                        f"{self.what} '{name}' of {_distribution(point)} cannot be loaded "
-                        f"({point.value}: {error})"
-                    ) from error
-                return self._checked(name, found)
-        near = get_close_matches(name, self.names(), n=1, cutoff=0.5)
-        hint = f"did you mean '{near[0]}'?" if near else f"valid are: {', '.join(self.names())}"
-        raise ValueError(f"there is no {self.what} '{name}'; {hint}")
+        members = self._members()
+        if name not in members:
+            near = get_close_matches(name, members, n=1, cutoff=0.5)
+            hint = f"did you mean '{near[0]}'?" if near else f"valid are: {', '.join(members)}"
+            raise ValueError(f"there is no {self.what} '{name}'; {hint}")
+        return self._load(name, members[name])
 
     def __iter__(self) -> Iterator[type[PlugIn]]:
         """All members."""
-        return map(self.__getitem__, self.names())
+        return (self._load(name, point) for name, point in self._members().items())
 
     def source_file(self, name: str) -> Path:
         """The file that defines a member."""
@@ -106,13 +86,34 @@ class PlugInKind:
 
     def of_settings(self, key: str, block: dict[str, Any]) -> PlugIn:
         """The member that `block[key]` names, with those of its options that the block holds."""
-        from longspan.plugins.options import own_options
-
         found = self[block[key]]
         return found(**own_options(found, block))
 
-    def _entry_points(self) -> list[importlib.metadata.EntryPoint]:
-        return list(importlib.metadata.entry_points(group=self.group))
+    def _members(self) -> dict[str, importlib.metadata.EntryPoint | None]:
+        """Entry points of all members by name, None for the built-in ones, which come first."""
+        package = importlib.import_module(self.package)
+        found = dict.fromkeys(sorted(module.name for module in pkgutil.iter_modules(package.__path__)))
+        points = sorted(importlib.metadata.entry_points(group=self.group), key=lambda point: point.name)
+        for point in points:
+            if point.name in found:
+                homes = [other.value for other in points if other.name == point.name]
+                homes += [f"{self.package}.{point.name}"] if found[point.name] is None else []
+                raise ValueError(
+                    f"two {self.what}s are called '{point.name}': {', '.join(homes)}; remove one package"
+                )
+            found[point.name] = point
+        return found
+
+    def _load(self, name: str, point: importlib.metadata.EntryPoint | None) -> type[PlugIn]:
+        if point is None:
+            return self._checked(name, importlib.import_module(f"{self.package}.{name}"))
+        try:
+            found = point.load()
+        except Exception as error:
+            raise ValueError(
+                f"{self.what} '{name}' of {_distribution(point)} cannot be loaded ({point.value}: {error})"
+            ) from error
+        return self._checked(name, found)
 
     def _checked(self, name: str, found: Any) -> type[PlugIn]:
         if inspect.ismodule(found):

@@ -224,8 +224,9 @@ def _exactly_one(value: Options) -> Options:
     given = value.model_fields_set
     if len(given) != 1:
         many = "too many properties" if given else "no property, and needs one"
-        block = value.as_settings()
-        raise PydanticCustomError("one_key", f"{block} has {many}".replace("{", "{{").replace("}", "}}"))
+        raise PydanticCustomError(
+            "one_key", "{block} has {many}", {"block": str(value.as_settings()), "many": many}
+        )
     return value
 
 
@@ -385,12 +386,15 @@ POLICIES = {"both_ends": BothEndsWindowing, "stride": StrideWindowing}
 
 
 def _without_defaults_of_other_policies(value: Any) -> Any:
-    # null and false are the defaults, which 0 is not.
-    if not isinstance(value, dict):
+    policy = value.get("policy", "stride") if isinstance(value, dict) else None
+    if not isinstance(policy, str) or policy not in POLICIES:
         return value
-    own = POLICIES.get(value.get("policy", "stride"), WindowingBlock).model_fields
-    others = {name for policy in POLICIES.values() for name in policy.model_fields} - set(own)
-    return {key: item for key, item in value.items() if key not in others or item not in (None, False)}
+    own = POLICIES[policy].model_fields
+    others = {name for block in POLICIES.values() for name in block.model_fields} - set(own)
+    # null and false are the defaults, which 0 is not.
+    return {
+        key: item for key, item in value.items() if key not in others or not (item is None or item is False)
+    }
 
 
 Windowing = Annotated[
@@ -606,7 +610,7 @@ class Train(Options):
 
 def _unique(values: list) -> list:
     if len(set(values)) < len(values):
-        raise PydanticCustomError("unique", f"{values} has non-unique elements")
+        raise PydanticCustomError("unique", "{values} has non-unique elements", {"values": str(values)})
     return values
 
 

@@ -77,6 +77,7 @@ class Place:
         around: path of that block.
         siblings: the blocks that it was chosen from, by what chose it; and the key that chose.
         field: the field of that block that the error is in, or None.
+        description: of the last field on the path.
         value: what was given there.
     """
 
@@ -85,7 +86,7 @@ class Place:
         self.block, self.around, self.value = block, (), given
         self.chosen_by: tuple[str, str] | None = None
         self.siblings: dict[str, type[Options]] = {}
-        self.field = None
+        self.field, self.description = None, ""
         annotation: Any = block
         for part in loc:
             if isinstance(part, str) and "=" in part and (member := _member(annotation, part)):
@@ -106,7 +107,8 @@ class Place:
                 self._step(part)
                 if field is None:
                     return
-                self.field, annotation = field, field.annotation
+                self.field, self.description = field, field.description
+                annotation = field.annotation
                 inner = _only_block(annotation)
                 if inner is not None:
                     self._enter(inner)
@@ -189,7 +191,7 @@ def _item_of(annotation: Any) -> Any:
 def _message(path: Path, parts: list[tuple[dict, Place]]) -> str:
     part, place = parts[0]
     kind, value, where = part["type"], place.value, dotted(path)
-    described = f" ({place.field.description})" if place.field is not None and place.field.description else ""
+    described = f" ({place.description})" if place.description else ""
     if kind == "extra_forbidden":
         return _foreign(where, path[-1], place)
     if kind == "missing":

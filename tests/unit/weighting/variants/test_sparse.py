@@ -13,5 +13,5 @@ def test_its_options_become_parts(options, parts):
 
 
 def test_a_share_must_be_given():
-    with pytest.raises(ValueError, match="sparsification\n.*required"):
+    with pytest.raises(ValueError, match=r"sparsification\n.*required"):
         Sparse()

