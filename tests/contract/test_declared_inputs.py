@@ -138,7 +138,8 @@ def home(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     make_inputs(home / "inputs")
     make_foreign_scorer(home / "inputs")
-    (home / "inputs/test_set.txt").write_text("a question of some test, and the answer to it. " * 4)
+    for name in ("test_set.txt", "prose/prose_6.txt"):
+        (home / "inputs" / name).write_text("a question of some test, and the answer to it. " * 4)
     chain, before = Chain(settings()), Path.cwd()
     try:
         for number, (script, names) in enumerate(JOBS):
@@ -187,6 +188,10 @@ def test_each_rule_hands_on_what_the_settings_ask_for(home):
     """What a job does otherwise if its command lacks an option that scripts can do without."""
     results = home / "results"
     selections = {path.name: rows(path) for path in (results / "selections").iterdir()}
+    dropped = [row for shard in SHARDS for row in rows(results / f"corpora/short/dropped/{shard}.parquet")]
+    assert [(row["document_id"], row["reason"]) for row in dropped] == [
+        ("inputs/prose/prose_6.txt", "overlap")
+    ]
     kept = {row["data_id"] for row in selections["half.parquet"] if row["kept"]}
     everything = {row["data_id"] for row in selections["half.parquet"]}
     assert len(kept) == len(everything) / 2 == 8
