@@ -12,8 +12,8 @@ windows and packed short documents, half of each, with layers compiled or not.
 
 Model FLOPs utilisation counts no recomputation: ``3 * (2 T P + 2 T V D + 2 layers heads d T^2)`` a sequence
 of T tokens, P weights of the layers' matrices, V x D the output layer, d the size of a head; self-scoring
-adds the forward passes of its windows (longspan.training.flops). It is divided by the device's measured rate of
-bfloat16 products, 798 TFLOP/s for H100 and H200.
+adds the forward passes of its windows (longspan.training.flops). It is divided by the device's measured rate
+of bfloat16 products, 798 TFLOP/s for H100 and H200.
 
 Last, a smaller model of the same width is stopped by SIGUSR1, resumed from its sharded checkpoint, and
 compared with an unbroken training.

@@ -19,7 +19,8 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[1]
-# Functions of the shell in place of programs that a command calls: each keeps its arguments, or swallows its input.
+# Functions of the shell in place of programs that a command calls: each keeps its arguments, or swallows
+# its input.
 _RECORDER = 'printf \'%s\\0\' "$@" > "$RECORDS/$BASHPID.$RANDOM"'
 _PROGRAMS = {"python": _RECORDER, "srun": _RECORDER, "tee": "cat > /dev/null"}
 _KEPT_WORKFLOWS = 16
@@ -118,6 +119,8 @@ class RuleCommands:
                 snakefile=ROOT / "Snakefile",
                 workdir=folder,
             )._workflow
+            # Snakemake lets all workflows of a process share the names of their rule files.
+            self._workflow.modifier.globals = dict(self._workflow.globals)
             self._workflow.dag_settings = DAGSettings()
             self._workflow._prepare_dag(
                 forceall=False, ignore_incomplete=True, lock_warn_only=True, nolock=True

@@ -269,10 +269,8 @@ def test_a_missing_model_is_named(chain, script):
     result = chain.run(script, **names)
     assert result.code == 1
     path = chain.path("model")
-    assert (
-        result.stderr
-        == f"{script_of(script)}: error: {path} is missing; run the same target again, which makes the model\n"
-    )
+    again = "run the same target again, which makes the model"
+    assert result.stderr == f"{script_of(script)}: error: {path} is missing; {again}\n"
 
 
 @pytest.mark.parametrize("script", ["tokenize_documents", "score_short", "score_attention", "train"])

@@ -65,7 +65,9 @@ def test_the_tiny_run_is_estimated_before_anything_ran(inputs):
         "train",
         "evaluate",
     ]
-    assert [key for key, row in found.items() if "unknown" in row.values()] == [("evaluate", "main")]
+    assert [key for key, row in found.items() if "unknown" in row.values()] == [
+        ("evaluate", "main/position_nll")
+    ]
     assert result.stdout.splitlines()[-1] == (
         "not known, and in no sum: evaluations of run 'main': before its held-out works are tokenized, "
         "evaluation.windows_per_document bounds them"
@@ -75,7 +77,7 @@ def test_the_tiny_run_is_estimated_before_anything_ran(inputs):
     assert float(texts["tokens"]) == raw / 4
     assert float(texts["disk_gb"]) == pytest.approx(raw / 4 * 1.29 / 1e9)
     assert found["score_short", "short-128/tiny-32"]["jobs"] == "2"
-    assert found["evaluate", "main"]["jobs"] == "2"
+    assert found["evaluate", "main/position_nll"]["jobs"] == "2"
     assert float(found["train", "main/dense"]["tokens"]) == 4 * 128
     weights = sum(path.stat().st_size for path in inputs.glob("model/*.safetensors"))
     assert float(found["train", "main/dense"]["disk_gb"]) * 1e9 == pytest.approx(weights, rel=0.05)
@@ -84,7 +86,7 @@ def test_the_tiny_run_is_estimated_before_anything_ran(inputs):
     assert lines[-2].startswith("disk: 0.00 GB, of which 0.00 GB are there and ")
     assert lines[-3].startswith("GPU-hours: 0.")
     bounded, found = estimate(TINY | {"evaluation": {"windows_per_document": 3}})
-    assert float(found["evaluate", "main"]["tokens"]) == 2 * 2 * 3 * 128
+    assert float(found["evaluate", "main/position_nll"]["tokens"]) == 2 * 2 * 3 * 128
     assert "not known" not in bounded.stdout
 
 
@@ -115,7 +117,7 @@ def test_tables_that_are_there_take_the_place_of_raw_texts(inputs):
     tokens = corpus_tokens()
     assert tokens == sizes / TEXT_STAGES["read_documents"].token_bytes
     _, found = estimate(TINY)
-    assert float(found["evaluate", "main"]["gpu_hours"]) > 0
+    assert float(found["evaluate", "main/position_nll"]["gpu_hours"]) > 0
     for path in inputs.glob("prose/*"):
         path.unlink()
     assert corpus_tokens() == tokens

@@ -1,5 +1,7 @@
 """That contract tests give the scripts what the rules' commands give them."""
 
+import json
+
 import pytest
 
 from rule_commands import as_config, recorded_command, rule_command
@@ -10,8 +12,8 @@ def test_arguments_are_those_that_the_shell_passes():
     command = """
         trap '' TERM
         TOKEN="${TOKEN:-}" python -m some.launcher 1 \\
-            python "${NOWHERE:-/a folder/scripts}"/score.py --settings '{"a": "b c"}' --quote "it's" --none '' \\
-            --lines $'a\\nb' --empty --count 2 2>&1 | (
+            python "${NOWHERE:-/a folder/scripts}"/score.py --settings '{"a": "b c"}' --quote "it's" \\
+            --none '' --lines $'a\\nb' --empty --count 2 2>&1 | (
             trap '' TERM
             tee no/such/folder.log
         )
@@ -55,3 +57,23 @@ def test_settings_reach_a_rule_as_they_are():
     loss = TINY["losses"]["dense"] | {"interpolation": 1.0e-5}
     assert "1e-05" in Chain(TINY | {"losses": {"dense": loss}}).options("train")["--settings"][0]
     assert as_config({"a": 1.0e-5}) == "a: 1.0e-05\n"
+
+
+def test_workflows_of_several_settings_do_not_get_into_each_others_way():
+    """Functions of a rule see the settings of their own workflow, whichever was read last."""
+    fast = TINY | {"selections": {"quick": TINY["selections"]["half"] | {"method": "gzip"}}}
+    del fast["selections"]["quick"]["scorer"]
+    run = TINY["runs"]["main"] | {
+        "selection": "quick",
+        "train": TINY["runs"]["main"]["train"] | {"devices": 2},
+    }
+    fast |= {"runs": {"main": run}, "exports": {}, "report": {}, "seed": 12345}
+    first, second = Chain(), Chain(fast)
+    for _ in range(2):
+        assert json.loads(first.options("select_windows")["--settings"][0])["method"] == "longattn"
+        found = second.options("select_windows", selection="quick")
+        assert json.loads(found["--settings"][0])["method"] == "gzip"
+        assert "--documents" in found
+    # Not even those that it has not made yet.
+    assert json.loads(first.options("train")["--execution"][0])["processes"] == 1
+    assert json.loads(second.options("train")["--execution"][0])["processes"] == 2

@@ -94,6 +94,10 @@ class Shard:
         )
         return reader
 
+    def open_tokens(self) -> None:
+        """Open the table and find its documents, so that a fault is told before anything is done."""
+        self._token_row_of  # noqa: B018
+
     @cached_property
     def _token_row_of(self) -> dict[str, int]:
         return _rows_of(self.tokens)

@@ -40,7 +40,7 @@ class WindowStore:
         return store
 
     def _add(self, shard: Shard, path: Path | str) -> None:
-        shard.tokens  # noqa: B018 - opened here, so that a foreign table is refused before anything is read
+        shard.open_tokens()
         form = (shard.tokenizer, shard.window_tokens, shard.bos_token_id)
         if self._shard_of and form != (self.tokenizer, self.window_tokens, self.bos_token_id):
             raise ValueError(
