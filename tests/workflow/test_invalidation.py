@@ -39,7 +39,8 @@ def keys_under(schema: dict = SCHEMA, path: str = "") -> list[str]:
     for key, child in schema.get("properties", {}).items():
         place = f"{path}.{key}" if path else key
         found += keys_under(child, place) or [place]
-    if isinstance(child := schema.get("additionalProperties"), dict):
+    named = [schema.get("additionalProperties"), *schema.get("patternProperties", {}).values()]
+    for child in filter(lambda child: isinstance(child, dict), named):
         found += keys_under(child, f"{path}.*")
     if "items" in schema:
         found += keys_under(schema["items"], f"{path}.[]")
