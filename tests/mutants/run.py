@@ -27,8 +27,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from checkouts import ROOT, clone
 
 RULES = Path("workflow/rules")
-_RULE = re.compile(r"^(?:rule|checkpoint) (\w+):\n((?:[ \t].*\n|\n)+)", re.MULTILINE)
-_SECTION = re.compile(r"^    (\w+):(?: *\n((?:        .*\n|\n)+)| *\S.*\n)", re.MULTILINE)
+# A rule that a loop makes has no name of its own and is indented; it is called by its script.
+_RULE = re.compile(r"^( *)(?:rule|checkpoint)(?: (\w+))?:\n((?:\1[ \t].*\n|\n)+)", re.MULTILINE)
+_SCRIPT = re.compile(r"/(\w+)\.py")
 _FIELD = r"\{(?:input|params|wildcards)\b[^{}]*\}"
 _OPTION = re.compile(rf"\s(--[\w-]+)[ =]+\S*{_FIELD}\S*")
 # Words that a parameter gives as a whole, and options within quotes of other words.
@@ -47,6 +48,7 @@ KILLERS = {
     "publish_export": [INPUTS, "tests/contract/test_publish.py"],
     "index_references": [INPUTS, "tests/contract/test_texts_and_windows.py"],
     "estimate": ["tests/contract/test_estimate.py"],
+    "score_windows": [INPUTS, f"{SCRIPTS}[score_short]", f"{SCRIPTS}[score_attention]", WHOLE],
     "report": [f"{INPUTS}::test_the_report_is_given_all_that_it_waits_for", WHOLE],
     "publish": ["tests/workflow/test_dry_runs.py"],
     "download": ["tests/workflow/test_three_sources.py"],
@@ -74,11 +76,13 @@ class Mutant:
 def mutants(path: Path, text: str) -> Iterator[Mutant]:
     """Every mutant of a rule file, in the order of the file."""
     for rule in _RULE.finditer(text):
-        name, start = rule[1], rule.start(2)
-        for section in _SECTION.finditer(rule[2]):
+        indent, start = rule[1], rule.start(3)
+        name = rule[2] or _SCRIPT.search(rule[3])[1]
+        pattern = rf"^{indent}    (\w+):(?: *\n((?:{indent}        .*\n|\n)+)| *\S.*\n)"
+        for section in re.finditer(pattern, rule[3], re.MULTILINE):
             place = start + section.start()
             if section[1] in ("input", "params") and section[2]:
-                cuts = _entries(section, start)
+                cuts = _entries(section, start, len(indent))
             elif section[1] == "shell":
                 cuts = _arguments(section[0], place)
             else:
@@ -87,9 +91,14 @@ def mutants(path: Path, text: str) -> Iterator[Mutant]:
                 yield Mutant(name, f"{section[1]} {missing}", path, text[:first] + text[last:])
 
 
-def _entries(section: re.Match, start: int) -> Iterator[tuple[str, int, int]]:
-    """Entries of a section: a first line indented by eight blanks, and all that is indented more."""
-    entry = re.compile(r"^ {8}(?![\s#)\]}])(.*)\n(?: {9,}.*\n| {8}[)\]}].*\n|\n)*", re.MULTILINE)
+def _entries(section: re.Match, start: int, indent: int) -> Iterator[tuple[str, int, int]]:
+    """Entries of a section: a first line indented by eight blanks more than the rule, and all that follows
+    deeper."""
+    blanks = indent + 8
+    entry = re.compile(
+        rf"^ {{{blanks}}}(?![\s#)\]}}])(.*)\n(?: {{{blanks + 1},}}.*\n| {{{blanks}}}[)\]}}].*\n|\n)*",
+        re.MULTILINE,
+    )
     found = list(entry.finditer(section[2]))
     for match in found:
         first, last = (start + section.start(2) + place for place in match.span())

@@ -39,6 +39,8 @@ from tiny_inputs import make_inputs  # noqa: E402
 
 # The stages, and three whose locks keep an orphan and the next call apart.
 LOCKED = ("score_attention", "score_short", "train")
+# Rules that share a script are told apart by the kind that it is given.
+_SCORE_RULES = {"short_nll": "score_short", "attention": "score_attention"}
 STAGES = (
     "download_model",
     "plan_shards",
@@ -194,6 +196,8 @@ class Victim:
 def _stage(words: list[str]) -> str | None:
     if "--report" in words:
         return "report"
+    if len(words) > 1 and words[1].endswith("/workflow/scripts/score_windows.py"):
+        return _SCORE_RULES[words[words.index("--kind") + 1]]
     if len(words) > 1 and "/workflow/scripts/" in words[1]:
         return Path(words[1]).stem
     return None

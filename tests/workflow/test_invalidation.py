@@ -19,28 +19,32 @@ import pytest
 import yaml
 from snakemake.api import ConfigSettings, DAGSettings, OutputSettings, ResourceSettings, SnakemakeApi
 
+from longspan_workflow.settings.blocks import Settings
+
 ROOT = Path(__file__).parents[2]
-SCHEMA = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
+SCHEMA = Settings.model_json_schema(by_alias=True)
 PAGE = ROOT / "docs" / "invalidation.md"
 TINY = yaml.safe_load((ROOT / "configs" / "tiny.yaml").read_text())
 # Of these every change makes the report anew; the table leaves them out.
 REPORT = {"all", "record_settings", "summarize_results", "draw_figures", "report"}
 
 
-def schema_keys(schema: dict = SCHEMA, path: str = "") -> list[str]:
+def keys_under(schema: dict = SCHEMA, path: str = "") -> list[str]:
     """Every key that a user can give, names as `*`, items of lists as `[]`."""
     if reference := schema.get("$ref"):
         schema = SCHEMA["$defs"][reference.removeprefix("#/$defs/")] | schema
     found = []
     for branch in schema.get("oneOf", schema.get("anyOf", [])):
-        found += schema_keys(branch, path)
+        found += keys_under(branch, path)
     for key, child in schema.get("properties", {}).items():
-        found += schema_keys(child, f"{path}.{key}" if path else key)
-    if isinstance(child := schema.get("additionalProperties"), dict):
-        found += schema_keys(child, f"{path}.*")
-    if "properties" in (child := schema.get("items", {})):
-        found += schema_keys(child, f"{path}.[]")
-    return list(dict.fromkeys(found)) or [path]
+        place = f"{path}.{key}" if path else key
+        found += keys_under(child, place) or [place]
+    named = [schema.get("additionalProperties"), *schema.get("patternProperties", {}).values()]
+    for child in filter(lambda child: isinstance(child, dict), named):
+        found += keys_under(child, f"{path}.*")
+    if "items" in schema:
+        found += keys_under(schema["items"], f"{path}.[]")
+    return list(dict.fromkeys(found))
 
 
 def base_settings() -> dict:
@@ -98,6 +102,8 @@ def base_settings() -> dict:
         "mixed": {"short": [{"corpus": "short", "token_share": 0.25, "document_tokens": 64}]},
     }
     settings["runs"]["ends"]["mixture"] = "mixed"
+    settings["evaluations"] = {"coarse": {"task": "position_nll", "position_bins": 2}}
+    settings["runs"]["main"]["evaluations"] = ["coarse"]
     settings["exports"] = {
         "kept": {"selection": "half", "format": "jsonl", "repo": "owner/kept"},
         "all": {"windowing": "short-128"},
@@ -359,13 +365,16 @@ CHANGES: dict[str, dict[str, object]] = {
     "exports.*.private": {"exports/kept/private": False},
     "evaluation.windows_per_document": {"evaluation": {"windows_per_document": 1}},
     "evaluation.position_bins": {"evaluation": {"position_bins": 4}},
+    "evaluations.*.windows_per_document": {"evaluations/coarse/windows_per_document": 1},
+    "evaluations.*.position_bins": {"evaluations/coarse/position_bins": 4},
+    "runs.*.evaluations": {"runs/each/evaluations": ["coarse"]},
     "report.title": {"report": {"title": "other"}},
     "report.compare_selections": {"report": {"compare_selections": ["half", "each"]}},
 }
 
 
 # Keys with one valid value.
-FIXED = {"runs.*.train.context_parallel_size"}
+FIXED = {"runs.*.train.context_parallel_size", "evaluations.*.task"}
 
 
 def settings_table() -> list[tuple[str, str, str]]:
@@ -376,7 +385,7 @@ def settings_table() -> list[tuple[str, str, str]]:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text("{}")
         base = Dag(base_settings(), folder)
-        return [(key, *touched_by(key, base, folder)) for key in schema_keys() if key in CHANGES]
+        return [(key, *touched_by(key, base, folder)) for key in keys_under() if key in CHANGES]
 
 
 HEADER = "| key | runs again | follows |\n|---|---|---|\n"
@@ -398,7 +407,7 @@ def table():
 
 
 def test_every_key_of_the_schema_has_its_place():
-    keys, placed = set(schema_keys()), CHANGES.keys() | FIXED
+    keys, placed = set(keys_under()), CHANGES.keys() | FIXED
     assert not keys - placed, (
         f"new keys {sorted(keys - placed)}: add a valid change of each to CHANGES in {__file__} "
         "(path in base_settings: another value), then run this file, read the new rows of "
@@ -417,12 +426,15 @@ def test_the_page_shows_what_runs_again(table):
 def test_what_is_promised_of_scores_and_trainings(table):
     for key, again, follows in table:
         kind = key.split(".")[0]
-        if kind in ("losses", "runs", "evaluation", "report", "exports") and "windowing" not in key:
+        if (
+            kind in ("losses", "runs", "evaluation", "evaluations", "report", "exports")
+            and "windowing" not in key
+        ):
             allowed = {"runs.*.select_first"}
             assert "score_" not in again + follows or key in allowed, key
         if kind == "losses":
             assert (again, follows) == ("train", "evaluate"), key
-        if kind in ("evaluation", "report", "exports"):
+        if kind in ("evaluation", "evaluations", "report", "exports"):
             assert "train" not in again + follows, key
         if kind == "selections":
             assert "score_short" not in again + follows, key

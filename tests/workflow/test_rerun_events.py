@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-TARGETS = ("results/frozen_weights.done", "results/evaluations/main/dense/seed0.parquet")
+TARGETS = ("results/frozen_weights.done", "results/evaluations/main/dense/seed0/position_nll.parquet")
 AFTER_SCORES = {"collect_weights": 1, "record_frozen_weights": 1, "train": 1, "evaluate": 1}
 
 

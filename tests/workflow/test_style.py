@@ -32,10 +32,15 @@ def test_code_is_clean(command):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_rules_scripts_and_logs_share_one_name():
+def test_rules_scripts_logs_and_benchmarks_share_one_name():
     scripts = {path.stem for path in (ROOT / "workflow" / "scripts").glob("*.py")}
     rules = "\n".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
     for script in scripts:
         assert f'"$SCRIPTS"/{script}.py' in rules
+    # The rules of the kinds of scorers are made in a loop.
+    for part in ("name:\n            KIND.rule\n", "places.log(KIND.rule,", "places.benchmark(KIND.rule,"):
+        assert part in rules
+    for script in scripts - {"score_windows"}:
         assert f"\nrule {script}:" in rules or f"\ncheckpoint {script}:" in rules
-        assert f'layout.log("{script}"' in rules
+        assert f'places.log("{script}"' in rules
+        assert f'places.benchmark("{script}"' in rules

@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 
 FOLDER = Path(os.environ.get("PROBE", "."))
+# Rules that share a script are told apart by the kind that it is given.
+SCORE_RULES = {"short_nll": "score_short", "attention": "score_attention"}
 
 
 def _record(**what):
@@ -27,6 +29,8 @@ def _probe():
     # torchrun has the script among its arguments, but is not the script.
     if not scripts or "-m" in sys.orig_argv[:3]:
         return
+    if scripts[0] == "score_windows":
+        scripts = [SCORE_RULES[sys.orig_argv[sys.orig_argv.index("--kind") + 1]]]
     _record(script=scripts[0], event="start")
     atexit.register(_record, script=scripts[0], event="end")
     try:
