@@ -119,16 +119,17 @@ class RuleCommands:
                 snakefile=ROOT / "Snakefile",
                 workdir=folder,
             )._workflow
-            # Snakemake lets all workflows of a process share the names of their rule files.
-            self._workflow.modifier.globals = dict(self._workflow.globals)
             self._workflow.dag_settings = DAGSettings()
             self._workflow._prepare_dag(
                 forceall=False, ignore_incomplete=True, lock_warn_only=True, nolock=True
             )
+        self._names = dict(self._workflow.globals)
         gc.enable()
 
     def job(self, name: str, wildcards: dict[str, str]):
         """A rule's job."""
+        # All workflows of a process share the names of their rule files, which functions in these look up.
+        self._workflow.globals.update(self._names)
         rule, dag = self._workflow.get_rule(name), self._workflow.dag
         own, target = {}, None
         if rule.output:

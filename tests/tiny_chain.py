@@ -89,9 +89,9 @@ _PLUG_INS = {
 }
 
 
-def code_of(rule: str) -> str:
+def code_of(rule: str, *plug_ins: Path) -> str:
     """Digest of a rule's code: its script, the plug-ins that it uses, and what these import."""
-    return code_digest(SCRIPTS / f"{script_of(rule)}.py", *_PLUG_INS.get(rule, ()))
+    return code_digest(SCRIPTS / f"{script_of(rule)}.py", *_PLUG_INS.get(rule, ()), *plug_ins)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import zstandard
 
 from foreign_scorer import make_foreign_scorer
 from longspan.store.code import stage_version
+from longspan.weighting.variant import LOSS_VARIANTS
 from rule_commands import as_config, rule_job
 from tiny_chain import NAMES, RULES, Chain, Result, code_of
 from tiny_inputs import make_inputs
@@ -26,6 +27,7 @@ STAGES = {
     "score_attention": "scoring.attention_statistics",
     "train": "training.loop",
 }
+VARIANTS = {"export_windows": [LOSS_VARIANTS.source_file("dense")]}
 # Estimates are made whenever they are asked for; a pinned archive has a digest.
 WITHOUT_CODE = {"estimate", "download_texts"}
 
@@ -112,7 +114,8 @@ def test_a_job_runs_again_with_other_code(tmp_path_factory, rule):
     if rule in STAGES:
         assert params["version"] == stage_version(STAGES[rule])
     else:
-        assert params["code"] == code_of(rule)
+        # The weights of an export are by the loss's variant.
+        assert params["code"] == code_of(rule, *VARIANTS.get(rule, ()))
 
 
 def bring(paths, home: Path) -> None:

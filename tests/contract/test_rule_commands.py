@@ -61,19 +61,19 @@ def test_settings_reach_a_rule_as_they_are():
 
 def test_workflows_of_several_settings_do_not_get_into_each_others_way():
     """Functions of a rule see the settings of their own workflow, whichever was read last."""
-    fast = TINY | {"selections": {"quick": TINY["selections"]["half"] | {"method": "gzip"}}}
-    del fast["selections"]["quick"]["scorer"]
-    run = TINY["runs"]["main"] | {
-        "selection": "quick",
-        "train": TINY["runs"]["main"]["train"] | {"devices": 2},
+    half, run = TINY["selections"]["half"], TINY["runs"]["main"]
+    quick = {key: value for key, value in half.items() if key != "scorer"} | {"method": "gzip"}
+    other = TINY | {
+        "seed": 12345,  # settings that no other test reads
+        "selections": {"quick": quick},
+        "runs": {"main": run | {"selection": "quick"}},
+        "exports": {},
+        "report": {},
     }
-    fast |= {"runs": {"main": run}, "exports": {}, "report": {}, "seed": 12345}
-    first, second = Chain(), Chain(fast)
-    for _ in range(2):
-        assert json.loads(first.options("select_windows")["--settings"][0])["method"] == "longattn"
-        found = second.options("select_windows", selection="quick")
-        assert json.loads(found["--settings"][0])["method"] == "gzip"
-        assert "--documents" in found
-    # Not even those that it has not made yet.
-    assert json.loads(first.options("train")["--execution"][0])["processes"] == 1
-    assert json.loads(second.options("train")["--execution"][0])["processes"] == 2
+    first, second = Chain(TINY | {"seed": 54321}), Chain(other)
+    for selections in ("half", "quick"), ("drawn", "quick"):
+        for chain, name, method in zip(
+            (first, second), selections, (TINY["selections"][selections[0]]["method"], "gzip"), strict=True
+        ):
+            settings = chain.options("select_windows", selection=name)["--settings"][0]
+            assert json.loads(settings)["method"] == method

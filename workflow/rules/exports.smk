@@ -37,7 +37,10 @@ rule export_windows:
         runtime=needs.minutes("export_windows"),
     params:
         settings=as_json(exports.export_settings),
-        code=code_of("export_windows"),
+        code=lambda wildcards: code_of(
+            "export_windows",
+            *variant_files(exports.export_settings(wildcards)["loss"]),
+        ),
     shell:
         JOB + """
         python "$SCRIPTS"/export_windows.py --settings {params.settings:q} \

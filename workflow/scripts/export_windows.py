@@ -15,7 +15,7 @@ from longspan.process.command_line import parser_for, run_script
 from longspan.scoring.index import IndexedScores
 from longspan.store.code import code_digest
 from longspan.store.tables import digest_of
-from longspan.weighting.variant import weighting_from_settings
+from longspan.weighting.variant import variant_files, weighting_from_settings
 from longspan.windows.shard import Shard
 from longspan.windows.store import kept_ids
 
@@ -61,7 +61,7 @@ def main(argv=None):
         settings=settings | {"window_tokens": shard.window_tokens, "bos_token_id": shard.bos_token_id},
         inputs=inputs,
         tokenizer=shard.tokenizer,
-        code_digest=code_digest(Path(__file__)),
+        code_digest=code_digest(Path(__file__), *variant_files(settings["loss"])),
     ) as writer:
         for row in exported_rows(shard, set(data_ids), weights_of):
             writer.append(row)

@@ -9,6 +9,7 @@ point of the kind's group, whose name is the member's and which gives its class:
 Only the member that is asked for is imported, so that a job depends on no other.
 """
 
+import functools
 import importlib
 import importlib.metadata
 import inspect
@@ -80,6 +81,7 @@ class PlugInKind:
         """All members."""
         return (self._load(name, point) for name, point in self._members().items())
 
+    @functools.cache  # noqa: B019 - kinds live as long as the process, and jobs by the thousand ask
     def source_file(self, name: str) -> Path:
         """The file that defines a member."""
         return Path(inspect.getfile(self[name]))

@@ -5,6 +5,7 @@ Imports no torch, so that settings can be checked anywhere; the arithmetic is in
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from longspan.plugins.citations import TOKEN_WEIGHTING
@@ -85,6 +86,11 @@ def loss_of_settings(block: Mapping[str, Any]) -> LossVariant | LossParts:
     if "variant" not in block:
         return LossParts(**block)
     return LOSS_VARIANTS[block["variant"]](**{key: block[key] for key in block.keys() - {"variant"}})
+
+
+def variant_files(block: Mapping[str, Any] | None) -> list[Path]:
+    """The file of the variant that a block of settings names, if it names one: code that nothing imports."""
+    return [] if block is None or "variant" not in block else [LOSS_VARIANTS.source_file(block["variant"])]
 
 
 def weighting_from_settings(block: Mapping[str, Any]) -> Weighting:
