@@ -15,7 +15,7 @@ from local_index import write_sdist, write_wheel
 from longspan.corpora.documents import read_documents
 from longspan.corpora.items import list_items
 from longspan.models.folders import read_manifest
-from longspan.store.code import SCRIPTS
+from longspan_workflow.running.project import SCRIPTS
 from tiny_chain import run_main
 from tiny_gguf import write_gguf
 

@@ -5,7 +5,7 @@ import pytest
 
 from longspan.selection.comparison import compare_selections, rank_correlation
 from longspan.selection.table import selection_table
-from longspan.store.tables import write_table
+from longspan.store.tables import read_table, write_table
 from refusals import refused
 
 RNG = np.random.default_rng(0)
@@ -21,7 +21,7 @@ def test_rank_correlation():
 def write_selection(path, scores, ids, category, keep):
     table = selection_table(ids, scores, category=category, keep=keep)
     write_table(path, "selection", table.to_dict("records"), settings={})
-    return path
+    return read_table(path, "selection")[0].to_pandas()
 
 
 def test_selections_are_compared_over_all_windows_and_by_category(tmp_path):
@@ -31,7 +31,7 @@ def test_selections_are_compared_over_all_windows_and_by_category(tmp_path):
     second = write_selection(
         tmp_path / "second", [0, 4, 5, 6, 3, 2, 1.0], ids[::-1], category[::-1], {"windows": 3}
     )
-    found = compare_selections(first, second)
+    found = compare_selections(first, second, "first, second")
     # 1 - 6 sum of squared differences of ranks / (n (n^2 - 1))
     ranks = [(1, 2), (2, 3), (3, 4), (4, 7), (5, 6), (6, 5), (7, 1)]
     expected = 1 - 6 * sum((a - b) ** 2 for a, b in ranks) / (7 * 48)
@@ -50,7 +50,7 @@ def test_selections_over_other_windows_are_not_compared(tmp_path):
     first = write_selection(tmp_path / "first", [1.0, 2.0], ["a", "b"], None, {"ratio": 1})
     second = write_selection(tmp_path / "second", [1.0, 2.0], ["b", "c"], None, {"ratio": 1})
     with refused(
-        f"{first} and {second} are over other windows (1 of 2 and 2 are the same); delete both and run the "
-        "same target again, which reruns select_windows"
+        "the selections first, second are over other windows (1 of 2 and 2 are the same); delete the tables of "
+        "both and run the same target again, which reruns select_windows"
     ):
-        compare_selections(first, second)
+        compare_selections(first, second, "first, second")

@@ -48,7 +48,8 @@ class BoundedStream(io.RawIOBase):
 
     def readinto(self, buffer) -> int:
         """Read what there is, at most so many bytes."""
-        content = self._stream.read(len(buffer))
+        # What stands before a damage is handed on before the damage is met.
+        content = self._stream.read1(len(buffer))
         self._budget.take(len(content))
         buffer[: len(content)] = content
         return len(content)
