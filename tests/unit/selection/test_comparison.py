@@ -50,7 +50,7 @@ def test_selections_over_other_windows_are_not_compared(tmp_path):
     first = write_selection(tmp_path / "first", [1.0, 2.0], ["a", "b"], None, {"ratio": 1})
     second = write_selection(tmp_path / "second", [1.0, 2.0], ["b", "c"], None, {"ratio": 1})
     with refused(
-        "the selections first, second are over other windows (1 of 2 and 2 are the same); delete the tables of "
-        "both and run the same target again, which reruns select_windows"
+        "the selections first, second are over other windows (1 of 2 and 2 are the same); delete the tables "
+        "of both and run the same target again, which reruns select_windows"
     ):
         compare_selections(first, second, "first, second")
