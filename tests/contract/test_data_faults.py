@@ -132,7 +132,7 @@ def test_these_tests_know_every_script():
         "pin_revisions",
         "plan_shards",
     }
-    others |= {"publish_export", "read_documents", "record_settings", "write_data_card"}
+    others |= {"publish_export", "read_documents", "record_settings", "tabulate_costs", "write_data_card"}
     assert others | INPUTS.keys() == set(RULES)
 
 
@@ -187,6 +187,7 @@ INDEX, KEPT, MODEL = (
     ("model", "", {}),
 )
 OTHER_DOCUMENTS = made_with("documents file", "tokenize_documents")
+CUT_FROM_OTHERS = made_with("documents file", "assign_windows")
 OTHER_TOKENS = made_with("tokens file", "assign_windows")
 OTHER_WINDOWS = "windows of shard 00001"
 ANOTHER_MODEL = (
@@ -204,7 +205,7 @@ FOREIGN = [
     ("assign_windows", DOCUMENTS, of_other_shard, TOKENS, OTHER_DOCUMENTS),
     ("assign_windows", TOKENS, of_other_shard, TOKENS, OTHER_DOCUMENTS),
     ("assign_windows", TOKENS, OTHER_TOKENIZER, TOKENS, made_with("tokenizer", "tokenize_documents")),
-    ("export_windows", DOCUMENTS, of_other_shard, TOKENS, OTHER_DOCUMENTS),
+    ("export_windows", DOCUMENTS, of_other_shard, WINDOWS, CUT_FROM_OTHERS),
     ("export_windows", TOKENS, of_other_shard, WINDOWS, OTHER_TOKENS),
     ("export_windows", KEPT, of_other_windows, KEPT, made_with(OTHER_WINDOWS, "list_kept_windows")),
     ("score_short", TOKENS, of_other_shard, WINDOWS, OTHER_TOKENS),
