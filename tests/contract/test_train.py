@@ -171,8 +171,8 @@ def test_another_number_of_processes_than_the_settings_say_is_refused(folder):
     result = chain.run("train")
     assert result.code == 1
     assert result.stderr == (
-        "train: error: 1 processes run, the settings say 2 (devices times nodes); start as many by torchrun, "
-        "or change the settings\n"
+        "train: error: 1 processes run by WORLD_SIZE, the settings say 2 (devices times nodes); start as many by "
+        "torchrun, change the settings, or unset WORLD_SIZE if it is left over\n"
     )
 
 
@@ -391,7 +391,7 @@ def test_the_model_card_says_what_made_it(chain):
     assert front["license_name"] == "Apache-2.0"
     assert "tiny (inputs/model, licence Apache-2.0), trained further" in card
     assert "4 updates of 1 windows of 128 tokens, 512 tokens in all, drawn from " in card
-    assert "| inputs/prose/*.txt | prose | CC0-1.0 |" in card
+    assert r"| inputs/prose/\*.txt | prose | CC0-1.0 |" in card
     assert "| inputs/rows.jsonl | rows | CC0-1.0 |" in card
     assert "@inproceedings{helm2025token," in card
     assert "@article{wu2025longattn," in card
