@@ -48,7 +48,7 @@ def test_the_chain_runs_and_then_has_nothing_to_do(workflow):
     estimate = workflow.run("estimate").stdout
     assert re.search(r"^train +main/dense +1 +512 ", estimate, re.MULTILINE), estimate
     made = sorted(path.name for path in (workflow.folder / "results").iterdir())
-    assert made == ["benchmarks", "estimate.tsv", "logs"]
+    assert made == ["estimate.tsv", "logs"]
     workflow.run("all")
     results = workflow.folder / "results"
     assert (results / "frozen_weights.done").exists()

@@ -39,9 +39,9 @@ def test_nothing_runs_again_after_a_fresh_checkout_or_under_another_profile(chai
 @pytest.mark.parametrize(
     ("module", "jobs"),
     [
-        ("short_scores", {"score_short": 2} | AFTER_SCORES),
+        ("scoring/nll", {"score_short": 2} | AFTER_SCORES),
         (
-            "attention_stats",
+            "scoring/attention_statistics",
             {
                 "score_attention": 2,
                 "select_windows": 1,
@@ -50,7 +50,7 @@ def test_nothing_runs_again_after_a_fresh_checkout_or_under_another_profile(chai
                 "evaluate": 1,
             },
         ),
-        ("training", {"train": 1, "evaluate": 1}),
+        ("training/loop", {"train": 1, "evaluate": 1}),
     ],
 )
 def test_a_stage_version_runs_its_stage_and_what_follows(chain, module, jobs):
@@ -61,18 +61,34 @@ def test_a_stage_version_runs_its_stage_and_what_follows(chain, module, jobs):
 
 def test_an_edit_of_the_code_throws_away_no_score_and_no_training(chain):
     library = chain.folder / "workflow" / "longspan"
-    with edited(library / "short_scores.py", '"""', '"""Edited. '):
+    with edited(library / "scoring/nll.py", '"""', '"""Edited. '):
         assert "score_short" not in chain.jobs(*TARGETS)
-    with edited(library / "training.py", '"""', '"""Edited. '):
+    with edited(library / "training/loop.py", '"""', '"""Edited. '):
         assert chain.jobs(*TARGETS) == {}
 
 
 def test_an_edit_of_a_cpu_module_runs_the_rules_that_import_it(chain):
     library = chain.folder / "workflow" / "longspan"
-    with edited(library / "window_assignment.py", '"""', '"""Edited. '):
+    with edited(library / "windows/assignment.py", '"""', '"""Edited. '):
         jobs = chain.jobs(*TARGETS)
     assert jobs["assign_windows"] == 3
     assert not {"read_documents", "tokenize_documents"} & jobs.keys()
+
+
+def test_an_edit_of_a_plug_in_runs_the_jobs_that_use_it_and_no_others(chain):
+    methods = chain.folder / "workflow/longspan/selection/methods"
+    with edited(methods / "longattn.py", '"""', '"""Edited. '):
+        assert chain.jobs(*TARGETS) == {
+            "select_windows": 1,
+            "list_kept_windows": 1,
+            "train": 1,
+            "evaluate": 1,
+        }
+    with edited(methods / "gzip.py", '"""', '"""Edited. '):
+        assert chain.jobs(*TARGETS) == {}
+    kinds = chain.folder / "workflow/longspan/scoring/kinds"
+    with edited(kinds / "short_nll.py", '"""', '"""Edited. '):
+        assert "score_short" not in chain.jobs(*TARGETS)
 
 
 def test_a_removed_intermediate_is_made_again_when_it_is_needed(chain):
