@@ -240,13 +240,15 @@ def test_a_token_that_cannot_be_sent_is_refused_without_its_value(hub, token):
     pin(hub)
     source = {"kind": "hub", "repo": "o/tiny", "revision": COMMIT}
     settings = {"source": source, "license": "MIT", "max_position_embeddings": 512, "first_layer_only": False}
+    settings = json.dumps(settings)
     REVISIONS.write_text(json.dumps({f"model o/tiny {COMMIT}": COMMIT} | json.loads(REVISIONS.read_text())))
-    arguments = ("--archives", "downloads", "--manifest", "m/longspan.json", "--revisions", REVISIONS)
+    arguments = ["--settings", settings, "--archives", "downloads", "--manifest", "m/longspan.json"]
+    arguments += ["--revisions", REVISIONS]
     asked = len(hub.asked)
     for script, result in (
         ("pin_revisions", pin(hub, ["dataset", "o/books", "other"], HF_TOKEN=token)),
         ("download_texts", download(hub, HF_TOKEN=token)),
-        ("download_model", run(hub, "download_model", settings, *arguments, HF_TOKEN=token)),
+        ("download_model", run(hub, "download_model", arguments, HF_TOKEN=token)),
     ):
         assert error_of(result, script).startswith("HF_TOKEN holds a line end, a space or another character")
         assert "cret" not in result.stdout + result.stderr

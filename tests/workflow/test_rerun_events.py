@@ -75,6 +75,22 @@ def test_an_edit_of_a_cpu_module_runs_the_rules_that_import_it(chain):
     assert not {"read_documents", "tokenize_documents"} & jobs.keys()
 
 
+def test_an_edit_of_a_plug_in_runs_the_jobs_that_use_it_and_no_others(chain):
+    methods = chain.folder / "workflow/longspan/selection/methods"
+    with edited(methods / "longattn.py", '"""', '"""Edited. '):
+        assert chain.jobs(*TARGETS) == {
+            "select_windows": 1,
+            "list_kept_windows": 1,
+            "train": 1,
+            "evaluate": 1,
+        }
+    with edited(methods / "gzip.py", '"""', '"""Edited. '):
+        assert chain.jobs(*TARGETS) == {}
+    kinds = chain.folder / "workflow/longspan/scoring/kinds"
+    with edited(kinds / "short_nll.py", '"""', '"""Edited. '):
+        assert "score_short" not in chain.jobs(*TARGETS)
+
+
 def test_a_removed_intermediate_is_made_again_when_it_is_needed(chain):
     path = chain.folder / "results/windows/short-128/00001.parquet"
     before = path.read_bytes()
