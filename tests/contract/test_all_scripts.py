@@ -38,8 +38,8 @@ FILES = {
     "write_data_card": ["card"],
     "record_settings": ["settings_record"],
 }
-# The tiny chain neither fetches texts nor publishes: test_downloads.py and test_publish.py have servers. Costs
-# are of what Snakemake leaves of its jobs: tests/unit/reporting/test_costs.py.
+# The tiny chain neither fetches texts nor publishes: test_downloads.py and test_publish.py have servers.
+# Costs are of what Snakemake leaves of its jobs: tests/unit/reporting/test_costs.py.
 SCRIPT_NAMES = sorted(
     set(RULES)
     - {

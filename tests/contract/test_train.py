@@ -171,8 +171,8 @@ def test_another_number_of_processes_than_the_settings_say_is_refused(folder):
     result = chain.run("train")
     assert result.code == 1
     assert result.stderr == (
-        "train: error: 1 processes run by WORLD_SIZE, the settings say 2 (devices times nodes); start as many by "
-        "torchrun, change the settings, or unset WORLD_SIZE if it is left over\n"
+        "train: error: 1 processes run by WORLD_SIZE, the settings say 2 (devices times nodes); start as "
+        "many by torchrun, change the settings, or unset WORLD_SIZE if it is left over\n"
     )
 
 

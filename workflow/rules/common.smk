@@ -59,6 +59,11 @@ JOB = job_prelude(
 )
 
 
+def in_job(command):
+    """A rule's command, with what its shell finds before it."""
+    return JOB + command
+
+
 wildcard_constraints:
     model=alternatives(settings.models),
     tokenizer=alternatives(settings.models),

@@ -38,9 +38,9 @@ rule evaluate:
             "evaluate", EVALUATION_TASKS.source_file(evaluations.task(wildcards))
         ),
     shell:
-        JOB + """
+        in_job("""
         python -m longspan_workflow.running.claim_devices {resources.gpu} \
             python "$SCRIPTS"/evaluate.py --task {params.task} --settings {params.settings:q} --model {input.model:q} \
             --tokens {input.tokens:q} --windows {input.windows:q} --evaluation {output:q} \
             --threads {threads} 2>&1 | tee {log:q}
-        """
+        """)

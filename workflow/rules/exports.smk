@@ -42,12 +42,12 @@ rule export_windows:
             *variant_files(exports.export_settings(wildcards)["loss"]),
         ),
     shell:
-        JOB + """
+        in_job("""
         python "$SCRIPTS"/export_windows.py --settings {params.settings:q} \
             --documents {input.documents:q} --tokens {input.tokens:q} --windows {input.windows:q} \
             --shard {wildcards.shard} --kept {input.kept:q} --index {input.index:q} \
             --export {output.data:q} --manifest {output.manifest:q} 2>&1 | tee {log:q}
-        """
+        """)
 
 
 rule write_data_card:
@@ -72,11 +72,11 @@ rule write_data_card:
         ending=exports.ending,
         code=code_of("write_data_card"),
     shell:
-        JOB + """
+        in_job("""
         python "$SCRIPTS"/write_data_card.py --settings {params.settings:q} \
             --manifests {params.manifests:q} --shards {params.shards} --ending {params.ending} \
             --revisions {input.revisions:q} --card {output:q} 2>&1 | tee {log:q}
-        """
+        """)
 
 
 rule publish_export:
@@ -101,10 +101,10 @@ rule publish_export:
         code=code_of("publish_export"),
     shell:
         # The token comes from the environment of Snakemake, on whose machine this runs.
-        JOB + """
+        in_job("""
         HF_TOKEN="$hub_token" python "$SCRIPTS"/publish_export.py --settings {params.settings:q} --folder {params.folder:q} \
             --shards {params.shards} --ending {params.ending} --record {output:q} 2>&1 | tee {log:q}
-        """
+        """)
 
 
 rule publish:

@@ -30,10 +30,10 @@ rule pin_revisions:
         settings=as_json({"repositories": models.repositories()}),
         code=code_of("pin_revisions"),
     shell:
-        JOB + """
+        in_job("""
         HF_TOKEN="$hub_token" python "$SCRIPTS"/pin_revisions.py --settings {params.settings:q} --revisions {output:q} \
             2>&1 | tee {log:q}
-        """
+        """)
 
 
 rule download_model:
@@ -55,7 +55,7 @@ rule download_model:
         archives=places.here(places.model_archives),
         code=code_of("download_model"),
     shell:
-        JOB + """
+        in_job("""
         HF_TOKEN="$hub_token" python "$SCRIPTS"/download_model.py --settings {params.settings:q} \
             --archives {params.archives:q} --revisions {input.revisions:q} --manifest {output:q} 2>&1 | tee {log:q}
-        """
+        """)

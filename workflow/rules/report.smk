@@ -33,10 +33,10 @@ rule estimate:
         settings=as_json(settings.as_settings()),
         table=places.estimate,
     shell:
-        JOB + """
+        in_job("""
         HF_TOKEN="$hub_token" python "$SCRIPTS"/estimate.py --settings {params.settings:q} \
             --table {params.table:q} 2>&1 | tee {log:q}
-        """
+        """)
 
 
 rule record_settings:
@@ -53,10 +53,10 @@ rule record_settings:
         settings=as_json(settings.as_settings()),
         code=code_of("record_settings"),
     shell:
-        JOB + """
+        in_job("""
         python "$SCRIPTS"/record_settings.py --settings {params.settings:q} --record {output:q} \
             2>&1 | tee {log:q}
-        """
+        """)
 
 
 rule summarize_results:
@@ -82,11 +82,11 @@ rule summarize_results:
             *map(EVALUATION_TASKS.source_file, EVALUATION_TASKS.names()),
         ),
     shell:
-        JOB + """
+        in_job("""
         python "$SCRIPTS"/summarize_results.py --settings {params.settings:q} \
             --text {output.text:q} --table {output.table:q} --funnel {output.funnel:q} \
             2>&1 | tee {log:q}
-        """
+        """)
 
 
 rule draw_figures:
@@ -117,10 +117,10 @@ rule draw_figures:
             *map(EVALUATION_TASKS.source_file, EVALUATION_TASKS.names()),
         ),
     shell:
-        JOB + """
+        in_job("""
         python "$SCRIPTS"/draw_figures.py --settings {params.settings:q} --folder {params.folder:q} \
             2>&1 | tee {log:q}
-        """
+        """)
 
 
 rule tabulate_costs:
@@ -133,16 +133,18 @@ rule tabulate_costs:
         report(places.costs, category="Costs", caption="../report/costs.rst"),
     log:
         places.log("tabulate_costs"),
+    benchmark:
+        places.benchmark("tabulate_costs")
     conda:
         "../../envs/cpu.yaml"
     params:
         benchmarks=places.here(places.benchmarks),
         code=code_of("tabulate_costs"),
     shell:
-        JOB + """
+        in_job("""
         python "$SCRIPTS"/tabulate_costs.py --benchmarks {params.benchmarks:q} --table {output:q} \
             2>&1 | tee {log:q}
-        """
+        """)
 
 
 rule report:
@@ -165,7 +167,7 @@ rule report:
         snakefile=lambda wildcards: os.path.relpath(workflow.main_snakefile),
     shell:
         # The report is Snakemake's own. It reads what the jobs recorded, under the lock that this run holds.
-        JOB + """
+        in_job("""
         python -m snakemake --snakefile {params.snakefile:q} --configfile {input.settings:q} \
             --nolock --report {output:q} {input.table:q} {input.funnel:q} {input.costs:q} {input.figures:q} 2>&1 | tee {log:q}
-        """
+        """)

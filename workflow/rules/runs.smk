@@ -64,7 +64,7 @@ rule train:
     shell:
         # The signals by which a scheduler announces the end are for the training alone, which saves its state:
         # this shell and tee stay until it has ended. torchrun hands them on and waits so many seconds.
-        JOB + """
+        in_job("""
         trap : TERM
         trap '' USR1
         export PET_SIGNALS_TO_HANDLE=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1
@@ -77,4 +77,4 @@ rule train:
             trap '' TERM
             tee {log:q}
         )
-        """
+        """)

@@ -48,13 +48,13 @@ for KIND in SCORER_KINDS:
             kind=KIND.name,
             version=stage_version(KIND.stage),
         shell:
-            JOB + """
+            in_job("""
             python -m longspan_workflow.running.claim_devices {resources.gpu} \
                 python "$SCRIPTS"/score_windows.py --kind {params.kind} --settings {params.settings:q} \
                 --model {input.model:q} --tokens {input.tokens:q} --windows {input.windows:q} \
                 --documents {input.documents:q} --kept {input.kept:q} --scores {output:q} --threads {threads} \
                 2>&1 | tee {log:q}
-            """
+            """)
 
 
 rule collect_weights:
@@ -86,11 +86,11 @@ rule collect_weights:
         shards=scores.shard_count,
         code=code_of("collect_weights"),
     shell:
-        JOB + """
+        in_job("""
         python "$SCRIPTS"/collect_weights.py --windows {params.windows:q} \
             --scores {params.scores:q} --shards {params.shards} --kept {input.kept:q} \
             --index {output:q} 2>&1 | tee {log:q}
-        """
+        """)
 
 
 rule record_frozen_weights:
@@ -108,7 +108,7 @@ rule record_frozen_weights:
     params:
         code=code_of("record_frozen_weights"),
     shell:
-        JOB + """
+        in_job("""
         python "$SCRIPTS"/record_frozen_weights.py --indexes {input:q} --done {output:q} \
             2>&1 | tee {log:q}
-        """
+        """)

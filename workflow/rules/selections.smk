@@ -36,11 +36,11 @@ rule select_windows:
             SELECTION_METHODS.source_file(selections.method(wildcards)),
         ),
     shell:
-        JOB + """
+        in_job("""
         python "$SCRIPTS"/select_windows.py --settings {params.settings:q} \
             --windows {params.windows:q} {params.sources:q} --shards {params.shards} \
             --selection {output:q} 2>&1 | tee {log:q}
-        """
+        """)
 
 
 # The jobs of thousands of shards wait for this list. Snakemake looks through all inputs of whatever they wait for,
@@ -63,6 +63,6 @@ rule list_kept_windows:
     params:
         code=code_of("list_kept_windows"),
     shell:
-        JOB + """
+        in_job("""
         python "$SCRIPTS"/list_kept_windows.py --selection {input:q} --kept {output:q} 2>&1 | tee {log:q}
-        """
+        """)

@@ -26,10 +26,10 @@ rule download_texts:
     params:
         settings=as_json(texts.archive_settings),
     shell:
-        JOB + """
+        in_job("""
         HF_TOKEN="$hub_token" python "$SCRIPTS"/download_texts.py --settings {params.settings:q} \
             --revisions {input.revisions:q} --archive {output:q} 2>&1 | tee {log:q}
-        """
+        """)
 
 
 # Snakemake makes the jobs behind a checkpoint twice, and looks through all jobs twice for what has changed. While
@@ -61,10 +61,10 @@ checkpoint plan_shards:
         folder=lambda wildcards, output: str(Path(output[0]).with_suffix("")),
         code=code_of("plan_shards"),
     shell:
-        JOB + """
+        in_job("""
         python "$SCRIPTS"/plan_shards.py --settings {params.settings:q} \
             --plan-folder {params.folder:q} --index {output:q} 2>&1 | tee {log:q}
-        """
+        """)
 
 
 rules.plan_shards.rule.is_checkpoint = not IS_PLANNED
@@ -87,10 +87,10 @@ rule index_references:
         settings=as_json(texts.reference_settings),
         code=code_of("index_references"),
     shell:
-        JOB + """
+        in_job("""
         python "$SCRIPTS"/index_references.py --settings {params.settings:q} \
             --documents {input.documents:q} --ngrams {output:q} 2>&1 | tee {log:q}
-        """
+        """)
 
 
 rule read_documents:
@@ -125,10 +125,10 @@ rule read_documents:
         plan_digest=texts.plan_digest,
         code=code_of("read_documents"),
     shell:
-        JOB + """
+        in_job("""
         python "$SCRIPTS"/read_documents.py --settings {params.settings:q} --plan {params.plan:q} \
             --references {input.references:q} --documents {output.documents:q} --dropped {output.dropped:q} 2>&1 | tee {log:q}
-        """
+        """)
 
 
 rule tokenize_documents:
@@ -151,7 +151,7 @@ rule tokenize_documents:
     params:
         code=code_of("tokenize_documents"),
     shell:
-        JOB + """
+        in_job("""
         RAYON_NUM_THREADS={threads} python "$SCRIPTS"/tokenize_documents.py --documents {input.documents:q} \
             --model {input.model:q} --tokens {output:q} 2>&1 | tee {log:q}
-        """
+        """)

@@ -29,8 +29,8 @@ rule assign_windows:
         id_prefix=windows.id_prefix,
         code=code_of("assign_windows"),
     shell:
-        JOB + """
+        in_job("""
         python "$SCRIPTS"/assign_windows.py --settings {params.settings:q} \
             --documents {input.documents:q} --tokens {input.tokens:q} --model {input.model:q} \
             --id-prefix {params.id_prefix:q} --windows {output:q} 2>&1 | tee {log:q}
-        """
+        """)
