@@ -22,9 +22,9 @@ BOTH = pytest.mark.parametrize(
 CHOOSE = "choose a scorer with the vocabulary of the windowing's tokenizer"
 
 
-def make_scorer(change, vocabulary=402, bos_token_id=1, **windowing):
+def make_scorer(change, vocabulary=402, bos_token="<s>", **windowing):
     """The chain with scorers of a GPT-2 whose tokenizer.json is the Llama's after `change`."""
-    folder = make_foreign_scorer(Path("inputs"), change, vocabulary, bos_token_id)
+    folder = make_foreign_scorer(Path("inputs"), change, vocabulary, bos_token)
     settings = copy.deepcopy(TINY)
     settings["models"]["gpt2"] = settings["models"]["tiny"] | {
         "source": {"kind": "folder", "path": str(folder)}
@@ -95,9 +95,9 @@ def test_a_model_without_embeddings_of_all_ids_is_refused(chain):
 
 
 def test_a_model_with_another_bos_token_is_refused_where_windows_begin_with_one(chain):
-    other = make_scorer(add_token, bos_token_id=2)
+    other = make_scorer(add_token, bos_token="</s>")
     other.make("score_short")
-    other = make_scorer(add_token, bos_token_id=2, add_bos=True)
+    other = make_scorer(add_token, bos_token="</s>", add_bos=True)
     other.make("assign_windows")
     assert refusal(other, "score_short") == f"has the BOS token 2, the windows begin with 1; {CHOOSE}"
 

@@ -225,7 +225,9 @@ def _request(number: str) -> dict[str, float]:
 def test_the_token_reaches_the_downloads_and_no_log(site, finished):
     output, probes, _ = finished
     for line in probes:
-        assert (line["HF_TOKEN"] == TOKEN) == (line["script"] in NETWORK_RULES), line
+        # Scripts that need it no longer have dropped it by their end.
+        if line["event"] == "start" or line["script"] not in NETWORK_RULES:
+            assert (line["HF_TOKEN"] == TOKEN) == (line["script"] in NETWORK_RULES), line
     assert TOKEN not in output
     for folder in (site.folder / "results", site.folder / ".snakemake"):
         for path in folder.rglob("*"):
