@@ -55,6 +55,7 @@ STAGES = (
     "write_data_card",
     "evaluate",
     "summarize_results",
+    "tabulate_costs",
     "draw_figures",
     "record_settings",
     "report",
@@ -63,8 +64,8 @@ STAGES = (
 KILLS_A_CHAIN = 12
 SECONDS_A_CALL = 400
 UPDATES = 12
-# Times are no data.
-TIMED = "speed.parquet"
+# Times are no data: of updates, of jobs, and their table.
+TIMED = ("runs/*/*/*/speed.parquet", "benchmarks/**/*", "costs.tsv")
 RECORD = struct.Struct("<II")
 HEADER_BYTES = 4096
 
@@ -182,7 +183,8 @@ class Victim:
     def digests(self) -> dict[str, str]:
         """Digests of the data: tables, weights, plans."""
         patterns = ("*.parquet", "*.safetensors", "plan/*.json", "*.jsonl.zst", "*.done", "*.tsv", "*.svg")
-        files = [path for pattern in patterns for path in self.results.rglob(pattern) if path.name != TIMED]
+        files = {path for pattern in patterns for path in self.results.rglob(pattern)}
+        files -= {path for pattern in TIMED for path in self.results.glob(pattern)}
         return {
             str(path.relative_to(self.folder)): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in files

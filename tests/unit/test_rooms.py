@@ -9,7 +9,7 @@ WORKFLOW = Path(__file__).parents[2] / "workflow"
 LIBRARY = {
     "store": set(),
     "process": set(),
-    "plugins": set(),
+    "plugins": {"store"},
     "costs": set(),
     "fetching": {"store"},
     "tokens": {"store"},

@@ -43,6 +43,8 @@ def test_paths_are_those_of_the_contract():
         "settings_record": "results/settings.yaml",
         "summary": "results/summary.txt",
         "summary_table": "results/summary.tsv",
+        "benchmarks": "results/benchmarks",
+        "costs": "results/costs.tsv",
         "funnel": "results/funnel.tsv",
         "figure": "results/figures/f.svg",
         "report": "results/report.html",

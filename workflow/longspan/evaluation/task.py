@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from longspan.plugins.registry import PlugIn, PlugInKind
-from longspan.store.contracts import Contract, add_contract
+from longspan.plugins.registry import PlugInKind
+from longspan.plugins.tables import WithTable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,26 +15,16 @@ if TYPE_CHECKING:
     from longspan.windows.store import WindowStore
 
 
-class EvaluationTask(PlugIn):
+class EvaluationTask(WithTable):
     """A way to measure a base or trained model; its fields are its options.
 
     The same rows are measured for every model, so that any two can be compared pair by pair.
 
     Attributes:
         label: what it measures, with its unit.
-        table: kind of its tables.
-        contract: columns of these tables, where :mod:`longspan.store.contracts` does not know them yet.
     """
 
     label: ClassVar[str]
-    table: ClassVar[str]
-    contract: ClassVar[Contract | None] = None
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **options) -> None:
-        """Make the tables of a new task known to their readers."""
-        if "table" in vars(cls) and cls.contract is not None:
-            add_contract(cls.table, cls.contract)
 
     def check_window(self, window_tokens: int) -> None:
         """Refuse windows that it cannot measure on, before any job starts.

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from longspan.plugins.registry import PlugIn, PlugInKind
-from longspan.store.contracts import Contract, add_contract
+from longspan.plugins.registry import PlugInKind
+from longspan.plugins.tables import WithTable
 
 if TYPE_CHECKING:
     from longspan.costs.needs import Needs
@@ -18,13 +18,11 @@ if TYPE_CHECKING:
 Score = Callable[[Iterator[tuple[str, np.ndarray]]], Iterator[Mapping]]
 
 
-class ScorerKind(PlugIn):
+class ScorerKind(WithTable):
     """A way to score windows by a frozen model; its fields are its options.
 
     Attributes:
         rule: the rule that runs it.
-        table: kind of the tables that it writes.
-        contract: columns of these tables, where :mod:`longspan.store.contracts` does not know them yet.
         stage: module whose STAGE_VERSION says when stored scores are of no use any more.
         forward_keys: what of the model's forward pass its numbers depend on.
         model_digest: the digest in the model's manifest that its numbers depend on.
@@ -34,20 +32,12 @@ class ScorerKind(PlugIn):
     """
 
     rule: ClassVar[str]
-    table: ClassVar[str]
-    contract: ClassVar[Contract | None] = None
     stage: ClassVar[str]
     forward_keys: ClassVar[tuple[str, ...]] = ("dtype", "attention", "compile_layers", "rope_theta")
     model_digest: ClassVar[str] = "digest"
     first_layer_only: ClassVar[bool] = False
     takes_kept: ClassVar[bool] = False
     less_memory: ClassVar[str] = "take dtype bfloat16 or a smaller model"
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **options) -> None:
-        """Make the tables of a new kind known to their readers."""
-        if "table" in vars(cls) and cls.contract is not None:
-            add_contract(cls.table, cls.contract)
 
     @property
     def without(self) -> frozenset[str]:
