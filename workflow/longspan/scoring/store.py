@@ -160,14 +160,19 @@ class ScoreWriter:
         if not self._changed and self._final_ids == order:
             os.utime(self.path)
         else:
-            table = pa.concat_tables([self._schema.empty_table(), *self._tables])
-            place = {data_id: row for row, data_id in enumerate(table.column("data_id").to_pylist())}
+            # One row is a slice of the table that it came in: taking rows out of all of them together looks
+            # through every piece of a column for each group, which grows with the square of the windows.
+            row_of = {
+                data_id: table.slice(row, 1)
+                for table in self._tables
+                for row, data_id in enumerate(table.column("data_id").to_pylist())
+            }
             with TableWriter(
                 self.path, self._kind, code_digest=self._code_digest, **self._manifest
             ) as writer:
                 for start in range(0, len(order), ROWS_PER_GROUP):
-                    rows = [place[data_id] for data_id in order[start : start + ROWS_PER_GROUP]]
-                    writer.write(table.take(pa.array(rows)))
+                    group = order[start : start + ROWS_PER_GROUP]
+                    writer.write(pa.concat_tables([row_of[data_id] for data_id in group]))
         self._partial.unlink(missing_ok=True)
         return len(scored)
 

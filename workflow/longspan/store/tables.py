@@ -10,11 +10,14 @@ import hashlib
 import io
 import json
 import os
-from collections import Counter
+import weakref
+from array import array
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import ClassVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,10 +26,14 @@ import pyarrow.parquet as pq
 from longspan.store.contracts import CONTRACTS, SCHEMA_VERSION
 from longspan.store.disks import naming_full_disk
 from longspan.store.leftovers import remove_leftovers, temporary_path
+from longspan.store.machine_faults import MachineFaultError, naming_machine_faults
 
 MANIFEST_KEY = b"longspan"
 # Reading one row reads its row group, so a group is about one long document's tokens.
 ROW_GROUP_ELEMENTS = 2**18
+# Tables that a process holds open, each with the row group read last; there may be thousands of shards, and
+# fewer file descriptors.
+OPEN_TABLES = 32
 
 
 class SchemaVersionError(ValueError):
@@ -248,21 +255,25 @@ def open_table(path: Path | str, kind: str) -> tuple[pq.ParquetFile, Manifest]:
     Raises:
         ValueError: the file is missing, cut short, of another kind or schema version, or holds other
             columns or another number of rows than its manifest says.
+        MachineFaultError: the machine could not open it, whatever it holds.
     """
     contract = CONTRACTS[kind]
     again = f"delete it and run the same target again, which reruns {contract.rule}"
     try:
-        file = pq.ParquetFile(path, page_checksum_verification=True)
+        with naming_machine_faults(path):
+            file = _open(path)
     except FileNotFoundError:
         raise ValueError(
             f"{path} is missing; run the same target again, which runs {contract.rule}"
         ) from None
+    except MachineFaultError:
+        raise
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{path} is not a whole Parquet file ({error}); {again}") from None
-    metadata = file.metadata.metadata or {}
-    if MANIFEST_KEY not in metadata:
+    content = _manifest_bytes(file)
+    if content is None:
         raise ValueError(f"{path} has no longspan manifest, so what made it is unknown; {again}")
-    values = json.loads(metadata[MANIFEST_KEY])
+    values = json.loads(content)
     version = values.get("schema_version")
     if version != SCHEMA_VERSION:
         raise SchemaVersionError(
@@ -286,6 +297,14 @@ def open_table(path: Path | str, kind: str) -> tuple[pq.ParquetFile, Manifest]:
     if wrong:
         raise ValueError(f"{path} lacks the columns {', '.join(wrong)} of {kind}, or their types; {again}")
     return file, manifest
+
+
+def _manifest_bytes(file: pq.ParquetFile) -> bytes | None:
+    return (file.metadata.metadata or {}).get(MANIFEST_KEY)
+
+
+def _open(path: Path | str) -> pq.ParquetFile:
+    return pq.ParquetFile(path, page_checksum_verification=True)
 
 
 def read_table(path: Path | str, kind: str, columns: list[str] | None = None) -> tuple[pa.Table, Manifest]:
@@ -340,7 +359,10 @@ def read_json_manifest(path: Path | str, *, what: str, makes: str, again: str) -
 def naming_damage(path: Path | str, kind: str) -> Iterator[None]:
     """Refuse, as `open_table` does, a table whose data turn out to be damaged while they are read."""
     try:
-        yield
+        with naming_machine_faults(path):
+            yield
+    except MachineFaultError:
+        raise
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(
             f"{path} is damaged ({error}); delete it and run the same target again, "
@@ -348,8 +370,20 @@ def naming_damage(path: Path | str, kind: str) -> Iterator[None]:
         ) from None
 
 
+class _OpenTable:
+    """A file that is open, and its row group that was read last."""
+
+    def __init__(self, file: pq.ParquetFile):
+        self.file = file
+        self.group: int | None = None
+        self.table: pa.Table | None = None
+
+
 class RowReader:
-    """A checked table that is opened once: row by row, a row group at a time in memory, or whole columns.
+    """A table that is checked once: row by row, a row group at a time in memory, or whole columns.
+
+    However many readers there are, only `OPEN_TABLES` files are open at a time, those that were used last;
+    the others are opened again when they are asked.
 
     Args:
         path: the table.
@@ -360,16 +394,37 @@ class RowReader:
         ValueError: as `read_table`.
     """
 
+    _opened: ClassVar[OrderedDict[int, _OpenTable]] = OrderedDict()
+
     def __init__(self, path: Path | str, kind: str, columns: list[str] | None = None):
-        self._file, self.manifest = open_table(path, kind)
+        file, self.manifest = open_table(path, kind)
         self.path = path
-        self.column_names: list[str] = self._file.schema_arrow.names
+        self._made = _manifest_bytes(file)
+        self.column_names: list[str] = file.schema_arrow.names
         self._columns = self.column_names if columns is None else columns
-        groups = self._file.metadata
-        self._starts = [0]
+        groups = file.metadata
+        self._starts = array("q", [0])
         for group in range(groups.num_row_groups):
             self._starts.append(self._starts[-1] + groups.row_group(group).num_rows)
-        self._group, self._table = None, None
+        self._keep_open(file)
+        weakref.finalize(self, self._opened.pop, id(self), None).atexit = False
+
+    def _open(self) -> _OpenTable:
+        opened = self._opened.get(id(self))
+        if opened is None:
+            with naming_damage(self.path, self.manifest.kind):
+                file = _open(self.path)
+            if _manifest_bytes(file) != self._made:
+                raise ValueError(f"{self.path} was written anew while it was read; run the same target again")
+            return self._keep_open(file)
+        self._opened.move_to_end(id(self))
+        return opened
+
+    def _keep_open(self, file: pq.ParquetFile) -> _OpenTable:
+        opened = self._opened[id(self)] = _OpenTable(file)
+        while len(self._opened) > OPEN_TABLES:
+            self._opened.popitem(last=False)
+        return opened
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -377,7 +432,7 @@ class RowReader:
     def read(self, columns: list[str] | None = None) -> pa.Table:
         """Some columns whole, or all; errors as `read_table`."""
         with naming_damage(self.path, self.manifest.kind):
-            table = self._file.read(columns=columns)
+            table = self._open().file.read(columns=columns)
         _require_unique(table, self.path, self.manifest.kind)
         return table
 
@@ -386,31 +441,31 @@ class RowReader:
         if not 0 <= row < len(self):
             raise IndexError(f"{self.path} has {len(self)} rows, asked for {row}")
         group = bisect.bisect_right(self._starts, row) - 1
-        if group != self._group:
-            with naming_damage(self.path, self.manifest.kind):
-                self._table = self._read(group)
-            self._group = group
+        opened = self._open()
+        if group != opened.group:
+            opened.table, opened.group = self._read(opened.file, group), group
         offset = row - self._starts[group]
-        return {name: self._table.column(name)[offset] for name in self._columns}
+        return {name: opened.table.column(name)[offset] for name in self._columns}
 
-    def _read(self, group: int) -> pa.Table:
+    def _read(self, file: pq.ParquetFile, group: int) -> pa.Table:
         # A column at a time: what decoding takes beside the values is several times their size.
-        return self._file.read_row_group(group, columns=self._columns, use_threads=False)
+        with naming_damage(self.path, self.manifest.kind):
+            return file.read_row_group(group, columns=self._columns, use_threads=False)
 
     def row_batches(self, num_rows: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """Some columns of all rows in order, so many rows at a time."""
         with naming_damage(self.path, self.manifest.kind):
-            yield from self._file.iter_batches(batch_size=num_rows, columns=columns)
+            yield from self._open().file.iter_batches(batch_size=num_rows, columns=columns)
 
     def batches(self, num_bytes: int) -> Iterator[pa.Table]:
         """All rows in order, as tables of whole row groups that hold at least so many bytes."""
-        self._group, self._table = None, None
+        file = self._open().file
+        self._opened[id(self)] = _OpenTable(file)
         tables, size = [], 0
-        for group in range(self._file.num_row_groups):
-            with naming_damage(self.path, self.manifest.kind):
-                tables.append(self._read(group))
+        for group in range(file.num_row_groups):
+            tables.append(self._read(file, group))
             size += tables[-1].nbytes
-            if size >= num_bytes or group == self._file.num_row_groups - 1:
+            if size >= num_bytes or group == file.num_row_groups - 1:
                 yield pa.concat_tables(tables)
                 tables, size = [], 0
 
