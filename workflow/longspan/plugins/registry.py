@@ -14,6 +14,7 @@ import importlib
 import importlib.metadata
 import inspect
 import pkgutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -95,7 +96,7 @@ class PlugInKind:
         """Entry points of all members by name, None for the built-in ones, which come first."""
         package = importlib.import_module(self.package)
         found = dict.fromkeys(sorted(module.name for module in pkgutil.iter_modules(package.__path__)))
-        points = sorted(importlib.metadata.entry_points(group=self.group), key=lambda point: point.name)
+        points = sorted(_entry_points(tuple(sys.path)).select(group=self.group), key=lambda point: point.name)
         for point in points:
             if point.name in found:
                 homes = [other.value for other in points if other.name == point.name]
@@ -131,6 +132,12 @@ class PlugInKind:
 
     def _is_member(self, value: Any) -> bool:
         return inspect.isclass(value) and issubclass(value, self.base) and hasattr(value, "name")
+
+
+@functools.cache
+def _entry_points(path: tuple[str, ...]) -> importlib.metadata.EntryPoints:
+    """Those of all packages that are found on a path: looking for them opens a file of each package."""
+    return importlib.metadata.entry_points()
 
 
 def _distribution(point: importlib.metadata.EntryPoint) -> str:
