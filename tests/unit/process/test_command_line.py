@@ -1,3 +1,4 @@
+import argparse
 import errno
 import os
 import subprocess
@@ -68,8 +69,23 @@ def test_a_parser_takes_settings_and_no_abbreviations(capsys):
     assert parser_for("x", settings=False).parse_args([])
 
 
-def test_json_objects_keep_their_text():
+def test_json_objects_keep_their_text(tmp_path):
     assert json_object('{"é": "\\u00e9"}') == {"é": "é"}
+    path = tmp_path / "settings.json"
+    path.write_text('{"é": "\\u00e9"}', encoding="utf-8")
+    assert json_object(str(path)) == {"é": "é"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"{", "not JSON: "), (b"3", "must be a JSON object"), (b"\xff", "not JSON: "), (b"", "not JSON: ")],
+)
+def test_a_file_that_holds_no_json_object_is_named(tmp_path, content, message):
+    path = tmp_path / "settings.json"
+    path.write_bytes(content)
+    with pytest.raises(argparse.ArgumentTypeError) as error:
+        json_object(str(path))
+    assert str(error.value).startswith(f"{path}: {message}")
 
 
 def test_a_script_and_what_it_starts_read_nothing(tmp_path):

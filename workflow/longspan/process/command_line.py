@@ -9,21 +9,27 @@ from pathlib import Path
 
 
 def parser_for(description: str, *, settings: bool = True) -> argparse.ArgumentParser:
-    """Parser of a script; `--settings` takes the resolved block of settings as JSON."""
+    """Parser of a script; `--settings` takes the resolved block of settings, as `json_object` reads it."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0], allow_abbrev=False)
     if settings:
-        parser.add_argument("--settings", required=True, type=json_object, metavar="JSON")
+        parser.add_argument("--settings", required=True, type=json_object, metavar="JSON|FILE")
     return parser
 
 
 def json_object(text: str) -> dict:
-    """Read a JSON object given on the command line."""
+    """Read a JSON object: the text itself, or what the file of that name holds, which may be of any size."""
+    where = ""
     try:
+        if not text.lstrip().startswith(("{", "[")):
+            where = f"{text}: "
+            text = Path(text).read_text(encoding="utf-8")
         value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise argparse.ArgumentTypeError(f"not JSON: {error}") from None
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{where}cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{where}not JSON: {error}") from None
     if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError("must be a JSON object")
+        raise argparse.ArgumentTypeError(f"{where}must be a JSON object")
     return value
 
 

@@ -67,10 +67,10 @@ def _named(wildcards: tuple[str, ...]) -> str:
 
 
 def as_json(settings: dict | Callable) -> str | Callable:
-    """Settings (or a function of wildcards that gives them) as JSON, for a command line."""
+    """Settings (or a function of wildcards that gives them) as JSON, for a command; ASCII in any locale."""
     if callable(settings):
         return lambda wildcards: as_json(settings(wildcards))
-    return json.dumps(settings, sort_keys=True, ensure_ascii=False)
+    return json.dumps(settings, sort_keys=True)
 
 
 def alternatives(names: Iterable[str]) -> str:
