@@ -22,6 +22,6 @@ def job_prelude(*, own_python: bool) -> str:
     kept = " ".join(f'hub_{number}="${{{name}:-}}"' for number, name in enumerate(VARIABLES))
     given = " ".join(f'{name}="$hub_{number}"' for number, name in enumerate(VARIABLES))
     return (
-        f'export SCRIPTS={scripts} PYTHONPATH={packages}"${{PYTHONPATH:+:$PYTHONPATH}}"{path}; '
+        f'export PYTHONUTF8=1 SCRIPTS={scripts} PYTHONPATH={packages}"${{PYTHONPATH:+:$PYTHONPATH}}"{path}; '
         f'{kept}; unset {" ".join(VARIABLES)}; with_hub_token() {{ {given} "$@"; }}'
     )

@@ -19,7 +19,8 @@ def load_settings(config: Mapping[str, Any]) -> Settings:
         SettingsError: naming each key that is wrong, what is wrong with it, and what is valid.
     """
     given = copy.deepcopy(dict(config))
-    faults: list[str] = []
+    if faults := list(_nul_faults(given)):
+        raise SettingsError(*faults)
     try:
         settings = Settings.model_validate(given)
         broken: set[tuple] = set()
@@ -36,6 +37,19 @@ def load_settings(config: Mapping[str, Any]) -> Settings:
     if faults:
         raise SettingsError(*dict.fromkeys(faults))
     return settings
+
+
+def _nul_faults(value: Any, path: tuple = ()) -> Iterator[str]:
+    """Text with NUL characters, which neither a file's name nor a command can hold."""
+    if isinstance(value, str) and "\0" in value:
+        yield f"{dotted(path)}: {value[:100]!r} holds a NUL character"
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _nul_faults(key, (*path, key))
+            yield from _nul_faults(item, (*path, key))
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _nul_faults(item, (*path, number))
 
 
 def _without(given: dict, broken: Iterable[tuple]) -> Settings | None:
