@@ -81,8 +81,8 @@ def _verdict(check: Callable, case: "Case") -> tuple[str, str]:
 
 def _compile(model: nn.Module) -> None:
     torch._dynamo.reset()
-    # What inductor is given, without its kernels. Undecomposed backward passes (aot_eager) fail where inductor
-    # does not: they keep strides that were only traced.
+    # What inductor is given, without its kernels. Undecomposed (aot_eager), a backward pass can fail where
+    # inductor's does not: it keeps strides that were only traced.
     compile_layers(model, backend="aot_eager_decomp_partition")
 
 
