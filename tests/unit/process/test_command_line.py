@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from safetensors import SafetensorError
 
 from longspan.process.command_line import json_object, parser_for, run_script
 
@@ -45,6 +47,40 @@ def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch):
 
     monkeypatch.setattr(sys, "argv", ["x.py"])
     with pytest.raises(KeyError):
+        run_script(main)
+
+
+class LibraryError(RuntimeError):
+    """Stands for what pyarrow, safetensors or torch define."""
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (
+            OverflowError("int too large to convert to float"),
+            "OverflowError: int too large to convert to float",
+        ),
+        (MemoryError(), "MemoryError"),
+        (LibraryError("two\n\n  lines"), "LibraryError: two lines"),
+        (Exception("data did not match any variant"), "Exception: data did not match any variant"),
+        (pa.ArrowCapacityError("array too large"), "ArrowCapacityError: array too large"),
+        (SafetensorError("header too large"), "SafetensorError: header too large"),
+    ],
+)
+def test_a_fault_of_the_machine_or_a_library_is_one_line(fault, message, capsys, monkeypatch):
+    monkeypatch.delenv("LONGSPAN_TRACEBACK", raising=False)
+    line = f"score_short: error: {message} (LONGSPAN_TRACEBACK=1 tells where)\n"
+    assert outcome(fault, capsys, monkeypatch) == (1, line)
+
+
+@pytest.mark.parametrize("fault", [TypeError("x"), AssertionError("x"), RuntimeError("x"), IndexError("x")])
+def test_each_fault_of_the_program_keeps_its_traceback(fault, monkeypatch):
+    def main(argv):
+        raise fault
+
+    monkeypatch.delenv("LONGSPAN_TRACEBACK", raising=False)
+    with pytest.raises(type(fault), match="x"):
         run_script(main)
 
 

@@ -203,3 +203,31 @@ def test_no_text_holds_a_nul_character():
         load_settings(tiny(**{"report/title": "a\0b"}))
     with refused(rf"{FIRST.replace('/', '.')}.hold_out.1: '\x00' holds a NUL character", SettingsError):
         load_settings(tiny(**{f"{FIRST}/hold_out": ["prose_0", "\0"]}))
+
+
+LARGE = [
+    ("windowings/short-128/window_tokens", 10**15 + 1),
+    ("runs/main/train/max_steps", 10**30),
+    ("runs/main/train/learning_rate", 10**400),
+    ("device/tflops", -(10**400)),
+    ("runs/main/seeds/0", 2**63),
+    ("seed", 10**400),
+]
+
+
+@pytest.mark.parametrize(("path", "number"), LARGE)
+def test_a_number_that_is_too_large_for_anything_is_refused(path, number):
+    settings = tiny(**{"runs/main/seeds": [0], "device": {}})
+    block, key = settings, path.split("/")
+    for part in key[:-1]:
+        block = block[part]
+    block[int(key[-1]) if key[-1].isdigit() else key[-1]] = number
+    bits, largest = number.bit_length(), 2**63 - 1 if "seed" in path else 10**15
+    with refused(
+        f"{'.'.join(key)}: a number of {bits} bits is too large; at most {largest:,}", SettingsError
+    ):
+        load_settings(settings)
+
+
+def test_a_seed_may_be_any_of_63_bits():
+    assert load_settings(tiny(seed=2**63 - 1)).seed == 2**63 - 1

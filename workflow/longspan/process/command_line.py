@@ -34,7 +34,7 @@ def json_object(text: str) -> dict:
 
 
 def run_script(main: Callable[[Sequence[str] | None], None]) -> None:
-    """Run a script's main; a fault that its user can mend is one line on stderr."""
+    """Run a script's main; a fault that its user can mend, or of a library, is one line on stderr."""
     name = Path(sys.argv[0]).stem
     close_input()
     try:
@@ -45,6 +45,19 @@ def run_script(main: Callable[[Sequence[str] | None], None]) -> None:
         message = " ".join(str(part) for part in error.args[1:]) if _has_errno(error) else str(error)
         print(f"{name}: error: {message}", file=sys.stderr)
         sys.exit(1)
+    except Exception as error:
+        if os.environ.get("LONGSPAN_TRACEBACK") or not _is_of_machine_or_library(error):
+            raise
+        said = ": ".join(filter(None, (type(error).__name__, " ".join(str(error).split()))))
+        print(f"{name}: error: {said} (LONGSPAN_TRACEBACK=1 tells where)", file=sys.stderr)
+        sys.exit(1)
+
+
+def _is_of_machine_or_library(error: Exception) -> bool:
+    """Whether a fault is one of memory, of a number's size, or of a class that a library defines; tokenizers
+    raises a bare Exception. Others are faults of this program."""
+    is_foreign = type(error) is Exception or type(error).__module__ != "builtins"
+    return is_foreign or isinstance(error, OverflowError | MemoryError)
 
 
 def close_input() -> None:

@@ -11,6 +11,9 @@ from longspan_workflow.settings.blocks import SECTIONS, Settings, UnresolvedErro
 from longspan_workflow.settings.checks import checks_of
 from longspan_workflow.settings.faults import SettingsError, dotted, faults_of, nearest
 
+_LARGEST_NUMBER = 10**15  # bytes, tokens, updates
+_LARGEST_SEED = 2**63 - 1
+
 
 def load_settings(config: Mapping[str, Any]) -> Settings:
     """Read settings, with their defaults; `config` itself stays as it is.
@@ -19,7 +22,7 @@ def load_settings(config: Mapping[str, Any]) -> Settings:
         SettingsError: naming each key that is wrong, what is wrong with it, and what is valid.
     """
     given = copy.deepcopy(dict(config))
-    if faults := list(_nul_faults(given)):
+    if faults := list(_faults_of_values(given)):
         raise SettingsError(*faults)
     try:
         settings = Settings.model_validate(given)
@@ -39,17 +42,21 @@ def load_settings(config: Mapping[str, Any]) -> Settings:
     return settings
 
 
-def _nul_faults(value: Any, path: tuple = ()) -> Iterator[str]:
-    """Text with NUL characters, which neither a file's name nor a command can hold."""
+def _faults_of_values(value: Any, path: tuple = ()) -> Iterator[str]:
+    """Text that neither a file's name nor a command can hold, and numbers that count nothing in this world."""
     if isinstance(value, str) and "\0" in value:
         yield f"{dotted(path)}: {value[:100]!r} holds a NUL character"
+    elif isinstance(value, int):
+        largest = _LARGEST_SEED if {"seed", "seeds"} & set(path) else _LARGEST_NUMBER
+        if abs(value) > largest:
+            yield f"{dotted(path)}: a number of {value.bit_length()} bits is too large; at most {largest:,}"
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _nul_faults(key, (*path, key))
-            yield from _nul_faults(item, (*path, key))
+            yield from _faults_of_values(key, (*path, key))
+            yield from _faults_of_values(item, (*path, key))
     elif isinstance(value, list):
         for number, item in enumerate(value):
-            yield from _nul_faults(item, (*path, number))
+            yield from _faults_of_values(item, (*path, number))
 
 
 def _without(given: dict, broken: Iterable[tuple]) -> Settings | None:
