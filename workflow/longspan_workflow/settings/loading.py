@@ -43,7 +43,7 @@ def load_settings(config: Mapping[str, Any]) -> Settings:
 
 
 def _faults_of_values(value: Any, path: tuple = ()) -> Iterator[str]:
-    """Text that neither a file's name nor a command can hold, and numbers that count nothing in this world."""
+    """Text that no file's name and no command can hold, and numbers that count nothing in this world."""
     if isinstance(value, str) and "\0" in value:
         yield f"{dotted(path)}: {value[:100]!r} holds a NUL character"
     elif isinstance(value, int):
