@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,11 +146,12 @@ class RuleCommands:
         return job
 
 
-def recorded_command(command: str) -> list[str]:
+def recorded_command(command: str, logs: Sequence[str] = ()) -> list[str]:
     """The script that a command calls and what a shell gives it, without running it.
 
     Args:
         command: text for bash.
+        logs: its logs; a file that the command writes beside one is given by its content.
     """
     from snakemake.shell import shell
 
@@ -157,6 +159,8 @@ def recorded_command(command: str) -> list[str]:
     with tempfile.TemporaryDirectory() as temporary:
         records = Path(temporary, "records")
         records.mkdir()
+        for log in logs:
+            Path(temporary, log).parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(
             ["bash", "-c", f"{functions}\n{shell._process_prefix or ''}{command}"],
             env=os.environ | {"RECORDS": str(records)},
@@ -169,8 +173,14 @@ def recorded_command(command: str) -> list[str]:
             words = record.read_text().split("\0")[:-1]
             for place, word in enumerate(words):
                 if Path(word).parent.name == "scripts" and word.endswith(".py"):
-                    return [Path(word).stem, *words[place + 1 :]]
+                    return [Path(word).stem, *(_written(temporary, given) for given in words[place + 1 :])]
     raise ValueError(f"the command calls no script: {command}")
+
+
+def _written(folder: str, argument: str) -> str:
+    """What a command wrote into a file that it names, or the argument itself."""
+    path = Path(folder, argument)
+    return path.read_text() if argument.endswith(".json") and path.is_file() else argument
 
 
 def _serve() -> None:
@@ -193,7 +203,7 @@ def _serve() -> None:
                 os.chdir(folder)
                 job = rules.job(request["rule"], request["wildcards"])
                 if request["wanted"] == "command":
-                    answer = {"command": recorded_command(job.shellcmd)}
+                    answer = {"command": recorded_command(job.shellcmd, job.log)}
                 else:
                     files = {"inputs": list(map(str, job.input)), "outputs": list(map(str, job.output))}
                     rest = {"params": dict(job.params.items()), "command": job.shellcmd}

@@ -144,7 +144,11 @@ def test_an_unknown_or_missing_argument_is_a_usage_error(chain, script):
 @pytest.mark.parametrize("script", ["plan_shards", "score_short", "train"])
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [("{", "not JSON: "), ("[1]", "must be a JSON object"), ("3", "must be a JSON object")],
+    [
+        ("{", "not JSON: "),
+        ("[1]", "must be a JSON object"),
+        ("none.json", "none.json: cannot be read: No such file or directory"),
+    ],
 )
 def test_settings_that_are_no_json_object_are_a_usage_error(chain, script, settings, message):
     arguments = chain.arguments(script)

@@ -14,6 +14,7 @@ import torch
 from local_index import write_sdist, write_wheel
 from longspan.corpora.documents import read_documents
 from longspan.corpora.items import list_items
+from longspan.fetching.hub_token import VARIABLES
 from longspan.models.folders import read_manifest
 from longspan_workflow.running.project import SCRIPTS
 from tiny_chain import run_main
@@ -130,7 +131,7 @@ def test_nothing_of_an_archive_runs_and_no_child_gets_the_token(index, tmp_path)
     (tmp_path / "sitecustomize.py").write_text(
         "import os, sys\n"
         f"with open(os.path.join({str(noted)!r}, str(os.getpid())), 'w') as file:\n"
-        "    print(*sys.orig_argv, 'HF_TOKEN' in os.environ, file=file)\n"
+        f"    print(*sys.orig_argv, bool({set(VARIABLES)!r} & os.environ.keys()), file=file)\n"
     )
     settings = {"kind": "pypi", "requirement": "oldbooks==1.0", "sha256": sha256}
     result = subprocess.run(
@@ -139,7 +140,8 @@ def test_nothing_of_an_archive_runs_and_no_child_gets_the_token(index, tmp_path)
             *("--archive", str(ARCHIVE)),
         ],
         env=os.environ
-        | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(SCRIPTS.parent)]), "HF_TOKEN": "hf_secret"},
+        | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(SCRIPTS.parent)])}
+        | dict.fromkeys(VARIABLES, "hf_secret"),
         capture_output=True,
         text=True,
         timeout=120,

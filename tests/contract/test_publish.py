@@ -41,7 +41,7 @@ def publishing(folder):
 def publish(chain, hub, *, token=TOKEN, **environment):
     """Run the script in a Python of its own: the hub's library reads its settings when it is imported."""
     settings = {"HF_ENDPOINT": hub.endpoint, "HF_HUB_DISABLE_XET": "1", "PYTHONPATH": str(SCRIPTS.parent)}
-    base = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    base = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
     if token:
         settings["HF_TOKEN"] = token
     command = [sys.executable, str(SCRIPTS / "publish_export.py"), *chain.arguments("publish_export")]
@@ -176,6 +176,13 @@ def test_the_token_is_never_shown(publishing, hub):
     for result in results:
         assert TOKEN not in result.stdout + result.stderr
     assert TOKEN not in publishing.path("publication").read_text()
+
+
+def test_the_token_may_have_the_older_name_and_the_newer_one_counts(publishing, hub):
+    result = publish(publishing, hub, token=None, HUGGING_FACE_HUB_TOKEN=TOKEN)
+    assert result.returncode == 0, result.stderr
+    result = publish(publishing, hub, token=f"{TOKEN}x", HUGGING_FACE_HUB_TOKEN=TOKEN)
+    assert result.returncode == 1
 
 
 def test_without_a_token_nothing_is_asked(publishing, hub):

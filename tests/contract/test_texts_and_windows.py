@@ -270,6 +270,22 @@ def test_documents_that_share_text_with_held_out_works_or_files_are_left_out(cha
     assert all("of its 13-grams with held-out text" in row["detail"] for row in rows)
 
 
+def test_a_link_among_reference_texts_that_leads_out_is_refused(chain):
+    Path("tests").mkdir()
+    Path("secret.txt").write_text("a key")
+    Path("tests/set.txt").symlink_to("../secret.txt")
+    settings = copy.deepcopy(TINY)
+    settings["corpora"]["short"]["clean_up"] = {"overlap": {"files": ["tests"]}}
+    result = Chain(settings).run("index_references")
+    assert result.code == 1
+    assert result.stderr == (
+        "index_references: error: tests/set.txt is a link that leads out of what the settings name, to "
+        f"{Path('secret.txt').absolute()}; name that path beside it, or remove the link\n"
+    )
+    settings["corpora"]["short"]["clean_up"] = {"overlap": {"files": ["tests", "secret.txt"]}}
+    assert Chain(settings).make("index_references").endswith(" of them whole texts of fewer words\n")
+
+
 def test_a_test_set_of_short_questions_is_found(chain):
     questions = [f"What did captain number {number} find under the old bridge?" for number in range(30)]
     Path("inputs/test.jsonl").write_text("".join(json.dumps({"text": one}) + "\n" for one in questions))

@@ -216,6 +216,16 @@ def test_the_same_training_is_left_as_it_is(folder):
     assert (run / "settings.json").stat().st_mtime > 0
 
 
+def test_a_finished_training_gets_the_card_of_the_settings_as_they_are_now(chain):
+    card = chain.path("run") / "model" / "README.md"
+    before, files = card.read_text(), result_files(chain.path("run"))
+    changed = copy.deepcopy(TINY)
+    changed["corpora"]["short"]["sources"][1]["license"] = "CC-BY-4.0"
+    Chain(changed).make("train")
+    assert card.read_text() == before.replace("| rows | CC0-1.0 |", "| rows | CC-BY-4.0 |") != before
+    assert result_files(chain.path("run")) == files | {"model/README.md": card.read_bytes()}
+
+
 @pytest.mark.parametrize(
     "gone", ["metrics.parquet", "settings.json", "model/model.safetensors", "model/longspan.json"]
 )

@@ -2,7 +2,9 @@
 
     python tests/registry/check_models.py                       # all types, without compiled layers
     python tests/registry/check_models.py --types llama gpt_oss
-    python tests/registry/check_models.py --compiled --write docs/models.md
+    python tests/registry/check_models.py --results a.json
+    python tests/registry/check_models.py --aspects compiled --results b.json
+    python tests/registry/check_models.py --read a.json b.json --write docs/models.md
 
 Each type is made tiny, with random weights, in a process of its own that has so many seconds. What is right
 is right against transformers' own logits, attention and gradients. The exit status is 1 if anything is
@@ -18,7 +20,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -26,19 +28,21 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 import verdicts
 from tiny_types import EVERYTHING, VARIANTS
-from verdicts import ASPECTS, CRASH, REFUSED, RIGHT, VERDICTS
+from verdicts import ASPECTS, CRASH, QUICK_ASPECTS, REFUSED, RIGHT, VERDICTS
 
 NOT_MADE = "not made"
 _BEGIN, _END = "<!-- table -->", "<!-- end of table -->"
 _MARKS = {RIGHT: "right", REFUSED: "refused", NOT_MADE: "–"}
 
 
-def check(names: Iterable[str], *, compiled: bool = False, seconds: int = 180) -> Iterator[tuple[str, dict]]:
+def check(
+    names: Iterable[str], *, aspects: Collection[str] = QUICK_ASPECTS, seconds: int = 180
+) -> Iterator[tuple[str, dict]]:
     """Verdict and reason by aspect of each type, one after the other, each in a process of its own.
 
     Args:
         names: of EVERYTHING.
-        compiled: also with compiled layers.
+        aspects: what of each, of ASPECTS.
         seconds: that a type may take.
     """
     for name in names:
@@ -46,7 +50,7 @@ def check(names: Iterable[str], *, compiled: bool = False, seconds: int = 180) -
             path = Path(scratch) / "verdicts.json"
             process = os.fork()
             if process == 0:
-                _check_here(name, path, compiled, seconds)
+                _check_here(name, path, aspects, seconds)
             _, status = os.waitpid(process, 0)
             if path.exists():
                 yield name, json.loads(path.read_text())
@@ -54,10 +58,10 @@ def check(names: Iterable[str], *, compiled: bool = False, seconds: int = 180) -
                 ended = (
                     f"ended by {signal.Signals(os.WTERMSIG(status)).name}" if os.WIFSIGNALED(status) else ""
                 )
-                yield name, dict.fromkeys(ASPECTS, (CRASH, ended or f"took more than {seconds} seconds"))
+                yield name, dict.fromkeys(aspects, (CRASH, ended or f"took more than {seconds} seconds"))
 
 
-def _check_here(name: str, path: Path, compiled: bool, seconds: int) -> None:
+def _check_here(name: str, path: Path, aspects: Collection[str], seconds: int) -> None:
     """Check one type, write what came out, and end this process, a fork of the one that asked."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(seconds)
@@ -66,10 +70,10 @@ def _check_here(name: str, path: Path, compiled: bool, seconds: int) -> None:
     try:
         with tempfile.TemporaryDirectory() as scratch:
             try:
-                found = verdicts.verdicts_of(name, Path(scratch), compiled=compiled)
+                found = verdicts.verdicts_of(name, Path(scratch), aspects)
             except Exception as error:
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
-                found = dict.fromkeys(ASPECTS, (NOT_MADE, reason))
+                found = dict.fromkeys(aspects, (NOT_MADE, reason))
         path.write_text(json.dumps(found))
         status = 0
     except BaseException:
@@ -120,7 +124,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--types", nargs="+", default=EVERYTHING, metavar="TYPE", help="only these")
-    parser.add_argument("--compiled", action="store_true", help="also train with compiled layers")
+    parser.add_argument(
+        "--aspects", nargs="+", choices=ASPECTS, default=QUICK_ASPECTS, metavar="ASPECT", help="only these"
+    )
     parser.add_argument("--seconds", type=int, default=180, help="that a type may take")
     parser.add_argument("--results", type=Path, help="JSON file to write the verdicts and reasons to")
     parser.add_argument("--write", type=Path, help="Markdown file whose table is written anew")
@@ -137,10 +143,11 @@ def main() -> None:
     found = {}
     if arguments.read:
         for path in arguments.read:
-            found |= json.loads(path.read_text())
+            for name, by_aspect in json.loads(path.read_text()).items():
+                found[name] = found.get(name, {}) | by_aspect
         found = {name: found[name] for name in EVERYTHING if name in found}
     else:
-        for name, by_aspect in check(arguments.types, compiled=arguments.compiled, seconds=arguments.seconds):
+        for name, by_aspect in check(arguments.types, aspects=arguments.aspects, seconds=arguments.seconds):
             verdict_of = ", ".join(f"{aspect} {verdict}" for aspect, (verdict, _) in by_aspect.items())
             print(f"{time.strftime('%H:%M:%S')} {name}: {verdict_of}")
             for aspect, (verdict, reason) in by_aspect.items():

@@ -7,7 +7,7 @@ import copy
 import functools
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from longspan.models.document_attention import NAME
-from longspan.models.layers import checkpoint_layers, compile_layers
+from longspan.models.layers import checkpoint_layers, compile_layers, naming_compiled_layers
 from longspan.models.loading import load_model
 from longspan.scoring.first_layer import FirstLayer, load_first_layer
 from longspan.scoring.nll import long_context_nll, short_context_nll
@@ -26,6 +26,7 @@ from longspan.weighting.loss import WeightedLM
 RIGHT, REFUSED, WRONG, CRASH, UNCLEAR = "right", "refused", "wrong", "crash", "unclear"
 VERDICTS = (RIGHT, REFUSED, WRONG, CRASH, UNCLEAR)
 ASPECTS = ("scoring", "first layer", "training", "recomputed", "compiled", "documents")
+QUICK_ASPECTS = tuple(aspect for aspect in ASPECTS if aspect != "compiled")
 _NATS = 5e-4  # between two ways through a model in float32
 _GRADIENT = 2e-3  # of the gradient's norm, for each parameter
 
@@ -42,13 +43,13 @@ class Unclear(Exception):  # noqa: N818
     """No verdict: transformers itself fails, or a refusal that does not name the model."""
 
 
-def verdicts_of(name: str, folder: Path, *, compiled: bool) -> dict[str, tuple[str, str]]:
+def verdicts_of(name: str, folder: Path, aspects: Collection[str]) -> dict[str, tuple[str, str]]:
     """Verdict and reason of each aspect of a type or variant.
 
     Args:
         name: one of EVERYTHING.
         folder: scratch, where the model is saved.
-        compiled: also train with compiled layers, which is slow.
+        aspects: of ASPECTS; training with compiled layers is slow.
 
     Raises:
         Exception: whatever transformers says that cannot make or run so small a model.
@@ -64,9 +65,7 @@ def verdicts_of(name: str, folder: Path, *, compiled: bool) -> dict[str, tuple[s
         "compiled": functools.partial(check_training, prepare=_compile),
         "documents": check_documents,
     }
-    return {
-        aspect: _verdict(check, case) for aspect, check in checks.items() if compiled or aspect != "compiled"
-    }
+    return {aspect: _verdict(check, case) for aspect, check in checks.items() if aspect in aspects}
 
 
 def _verdict(check: Callable, case: "Case") -> tuple[str, str]:
@@ -82,7 +81,9 @@ def _verdict(check: Callable, case: "Case") -> tuple[str, str]:
 
 def _compile(model: nn.Module) -> None:
     torch._dynamo.reset()
-    compile_layers(model, backend="aot_eager")
+    # What inductor is given, without its kernels. Undecomposed (aot_eager), a backward pass can fail where
+    # inductor's does not: it keeps strides that were only traced.
+    compile_layers(model, backend="aot_eager_decomp_partition")
 
 
 class Case:
@@ -251,8 +252,9 @@ def check_training(case: Case, prepare: Callable[[nn.Module], None] | None = Non
         weighted = WeightedLM(model)
         if prepare is not None:
             prepare(model)
-        output = weighted(ids_BT, token_weights=weights_BN)
-        output["loss"].backward()
+        with naming_compiled_layers(model):
+            output = weighted(ids_BT, token_weights=weights_BN)
+            output["loss"].backward()
     expected = case.reference().train()
     nll_BN = _nll(expected(input_ids=ids_BT, use_cache=False).logits, ids_BT)
     ((weights_BN * nll_BN).sum() / nll_BN.numel()).backward()

@@ -25,7 +25,7 @@ from longspan_workflow.__main__ import main
 from longspan_workflow.settings.blocks import SECTIONS, Ref, Settings
 from longspan_workflow.settings.faults import SettingsError
 from longspan_workflow.settings.loading import load_settings
-from longspan_workflow.wiring.places import as_json
+from longspan_workflow.wiring.places import json_of
 from longspan_workflow.wiring.wiring import Wiring
 from tiny_inputs import make_model
 
@@ -73,7 +73,7 @@ def test_the_last_lines_are_those_that_the_default_settings_give():
     """Their numbers are the default run's own, which needs a network."""
     settings = load_settings(yaml.safe_load((ROOT / "config.yaml").read_text()))
     # As the rule's command line gives them.
-    summary = json.loads(as_json(Wiring(settings).reports.summary_settings()))
+    summary = json.loads(json_of(Wiring(settings).reports.summary_settings()))
     named = [("documents", name) for name in summary["corpora"]]
     named += [(quantity, name) for name in summary["windowings"] for quantity in ("windows", "tokens")]
     named += [(f"mean {kind} NLL", name) for name in summary["stores"] for kind in ("short", "long")]

@@ -59,9 +59,21 @@ JOB = job_prelude(
 )
 
 
+def prelude(wildcards, output):
+    """What a job's shell finds before its command.
+
+    It has paths of this machine, and depends on the output by its form alone: Snakemake then runs nothing
+    again when they change.
+    """
+    return JOB
+
+
 def in_job(command):
-    """A rule's command, with what its shell finds before it."""
-    return JOB + command
+    """A rule's command, with what its shell finds before it.
+
+    Settings go to a file beside the log: an argument may hold 128 KiB, a word of a shell any number.
+    """
+    return "\n{params.prelude}" + command
 
 
 wildcard_constraints:

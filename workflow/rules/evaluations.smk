@@ -37,10 +37,12 @@ rule evaluate:
         code=lambda wildcards: code_of(
             "evaluate", EVALUATION_TASKS.source_file(evaluations.task(wildcards))
         ),
+        prelude=prelude,
     shell:
         in_job("""
+        printf %s {params.settings:q} > {log:q}.settings.json
         python -m longspan_workflow.running.claim_devices {resources.gpu} \
-            python "$SCRIPTS"/evaluate.py --task {params.task} --settings {params.settings:q} --model {input.model:q} \
+            python "$SCRIPTS"/evaluate.py --task {params.task} --settings {log:q}.settings.json --model {input.model:q} \
             --tokens {input.tokens:q} --windows {input.windows:q} --evaluation {output:q} \
             --threads {threads} 2>&1 | tee {log:q}
         """)

@@ -41,9 +41,11 @@ rule export_windows:
             "export_windows",
             *variant_files(exports.export_settings(wildcards)["loss"]),
         ),
+        prelude=prelude,
     shell:
         in_job("""
-        python "$SCRIPTS"/export_windows.py --settings {params.settings:q} \
+        printf %s {params.settings:q} > {log:q}.settings.json
+        python "$SCRIPTS"/export_windows.py --settings {log:q}.settings.json \
             --documents {input.documents:q} --tokens {input.tokens:q} --windows {input.windows:q} \
             --shard {wildcards.shard} --kept {input.kept:q} --index {input.index:q} \
             --export {output.data:q} --manifest {output.manifest:q} 2>&1 | tee {log:q}
@@ -71,9 +73,11 @@ rule write_data_card:
         shards=exports.shard_count,
         ending=exports.ending,
         code=code_of("write_data_card"),
+        prelude=prelude,
     shell:
         in_job("""
-        python "$SCRIPTS"/write_data_card.py --settings {params.settings:q} \
+        printf %s {params.settings:q} > {log:q}.settings.json
+        python "$SCRIPTS"/write_data_card.py --settings {log:q}.settings.json \
             --manifests {params.manifests:q} --shards {params.shards} --ending {params.ending} \
             --revisions {input.revisions:q} --card {output:q} 2>&1 | tee {log:q}
         """)
@@ -99,10 +103,12 @@ rule publish_export:
         shards=exports.shard_count,
         ending=exports.ending,
         code=code_of("publish_export"),
+        prelude=prelude,
     shell:
         # The token comes from the environment of Snakemake, on whose machine this runs.
         in_job("""
-        HF_TOKEN="$hub_token" python "$SCRIPTS"/publish_export.py --settings {params.settings:q} --folder {params.folder:q} \
+        printf %s {params.settings:q} > {log:q}.settings.json
+        with_hub_token python "$SCRIPTS"/publish_export.py --settings {log:q}.settings.json --folder {params.folder:q} \
             --shards {params.shards} --ending {params.ending} --record {output:q} 2>&1 | tee {log:q}
         """)
 

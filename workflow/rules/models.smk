@@ -29,9 +29,11 @@ rule pin_revisions:
     params:
         settings=as_json({"repositories": models.repositories()}),
         code=code_of("pin_revisions"),
+        prelude=prelude,
     shell:
         in_job("""
-        HF_TOKEN="$hub_token" python "$SCRIPTS"/pin_revisions.py --settings {params.settings:q} --revisions {output:q} \
+        printf %s {params.settings:q} > {log:q}.settings.json
+        with_hub_token python "$SCRIPTS"/pin_revisions.py --settings {log:q}.settings.json --revisions {output:q} \
             2>&1 | tee {log:q}
         """)
 
@@ -54,8 +56,10 @@ rule download_model:
         settings=as_json(models.settings),
         archives=places.here(places.model_archives),
         code=code_of("download_model"),
+        prelude=prelude,
     shell:
         in_job("""
-        HF_TOKEN="$hub_token" python "$SCRIPTS"/download_model.py --settings {params.settings:q} \
+        printf %s {params.settings:q} > {log:q}.settings.json
+        with_hub_token python "$SCRIPTS"/download_model.py --settings {log:q}.settings.json \
             --archives {params.archives:q} --revisions {input.revisions:q} --manifest {output:q} 2>&1 | tee {log:q}
         """)

@@ -32,9 +32,11 @@ rule estimate:
     params:
         settings=as_json(settings.as_settings()),
         table=places.estimate,
+        prelude=prelude,
     shell:
         in_job("""
-        HF_TOKEN="$hub_token" python "$SCRIPTS"/estimate.py --settings {params.settings:q} \
+        printf %s {params.settings:q} > {log:q}.settings.json
+        with_hub_token python "$SCRIPTS"/estimate.py --settings {log:q}.settings.json \
             --table {params.table:q} 2>&1 | tee {log:q}
         """)
 
@@ -52,9 +54,11 @@ rule record_settings:
     params:
         settings=as_json(settings.as_settings()),
         code=code_of("record_settings"),
+        prelude=prelude,
     shell:
         in_job("""
-        python "$SCRIPTS"/record_settings.py --settings {params.settings:q} --record {output:q} \
+        printf %s {params.settings:q} > {log:q}.settings.json
+        python "$SCRIPTS"/record_settings.py --settings {log:q}.settings.json --record {output:q} \
             2>&1 | tee {log:q}
         """)
 
@@ -81,9 +85,11 @@ rule summarize_results:
             "summarize_results",
             *map(EVALUATION_TASKS.source_file, EVALUATION_TASKS.names()),
         ),
+        prelude=prelude,
     shell:
         in_job("""
-        python "$SCRIPTS"/summarize_results.py --settings {params.settings:q} \
+        printf %s {params.settings:q} > {log:q}.settings.json
+        python "$SCRIPTS"/summarize_results.py --settings {log:q}.settings.json \
             --text {output.text:q} --table {output.table:q} --funnel {output.funnel:q} \
             2>&1 | tee {log:q}
         """)
@@ -116,9 +122,11 @@ rule draw_figures:
             *map(SELECTION_METHODS.source_file, SELECTION_METHODS.names()),
             *map(EVALUATION_TASKS.source_file, EVALUATION_TASKS.names()),
         ),
+        prelude=prelude,
     shell:
         in_job("""
-        python "$SCRIPTS"/draw_figures.py --settings {params.settings:q} --folder {params.folder:q} \
+        printf %s {params.settings:q} > {log:q}.settings.json
+        python "$SCRIPTS"/draw_figures.py --settings {log:q}.settings.json --folder {params.folder:q} \
             2>&1 | tee {log:q}
         """)
 
@@ -140,6 +148,7 @@ rule tabulate_costs:
     params:
         benchmarks=places.here(places.benchmarks),
         code=code_of("tabulate_costs"),
+        prelude=prelude,
     shell:
         in_job("""
         python "$SCRIPTS"/tabulate_costs.py --benchmarks {params.benchmarks:q} --table {output:q} \
@@ -165,6 +174,7 @@ rule report:
         "../../envs/cpu.yaml"
     params:
         snakefile=lambda wildcards: os.path.relpath(workflow.main_snakefile),
+        prelude=prelude,
     shell:
         # The report is Snakemake's own. It reads what the jobs recorded, under the lock that this run holds.
         in_job("""

@@ -61,19 +61,23 @@ rule train:
         shards=runs.shard_count,
         folder=lambda wildcards, output: str(Path(output.settings).parent),
         version=stage_version("training.loop"),
+        prelude=prelude,
     shell:
         # The signals by which a scheduler announces the end are for the training alone, which saves its state:
         # this shell and tee stay until it has ended. torchrun hands them on and waits so many seconds.
         in_job("""
+        printf %s {params.settings:q} > {log:q}.settings.json
+        printf %s {params.execution:q} > {log:q}.execution.json
+        printf %s {params.card:q} > {log:q}.card.json
         trap : TERM
         trap '' USR1
         export PET_SIGNALS_TO_HANDLE=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1
         export TORCH_ELASTIC_SHUTDOWN_TIMEOUT="${{TORCH_ELASTIC_SHUTDOWN_TIMEOUT:-300}}"
         python -m longspan_workflow.running.claim_devices {resources.gpu} \
-            {params.launcher} "$SCRIPTS"/train.py --settings {params.settings:q} \
-            --execution {params.execution:q} --model {input.model:q} --tokens {params.tokens:q} \
+            {params.launcher} "$SCRIPTS"/train.py --settings {log:q}.settings.json \
+            --execution {log:q}.execution.json --model {input.model:q} --tokens {params.tokens:q} \
             --windows {params.windows:q} --shards {params.shards} --kept {input.kept:q} --index {input.index:q} \
-            {params.guard:q} {params.short:q} --run-folder {params.folder:q} --card {params.card:q} --threads {threads} 2>&1 | (
+            {params.guard:q} {params.short:q} --run-folder {params.folder:q} --card {log:q}.card.json --threads {threads} 2>&1 | (
             trap '' TERM
             tee {log:q}
         )

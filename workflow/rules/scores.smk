@@ -47,10 +47,12 @@ for KIND in SCORER_KINDS:
             settings=as_json(scores.scorer_settings),
             kind=KIND.name,
             version=stage_version(KIND.stage),
+            prelude=prelude,
         shell:
             in_job("""
+            printf %s {params.settings:q} > {log:q}.settings.json
             python -m longspan_workflow.running.claim_devices {resources.gpu} \
-                python "$SCRIPTS"/score_windows.py --kind {params.kind} --settings {params.settings:q} \
+                python "$SCRIPTS"/score_windows.py --kind {params.kind} --settings {log:q}.settings.json \
                 --model {input.model:q} --tokens {input.tokens:q} --windows {input.windows:q} \
                 --documents {input.documents:q} --kept {input.kept:q} --scores {output:q} --threads {threads} \
                 2>&1 | tee {log:q}
@@ -85,6 +87,7 @@ rule collect_weights:
         scores=lambda wildcards, input: str(Path(input.scores[0]).parent),
         shards=scores.shard_count,
         code=code_of("collect_weights"),
+        prelude=prelude,
     shell:
         in_job("""
         python "$SCRIPTS"/collect_weights.py --windows {params.windows:q} \
@@ -107,6 +110,7 @@ rule record_frozen_weights:
         "../../envs/cpu.yaml"
     params:
         code=code_of("record_frozen_weights"),
+        prelude=prelude,
     shell:
         in_job("""
         python "$SCRIPTS"/record_frozen_weights.py --indexes {input:q} --done {output:q} \

@@ -35,9 +35,11 @@ rule select_windows:
             "select_windows",
             SELECTION_METHODS.source_file(selections.method(wildcards)),
         ),
+        prelude=prelude,
     shell:
         in_job("""
-        python "$SCRIPTS"/select_windows.py --settings {params.settings:q} \
+        printf %s {params.settings:q} > {log:q}.settings.json
+        python "$SCRIPTS"/select_windows.py --settings {log:q}.settings.json \
             --windows {params.windows:q} {params.sources:q} --shards {params.shards} \
             --selection {output:q} 2>&1 | tee {log:q}
         """)
@@ -62,6 +64,7 @@ rule list_kept_windows:
         runtime=needs.minutes("select_windows"),
     params:
         code=code_of("list_kept_windows"),
+        prelude=prelude,
     shell:
         in_job("""
         python "$SCRIPTS"/list_kept_windows.py --selection {input:q} --kept {output:q} 2>&1 | tee {log:q}

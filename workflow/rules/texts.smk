@@ -25,9 +25,11 @@ rule download_texts:
         "../../envs/cpu.yaml"
     params:
         settings=as_json(texts.archive_settings),
+        prelude=prelude,
     shell:
         in_job("""
-        HF_TOKEN="$hub_token" python "$SCRIPTS"/download_texts.py --settings {params.settings:q} \
+        printf %s {params.settings:q} > {log:q}.settings.json
+        with_hub_token python "$SCRIPTS"/download_texts.py --settings {log:q}.settings.json \
             --revisions {input.revisions:q} --archive {output:q} 2>&1 | tee {log:q}
         """)
 
@@ -60,9 +62,11 @@ checkpoint plan_shards:
         settings=as_json(texts.planning),
         folder=lambda wildcards, output: str(Path(output[0]).with_suffix("")),
         code=code_of("plan_shards"),
+        prelude=prelude,
     shell:
         in_job("""
-        python "$SCRIPTS"/plan_shards.py --settings {params.settings:q} \
+        printf %s {params.settings:q} > {log:q}.settings.json
+        python "$SCRIPTS"/plan_shards.py --settings {log:q}.settings.json \
             --plan-folder {params.folder:q} --index {output:q} 2>&1 | tee {log:q}
         """)
 
@@ -86,9 +90,11 @@ rule index_references:
     params:
         settings=as_json(texts.reference_settings),
         code=code_of("index_references"),
+        prelude=prelude,
     shell:
         in_job("""
-        python "$SCRIPTS"/index_references.py --settings {params.settings:q} \
+        printf %s {params.settings:q} > {log:q}.settings.json
+        python "$SCRIPTS"/index_references.py --settings {log:q}.settings.json \
             --documents {input.documents:q} --ngrams {output:q} 2>&1 | tee {log:q}
         """)
 
@@ -124,9 +130,11 @@ rule read_documents:
         ),
         plan_digest=texts.plan_digest,
         code=code_of("read_documents"),
+        prelude=prelude,
     shell:
         in_job("""
-        python "$SCRIPTS"/read_documents.py --settings {params.settings:q} --plan {params.plan:q} \
+        printf %s {params.settings:q} > {log:q}.settings.json
+        python "$SCRIPTS"/read_documents.py --settings {log:q}.settings.json --plan {params.plan:q} \
             --references {input.references:q} --documents {output.documents:q} --dropped {output.dropped:q} 2>&1 | tee {log:q}
         """)
 
@@ -150,6 +158,7 @@ rule tokenize_documents:
         runtime=needs.minutes("tokenize_documents"),
     params:
         code=code_of("tokenize_documents"),
+        prelude=prelude,
     shell:
         in_job("""
         RAYON_NUM_THREADS={threads} python "$SCRIPTS"/tokenize_documents.py --documents {input.documents:q} \

@@ -28,9 +28,11 @@ rule assign_windows:
         settings=as_json(windows.windowing_settings),
         id_prefix=windows.id_prefix,
         code=code_of("assign_windows"),
+        prelude=prelude,
     shell:
         in_job("""
-        python "$SCRIPTS"/assign_windows.py --settings {params.settings:q} \
+        printf %s {params.settings:q} > {log:q}.settings.json
+        python "$SCRIPTS"/assign_windows.py --settings {log:q}.settings.json \
             --documents {input.documents:q} --tokens {input.tokens:q} --model {input.model:q} \
             --id-prefix {params.id_prefix:q} --windows {output:q} 2>&1 | tee {log:q}
         """)

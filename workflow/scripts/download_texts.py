@@ -22,8 +22,7 @@ def main(argv=None):
 
     kind, commit = SOURCE_KINDS[settings["kind"]], None
     if arguments.revisions is not None:
-        revision = settings.get("revision", "main")
-        commit = pinned_commit(arguments.revisions, f"dataset {settings['dataset']} {revision}")
+        commit = pinned_commit(arguments.revisions, kind.pin_of(settings))
     else:
         # What does not come from the hub is fetched without its token.
         drop_token()

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from longspan.corpora.documents import read_texts
+from longspan.corpora.limits import require_inside
 from longspan.corpora.ngrams import references_of
 from longspan.corpora.raw_paths import raw_paths
 from longspan.process.command_line import parser_for, run_script
@@ -32,7 +33,9 @@ def main(argv=None):
     held_out, manifest = read_table(arguments.documents, "documents", ["text"])
     texts = held_out.column(0).to_pylist()
     inputs = {"documents": manifest.data_digest}
-    for path in raw_paths(settings["files"]):
+    paths = raw_paths(settings["files"])
+    require_inside(paths, settings["files"])
+    for path in paths:
         texts += read_texts(path, settings["text_column"])
         inputs[path] = digest_file(path)
     references = references_of(texts, settings["ngram_words"])

@@ -5,12 +5,11 @@
 """
 
 import json
-import os
 from pathlib import Path
 
 from longspan.exports.upload import upload_dataset
 from longspan.exports.windows import read_export_manifest
-from longspan.fetching.hub_token import require_sendable_token
+from longspan.fetching.hub_token import require_sendable_token, token
 from longspan.process.command_line import parser_for, run_script
 from longspan.store.shards import shard_names
 from longspan.store.tables import atomic_path, digest_file
@@ -27,8 +26,7 @@ def main(argv=None):
     settings, folder = arguments.settings, arguments.folder
 
     require_sendable_token()
-    token = os.environ.get("HF_TOKEN")
-    if not token:
+    if (own_token := token()) is None:
         raise ValueError(f"HF_TOKEN is not set; set it to a token that may write to {settings['repo']}")
     digests = {}
     for shard in shard_names(arguments.shards):
@@ -41,7 +39,7 @@ def main(argv=None):
                 "which reruns export_windows"
             )
     files = {path: folder / path for path in digests}
-    record = upload_dataset(files=files, card=folder / "README.md", token=token, **settings)
+    record = upload_dataset(files=files, card=folder / "README.md", token=own_token, **settings)
     print(f"{record['repo']}: {len(record.pop('uploaded'))} files uploaded, {len(files) + 1} are there")
     with atomic_path(arguments.record) as temporary:
         temporary.write_text(json.dumps(record | {"files": digests}, indent=1) + "\n")

@@ -64,6 +64,8 @@ def main(argv=None):
     with folder.held():
         if decided_by_first(folder.is_finished):
             if is_first_process():
+                if arguments.card:
+                    folder.write_card(arguments.card, data)
                 print(f"{arguments.run_folder}: trained before with the same settings on the same data")
             return
         _train(arguments, data, folder)

@@ -53,15 +53,15 @@ def test_a_link_that_leads_out_of_what_is_named_is_refused(books, form):
     pattern = form.format(books)
     link = "books/key.txt" if form.startswith("books") else books / "key.txt"
     with refused(
-        f"{link} is a link that leads out of the corpus, to {books.parent}/private/key.txt; name that path "
-        "in the source's paths, or remove the link"
+        f"{link} is a link that leads out of what the settings name, to {books.parent}/private/key.txt; "
+        "name that path beside it, or remove the link"
     ):
         listed([pattern])
 
 
 def test_a_folder_that_leads_out_is_refused_too(books):
     (books / "theirs").symlink_to("../private")
-    with pytest.raises(ValueError, match=r"^books/theirs is a link that leads out of the corpus, to .*/key"):
+    with pytest.raises(ValueError, match=r"^books/theirs is a link that leads out of what .*/key"):
         listed(["books/**/*.txt"])
 
 

@@ -3,7 +3,12 @@ import torch
 import transformers
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from longspan.models.layers import compile_layers, decoder_layers, hidden_state_decoder
+from longspan.models.layers import (
+    compile_layers,
+    decoder_layers,
+    hidden_state_decoder,
+    naming_compiled_layers,
+)
 from longspan.scoring.nll import short_context_nll
 from tiny_models import ARCHITECTURES, random_ids, tiny_model
 
@@ -45,6 +50,48 @@ def test_compiled_layers_score_the_same(options):
     compile_layers(model, **options, backend=TRACED)
     compiled = short_context_nll(model, ids, base_length=16, base_stride=8)
     torch.testing.assert_close(compiled, plain, rtol=1e-5, atol=1e-5)
+
+
+def failing(module, inputs):
+    raise RuntimeError("no kernel for this\nand more")
+
+
+def failing_backward(module, inputs):
+    def run(*arguments):
+        outputs = module.forward(*arguments)
+        outputs[0].register_hook(lambda gradient: gradient.view(3))
+        return outputs
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("backend", "reason"), [(failing, "no kernel for this"), (failing_backward, "shape '[3]' is invalid")]
+)
+def test_a_model_whose_compiled_layers_fail_is_named(backend, reason):
+    torch._dynamo.reset()
+    model, ids = tiny_model("llama"), random_ids(1, 8)
+    compile_layers(model, backend=backend)
+    named = r"^LlamaForCausalLM \(model_type 'llama'\) fails with compiled layers \("
+    with pytest.raises(ValueError, match=named) as caught, naming_compiled_layers(model):
+        model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
+    message = str(caught.value)
+    assert reason in message
+    assert message.endswith("); set compile_layers: false")
+    assert "\n" not in message
+
+
+def test_faults_of_other_kinds_keep_their_own_words():
+    plain, compiled = tiny_model("llama"), tiny_model("llama")
+    compile_layers(compiled, backend="eager")
+    for model, fault in (
+        (plain, RuntimeError("no kernel")),
+        (compiled, torch.OutOfMemoryError("no memory")),
+        (compiled, torch.distributed.DistError("another process has ended")),
+        (compiled, ValueError("weights cover 3 of 4 windows")),
+    ):
+        with pytest.raises(type(fault), match=str(fault)), naming_compiled_layers(model):
+            raise fault
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])

@@ -1,10 +1,13 @@
+import argparse
 import errno
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from safetensors import SafetensorError
 
 from longspan.process.command_line import json_object, parser_for, run_script
 
@@ -47,6 +50,40 @@ def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch):
         run_script(main)
 
 
+class LibraryError(RuntimeError):
+    """Stands for what pyarrow, safetensors or torch define."""
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (
+            OverflowError("int too large to convert to float"),
+            "OverflowError: int too large to convert to float",
+        ),
+        (MemoryError(), "MemoryError"),
+        (LibraryError("two\n\n  lines"), "LibraryError: two lines"),
+        (Exception("data did not match any variant"), "Exception: data did not match any variant"),
+        (pa.ArrowCapacityError("array too large"), "ArrowCapacityError: array too large"),
+        (SafetensorError("header too large"), "SafetensorError: header too large"),
+    ],
+)
+def test_a_fault_of_the_machine_or_a_library_is_one_line(fault, message, capsys, monkeypatch):
+    monkeypatch.delenv("LONGSPAN_TRACEBACK", raising=False)
+    line = f"score_short: error: {message} (LONGSPAN_TRACEBACK=1 tells where)\n"
+    assert outcome(fault, capsys, monkeypatch) == (1, line)
+
+
+@pytest.mark.parametrize("fault", [TypeError("x"), AssertionError("x"), RuntimeError("x"), IndexError("x")])
+def test_each_fault_of_the_program_keeps_its_traceback(fault, monkeypatch):
+    def main(argv):
+        raise fault
+
+    monkeypatch.delenv("LONGSPAN_TRACEBACK", raising=False)
+    with pytest.raises(type(fault), match="x"):
+        run_script(main)
+
+
 def test_a_traceback_can_be_asked_for(monkeypatch):
     def main(argv):
         raise ValueError("bad input")
@@ -68,8 +105,23 @@ def test_a_parser_takes_settings_and_no_abbreviations(capsys):
     assert parser_for("x", settings=False).parse_args([])
 
 
-def test_json_objects_keep_their_text():
+def test_json_objects_keep_their_text(tmp_path):
     assert json_object('{"é": "\\u00e9"}') == {"é": "é"}
+    path = tmp_path / "settings.json"
+    path.write_text('{"é": "\\u00e9"}', encoding="utf-8")
+    assert json_object(str(path)) == {"é": "é"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"{", "not JSON: "), (b"3", "must be a JSON object"), (b"\xff", "not JSON: "), (b"", "not JSON: ")],
+)
+def test_a_file_that_holds_no_json_object_is_named(tmp_path, content, message):
+    path = tmp_path / "settings.json"
+    path.write_bytes(content)
+    with pytest.raises(argparse.ArgumentTypeError) as error:
+        json_object(str(path))
+    assert str(error.value).startswith(f"{path}: {message}")
 
 
 def test_a_script_and_what_it_starts_read_nothing(tmp_path):

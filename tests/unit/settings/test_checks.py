@@ -22,6 +22,10 @@ ARCHIVE = {
 }
 
 
+WILDCARD = "has braces, which Snakemake takes for a wildcard, or a control character"
+UNEXPANDED = "would be a folder of this very name; write out what ~ or $ stand for"
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -48,6 +52,22 @@ ARCHIVE = {
             {"corpora/other": {"shards": 1, "sources": [ARCHIVE, ARCHIVE | {"sha256": "1" * 64}]}},
             "corpora.other.sources.1: archive 't-1.tar.gz' is pinned in two ways; "
             "give it one requirement and one sha256",
+        ),
+        (
+            {"corpora/other": {"shards": 1, "sources": [ARCHIVE | {"archive": "t{x}.gz"}]}},
+            "corpora.other.sources.0: 't{x}.gz' is no name of a file to fetch into; it must have at most 200 "
+            "characters, no slash, brace or control character",
+        ),
+        # folders
+        ({"results_dir": "runs/{x}"}, f"results_dir: 'runs/{{x}}' {WILDCARD}"),
+        ({"downloads_dir": "a\n.. include:: b"}, f"downloads_dir: 'a\\n.. include:: b' {WILDCARD}"),
+        ({"results_dir": "~/runs"}, f"results_dir: '~/runs' {UNEXPANDED}"),
+        ({"downloads_dir": "$SCRATCH/texts"}, f"downloads_dir: '$SCRATCH/texts' {UNEXPANDED}"),
+        ({"results_dir": "-r"}, "results_dir: '-r' would be read as an option; name another folder"),
+        # names
+        (
+            {"selections/half.kept": {"windowing": "short-128", "method": "random", "keep": {"ratio": 1}}},
+            "selections.half.kept: 'half' has a file of this name; rename one",
         ),
         # names that are used and not defined
         (

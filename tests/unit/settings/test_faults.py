@@ -24,6 +24,7 @@ def blocks(block, given, path=()):
             yield from blocks(block[number], value, (*path, number))
 
 
+FIRST = "corpora/short/sources/0"
 EVERY_KEY = list(blocks(load_settings(every_key()), every_key()))
 KEYS = [
     (path, key) for path, keys, value in EVERY_KEY for key in value if len(key) > 3 and key + "s" not in keys
@@ -162,3 +163,71 @@ def test_numbers_of_yaml_that_it_takes_for_words_are_numbers():
     for word in ("2e", "e5", "2", "0x1e5", "1e5s", "1e999"):
         with pytest.raises(SettingsError, match=r"learning_rate: .* is not of type 'number'"):
             load_settings(tiny(**{"runs/main/train/learning_rate": word}))
+
+
+@pytest.mark.parametrize("section", ["models", "corpora", "scorers", "losses", "exports"])
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("tiny\n", "the name 'tiny\\n' does not match "),
+        ("a\nb", "the name 'a\\nb' does not match "),
+        ("a b", "the name 'a b' does not match "),
+        ("../a", "the name '../a' does not match "),
+        ("{a}", "the name '{a}' does not match "),
+        ("", "the name '' does not match "),
+        ("a" * 101, f"the name '{'a' * 101}': String should have at most 100 characters"),
+        (1, "the name 1 is no text; put it in quotes"),
+    ],
+)
+def test_a_name_that_can_be_no_files_is_refused_in_one_line(section, name, fault):
+    settings = tiny()
+    settings[section][name] = next(iter(settings[section].values()))
+    with pytest.raises(SettingsError) as caught:
+        load_settings(settings)
+    (line,) = caught.value.faults
+    shown = str(name) if str(name).isprintable() else repr(name)
+    assert line.startswith(f"{section}.{shown}: {fault}")
+    assert line.isprintable()
+
+
+def test_what_is_no_line_of_text_is_refused_where_rows_are_made_of_it():
+    for path in ("models/tiny/license", f"{FIRST}/license", f"{FIRST}/category"):
+        for text in ("a\nb", "a\tb", "\x1b[31m", "a\x7f"):
+            with pytest.raises(SettingsError, match=rf"^{path.replace('/', '.')}: .* does not match"):
+                load_settings(tiny(**{path: text}))
+        assert load_settings(tiny(**{path: "a | b {c} $d % \\ é\u00a0"}))
+
+
+def test_no_text_holds_a_nul_character():
+    with refused(r"report.title: 'a\x00b' holds a NUL character", SettingsError):
+        load_settings(tiny(**{"report/title": "a\0b"}))
+    with refused(rf"{FIRST.replace('/', '.')}.hold_out.1: '\x00' holds a NUL character", SettingsError):
+        load_settings(tiny(**{f"{FIRST}/hold_out": ["prose_0", "\0"]}))
+
+
+LARGE = [
+    ("windowings/short-128/window_tokens", 10**15 + 1),
+    ("runs/main/train/max_steps", 10**30),
+    ("runs/main/train/learning_rate", 10**400),
+    ("device/tflops", -(10**400)),
+    ("runs/main/seeds/0", 2**63),
+    ("seed", 10**400),
+]
+
+
+@pytest.mark.parametrize(("path", "number"), LARGE)
+def test_a_number_that_is_too_large_for_anything_is_refused(path, number):
+    settings = tiny(**{"runs/main/seeds": [0], "device": {}})
+    block, key = settings, path.split("/")
+    for part in key[:-1]:
+        block = block[part]
+    block[int(key[-1]) if key[-1].isdigit() else key[-1]] = number
+    bits, largest = number.bit_length(), 2**63 - 1 if "seed" in path else 10**15
+    with refused(
+        f"{'.'.join(key)}: a number of {bits} bits is too large; at most {largest:,}", SettingsError
+    ):
+        load_settings(settings)
+
+
+def test_a_seed_may_be_any_of_63_bits():
+    assert load_settings(tiny(seed=2**63 - 1)).seed == 2**63 - 1

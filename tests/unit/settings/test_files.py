@@ -55,7 +55,10 @@ def test_what_is_no_mapping_is_refused(tmp_path, text):
         read_settings(path)
 
 
-@pytest.mark.parametrize("text", ["a: [", "a: 1\n b: 2", "a: !!python/name:os.system x", "a: \x00"])
+@pytest.mark.parametrize(
+    "text",
+    ["a: [", "a: 1\n b: 2", "a: !!python/name:os.system x", "a: \x00", "a: 2021-13-45", "a: 1" + "0" * 5000],
+)
 def test_what_is_no_yaml_is_refused_in_one_line(tmp_path, text):
     path = write(tmp_path / "c.yaml", text)
     with pytest.raises(SettingsError) as caught:

@@ -80,5 +80,5 @@ def test_names_are_patterns_of_what_is_defined():
 
 
 def test_settings_on_the_command_line_are_json_with_sorted_keys():
-    assert as_json({"b": "é", "a": 1}) == '{"a": 1, "b": "é"}'
+    assert as_json({"b": "é", "a": 1})(None) == '{"a": 1, "b": "\\u00e9"}'
     assert as_json(lambda wildcards: {"x": wildcards})(3) == '{"x": 3}'

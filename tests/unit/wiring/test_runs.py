@@ -1,6 +1,7 @@
 import json
 from types import SimpleNamespace
 
+from longspan.evaluation.task import EVALUATION_TASKS
 from longspan.plugins.citations import LONGATTN, TOKEN_WEIGHTING
 from longspan_workflow.running.launchers import training_launcher
 from tiny_settings import TINY
@@ -137,3 +138,15 @@ def test_a_models_card_cites_what_it_was_made_by():
     }
     plain = wiring_of(lambda settings: settings.update(losses={"dense": {"variant": "plain"}})).runs
     assert plain.card(WILDCARDS)["citations"] == [LONGATTN]
+
+
+def test_a_models_card_cites_the_methods_that_measure_it(monkeypatch):
+    entry = "@article{mine, title={Measured}}"
+    monkeypatch.setattr(EVALUATION_TASKS["position_nll"], "citations", (entry,))
+
+    def change(settings):
+        settings["evaluations"] = {"coarse": {"task": "position_nll", "position_bins": 2}}
+        settings["runs"]["main"]["evaluations"] = ["coarse"]
+
+    for runs in (wiring_of().runs, wiring_of(change).runs):
+        assert runs.card(WILDCARDS)["citations"] == [TOKEN_WEIGHTING, LONGATTN, entry]

@@ -118,8 +118,8 @@ def require_inside(paths: Iterable[str | Path], named: Sequence[str]) -> None:
         target = os.path.realpath(path)
         if not any(os.path.commonpath([root, target]) == root for root in roots):
             raise ValueError(
-                f"{_first_link(path)} is a link that leads out of the corpus, to {target}; name that path in "
-                "the source's paths, or remove the link"
+                f"{_first_link(path)} is a link that leads out of what the settings name, to {target}; "
+                "name that path beside it, or remove the link"
             )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from longspan.plugins.options import own_options
 from longspan.plugins.registry import PlugIn, PlugInKind
 
 
@@ -28,7 +29,10 @@ class SourceKind(PlugIn):
 
     @property
     def fetched(self) -> dict:
-        """What is fetched, for the rule that does: the kind and the options that say what its bytes are."""
+        """What is fetched, for the rule that does: the kind and the options that say what its bytes are.
+
+        Of a kind with a `repository`, those that this looks at are among them.
+        """
         return {"kind": self.name}
 
     @property
@@ -40,6 +44,22 @@ class SourceKind(PlugIn):
     def pin(self) -> str | None:
         """The name under which that commit is kept."""
         return None if self.repository is None else " ".join(self.repository)
+
+    @classmethod
+    def pin_of(cls, fetched: Mapping) -> str | None:
+        """The pin of a source of which only `fetched` is known.
+
+        Raises:
+            ValueError: `fetched` lacks an option that `repository` looks at.
+        """
+        known = own_options(cls, fetched)
+        try:
+            return cls.model_construct(**known).pin
+        except AttributeError as error:
+            raise ValueError(
+                f"source kind '{cls.name}': its repository needs what its fetched leaves out ({error}); put "
+                "that into fetched"
+            ) from None
 
     @property
     def origin(self) -> str:

@@ -117,7 +117,7 @@ def data_card(
         fenced(as_yaml(without_folders(dict(settings))), "yaml"),
     ]
     if citations:
-        sections += ["## Citations", "```bibtex\n" + "\n".join(citations) + "\n```"]
+        sections += ["## Citations", fenced("\n".join(citations), "bibtex")]
     front = as_yaml(head)
     return f"---\n{front}---\n" + "\n\n".join(sections) + "\n"
 

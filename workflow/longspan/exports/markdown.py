@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 import yaml
 
-_MARKUP = re.compile(r"([\\`*~|<>&\[\]#!])|(?<![^\W_])(_)|(_)(?![^\W_])")
+_MARKUP = re.compile(r"([\\`*~|<>&\[\]#!$])|(?<![^\W_])(_)|(_)(?![^\W_])")
+# What makes a line a list, or a heading of the one before it.
+_BEGINNING = re.compile(r"\A(\d+(?=[.)](?: |\Z))|(?=[-+=]))")
 _WILD = "*?["
 
 
@@ -18,7 +20,7 @@ def plain(text: str) -> str:
     """
     line = " ".join(str(text).split())
     line = "".join(letter if _is_shown(letter) else f"U+{ord(letter):04X}" for letter in line)
-    return _MARKUP.sub(lambda found: "\\" + found[0], line)
+    return _BEGINNING.sub(r"\1\\", _MARKUP.sub(lambda found: "\\" + found[0], line))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

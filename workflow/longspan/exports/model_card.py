@@ -57,7 +57,6 @@ def model_card(
         "`metrics.parquet` beside this folder has the losses of all updates.",
     ]
     if citations:
-        entries = "\n".join(citations)
-        sections += ["## Citations", f"```bibtex\n{entries}\n```"]
+        sections += ["## Citations", fenced("\n".join(citations), "bibtex")]
     front = as_yaml(head)
     return f"---\n{front}---\n" + "\n\n".join(sections) + "\n"

@@ -2,7 +2,14 @@
 
 import os
 
-VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+# A token, and what huggingface_hub would get one with; of the tokens the first counts.
+_TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+VARIABLES = (*_TOKENS, "HF_OIDC_RESOURCE", "HF_OIDC_ID_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+
+
+def token() -> str | None:
+    """The token that the environment names, if any."""
+    return next((value for name in _TOKENS if (value := os.environ.get(name))), None)
 
 
 def require_sendable_token() -> None:

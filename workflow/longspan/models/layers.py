@@ -1,9 +1,11 @@
 """The repeated layers of a decoder, and their fusion by torch.compile."""
 
+import contextlib
 import functools
 import inspect
 import re
 import types
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -114,6 +116,27 @@ def compile_layers(
             layer.forward_of_documents = compiled(layer.forward)
             layer.forward_of_windows = compiled(types.MethodType(again, layer))
             layer.forward = types.MethodType(_forward_by_kind, layer)
+
+
+@contextlib.contextmanager
+def naming_compiled_layers(model: nn.Module) -> Iterator[None]:
+    """Name the model, if it has compiled layers, where PyTorch fails in them: its own error does not.
+
+    Raises:
+        ValueError: instead of any RuntimeError but one of memory or of other processes.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, torch.distributed.DistError):
+        raise
+    except RuntimeError as error:
+        if not any("forward" in vars(layer) for layer in decoder_layers(model)):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"{type(model).__name__} (model_type {model.config.model_type!r}) fails with compiled layers "
+            f"({reason}); set compile_layers: false"
+        ) from error
 
 
 def checkpoint_layers(model: nn.Module) -> None:

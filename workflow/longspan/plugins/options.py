@@ -19,7 +19,7 @@ def _as_number(value: Any) -> Any:
     if isinstance(value, str) and _EXPONENT_FORM.fullmatch(value):
         value = float(value)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value):
+    if not is_number or not (isinstance(value, int) or math.isfinite(value)):
         raise PydanticCustomError("number_type", "not a finite number")
     return value
 

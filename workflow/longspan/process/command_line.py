@@ -9,26 +9,32 @@ from pathlib import Path
 
 
 def parser_for(description: str, *, settings: bool = True) -> argparse.ArgumentParser:
-    """Parser of a script; `--settings` takes the resolved block of settings as JSON."""
+    """Parser of a script; `--settings` takes the resolved block of settings, as `json_object` reads it."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0], allow_abbrev=False)
     if settings:
-        parser.add_argument("--settings", required=True, type=json_object, metavar="JSON")
+        parser.add_argument("--settings", required=True, type=json_object, metavar="JSON|FILE")
     return parser
 
 
 def json_object(text: str) -> dict:
-    """Read a JSON object given on the command line."""
+    """Read a JSON object: the text itself, or what the file of that name holds, which may be of any size."""
+    where = ""
     try:
+        if not text.lstrip().startswith(("{", "[")):
+            where = f"{text}: "
+            text = Path(text).read_text(encoding="utf-8")
         value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise argparse.ArgumentTypeError(f"not JSON: {error}") from None
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{where}cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{where}not JSON: {error}") from None
     if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError("must be a JSON object")
+        raise argparse.ArgumentTypeError(f"{where}must be a JSON object")
     return value
 
 
 def run_script(main: Callable[[Sequence[str] | None], None]) -> None:
-    """Run a script's main; a fault that its user can mend is one line on stderr."""
+    """Run a script's main; a fault that its user can mend, or of a library, is one line on stderr."""
     name = Path(sys.argv[0]).stem
     close_input()
     try:
@@ -39,6 +45,19 @@ def run_script(main: Callable[[Sequence[str] | None], None]) -> None:
         message = " ".join(str(part) for part in error.args[1:]) if _has_errno(error) else str(error)
         print(f"{name}: error: {message}", file=sys.stderr)
         sys.exit(1)
+    except Exception as error:
+        if os.environ.get("LONGSPAN_TRACEBACK") or not _is_of_machine_or_library(error):
+            raise
+        said = ": ".join(filter(None, (type(error).__name__, " ".join(str(error).split()))))
+        print(f"{name}: error: {said} (LONGSPAN_TRACEBACK=1 tells where)", file=sys.stderr)
+        sys.exit(1)
+
+
+def _is_of_machine_or_library(error: Exception) -> bool:
+    """Whether a fault is one of memory, of a number's size, or of a class that a library defines; tokenizers
+    raises a bare Exception. Others are faults of this program."""
+    is_foreign = type(error) is Exception or type(error).__module__ != "builtins"
+    return is_foreign or isinstance(error, OverflowError | MemoryError)
 
 
 def close_input() -> None:

@@ -13,6 +13,9 @@ from longspan.plugins.options import own_options
 from longspan.selection.method import SELECTION_METHODS
 from longspan.store.tables import atomic_path, read_table
 
+# Names and categories are text of the settings; a dollar sign in them begins no formula.
+plt.rcParams["text.parse_math"] = False
+
 
 def draw_selections(selections: Mapping[str, Path], path: Path) -> None:
     """Scores of kept and dropped windows, by category, a panel for each selection."""

@@ -2,14 +2,19 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from longspan.exports.model_card import model_card
 from longspan.models.folders import MANIFEST_NAME, empty_folder, read_manifest
 from longspan.process.ranks import decided_by_first
 from longspan.store.locks import exclusive_lock
 from longspan.store.tables import atomic_path, digest_of, open_table
+
+if TYPE_CHECKING:
+    from longspan.training.data import TrainingData
 
 
 class RunFolder:
@@ -56,6 +61,19 @@ class RunFolder:
         for path in (manifest, self.metrics, self._record):
             path.touch()
         return True
+
+    def write_card(self, card: Mapping, data: "TrainingData") -> None:
+        """Write the model's card, if it is not there as it must be.
+
+        Args:
+            card: origin of model and texts.
+            data: what the training draws from.
+        """
+        facts = {"windows": len(data.long), "window_tokens": data.windows.window_tokens}
+        text, path = model_card(**card, **facts, identity=self.identity), self.model / "README.md"
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            with atomic_path(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
 
     def start(self) -> None:
         """Drop checkpoints that a training of another identity left."""

@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from longspan.evaluation.held_out import choose_windows
-from longspan.exports.model_card import model_card
 from longspan.models import document_attention
 from longspan.models.folders import copy_tokenizer, empty_folder, finish_model, read_manifest
 from longspan.models.loading import load_model
@@ -91,8 +90,7 @@ def _write_result(
 ) -> None:
     copy_tokenizer(model.parent, folder.model)
     if card:
-        facts = {"windows": len(data.long), "window_tokens": data.windows.window_tokens}
-        (folder.model / "README.md").write_text(model_card(**card, **facts, identity=folder.identity))
+        folder.write_card(card, data)
     follow_umask(folder.model)
     license = read_manifest(model)["license"]
     finish_model(folder.model, source={"kind": "run", **folder.identity}, license=license)

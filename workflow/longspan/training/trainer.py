@@ -3,6 +3,7 @@
 Shape suffixes: B sequences, N = T - 1 entries of T tokens.
 """
 
+import contextlib
 import math
 import signal
 import time
@@ -15,6 +16,7 @@ from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from torch.utils.data import SequentialSampler
 from transformers import Trainer
 
+from longspan.models.layers import naming_compiled_layers
 from longspan.process.peak_memory import peak_memory_bytes
 from longspan.process.ranks import (
     barrier,
@@ -65,6 +67,7 @@ class WeightedTrainer(Trainer):
         self._update_ids: list[str] = []
         self._losses: list[tuple[torch.Tensor, list[str]]] = []
         self._random_state: tuple | None = None
+        self._has_passed = False
         self._reset_statistics()
 
     # What accelerate leaves out
@@ -104,7 +107,12 @@ class WeightedTrainer(Trainer):
         if self._random_state is None:
             self._random_state = _random_state()
         self._heed_signals(model)
-        loss = super().training_step(model, inputs, num_items_in_batch)
+        with contextlib.ExitStack() as first_pass:
+            if not self._has_passed:
+                # What compiles does so in its first pass, forward and backward.
+                first_pass.enter_context(naming_compiled_layers(self.model.model))
+            loss = super().training_step(model, inputs, num_items_in_batch)
+        self._has_passed = True
         self._losses.append((loss, inputs["sequence_ids"]))
         if self.accelerator.sync_gradients:
             self._refuse_broken_losses()

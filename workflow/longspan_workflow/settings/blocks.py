@@ -36,7 +36,10 @@ from longspan.selection.method import SELECTION_METHODS
 from longspan.store.shards import HELD_OUT, shard_names
 from longspan.weighting.variant import LOSS_VARIANTS, LossParts
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+# Names are parts of file names, with more before and behind them.
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
+# One line, without characters that control a terminal or end a row of a table.
+_LINE = r"^[^\x00-\x1f\x7f]*$"
 RopeTheta = Annotated[
     Number | None,
     Field(gt=0, description="Base of the rotary position embedding (RoPE θ); null keeps the model's own."),
@@ -156,7 +159,7 @@ class Model(Block):
     source: one_of("kind", {"pypi": PyPIModel, "hub": HubModel, "folder": FolderModel}) = option(
         description="Where the model comes from."
     )
-    license: str = option(description="Licence of the weights (SPDX where there is one).")
+    license: str = option(description="Licence of the weights (SPDX where there is one).", pattern=_LINE)
     max_position_embeddings: int = option(
         description="Positions (tokens) that the model was made for; checked against its config.json.", ge=1
     )
@@ -240,8 +243,10 @@ class Sample(Options):
 class SourceBlock(Options):
     """What every source has beside the options of its kind."""
 
-    category: str = option(description="LongAttn scores are compared within a category.", min_length=1)
-    license: str = option(description="Licence of the texts (SPDX where there is one).")
+    category: str = option(
+        description="LongAttn scores are compared within a category.", min_length=1, pattern=_LINE
+    )
+    license: str = option(description="Licence of the texts (SPDX where there is one).", pattern=_LINE)
     format: Literal[tuple(FORMATS.values())] | None = optional(
         "Format of the files; otherwise by their ending."
     )

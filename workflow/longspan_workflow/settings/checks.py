@@ -1,6 +1,7 @@
 """What blocks of the settings need of each other: each check tells what is wrong, and what to do."""
 
 import codecs
+import re
 from collections.abc import Iterator
 
 from longspan.scoring.geometry import check_geometry
@@ -8,16 +9,19 @@ from longspan_workflow.settings.blocks import Export, LossBlock, Model, Run, Sel
 from longspan_workflow.settings.faults import nearest
 from longspan_workflow.settings.used import Used
 
+_FILE_NAME = re.compile(r"(?!\.\.?\Z)[^/{}\x00-\x1f\x7f]{1,200}")
 _ROW_KEYS = ("title_column", "id_column", "group_by")
 
 
 def checks_of(settings: Settings) -> Iterator[Iterator[str]]:
     """A check for each block, and those of the whole; each gives its faults."""
+    yield _folder_faults(settings)
     for corpus in settings.corpora.values():
         for number, source in enumerate(corpus.sources):
             yield _source_faults(source, f"corpora.{corpus.key}.sources.{number}")
     yield _archive_faults(settings)
     yield from map(_selection_faults, settings.selections.values())
+    yield _doubled_files(settings)
     yield from map(_loss_faults, settings.losses.values())
     for run in settings.runs.values():
         yield from (_run_faults(run), _execution_faults(run), _mixture_faults(run))
@@ -27,6 +31,19 @@ def checks_of(settings: Settings) -> Iterator[Iterator[str]]:
     yield from map(_export_faults, settings.exports.values())
     yield _comparison_faults(settings)
     yield _store_faults(settings)
+
+
+def _folder_faults(settings: Settings) -> Iterator[str]:
+    for key in ("results_dir", "downloads_dir"):
+        folder = getattr(settings, key)
+        if re.search(r"[{}\x00-\x1f\x7f]", folder):
+            yield (
+                f"{key}: {folder!r} has braces, which Snakemake takes for a wildcard, or a control character"
+            )
+        elif folder.startswith("~") or "$" in folder:
+            yield f"{key}: {folder!r} would be a folder of this very name; write out what ~ or $ stand for"
+        elif folder.startswith("-"):
+            yield f"{key}: {folder!r} would be read as an option; name another folder"
 
 
 def _source_faults(source, where: str) -> Iterator[str]:
@@ -47,6 +64,11 @@ def _archive_faults(settings: Settings) -> Iterator[str]:
     pins: dict[str, dict] = {}
     for corpus in settings.corpora.values():
         for number, source in enumerate(corpus.sources):
+            if source.is_fetched and not _FILE_NAME.fullmatch(source.archive_name):
+                yield (
+                    f"corpora.{corpus.key}.sources.{number}: {source.archive_name!r} is no name of a file to "
+                    "fetch into; it must have at most 200 characters, no slash, brace or control character"
+                )
             if source.is_fetched and pins.setdefault(source.archive_name, source.fetched) != source.fetched:
                 yield (
                     f"corpora.{corpus.key}.sources.{number}: archive '{source.archive_name}' is pinned in "
@@ -70,6 +92,12 @@ def _selection_faults(selection: SelectionBlock) -> Iterator[str]:
                 f"{where}.scorer: '{scorer.key}' stores no {stored} NLL, which {selection.method} needs; "
                 f"set its store_{stored}"
             )
+
+
+def _doubled_files(settings: Settings) -> Iterator[str]:
+    for name in settings.selections:
+        if name.endswith(".kept") and name.removesuffix(".kept") in settings.selections:
+            yield f"selections.{name}: '{name.removesuffix('.kept')}' has a file of this name; rename one"
 
 
 def _loss_faults(loss: LossBlock) -> Iterator[str]:

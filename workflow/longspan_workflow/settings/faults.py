@@ -47,7 +47,8 @@ def nearest(word: object, valid: Iterable[object]) -> str:
 
 def dotted(path: Path) -> str:
     """A place in the settings, as faults name it."""
-    return ".".join(map(str, path)) or "settings"
+    parts = map(str, path)
+    return ".".join(part if part.isprintable() else repr(part) for part in parts) or "settings"
 
 
 def faults_of(error: ValidationError, settings: type[Options], given: object) -> dict[Path, str]:
@@ -89,6 +90,9 @@ class Place:
         self.field, self.description = None, ""
         annotation: Any = block
         for part in loc:
+            if part == "[key]":
+                # pydantic's mark of a key that is at fault itself, which stands before it.
+                return
             if isinstance(part, str) and "=" in part and (member := _member(annotation, part)):
                 self.siblings = _members(annotation)
                 self.block, self.around, self.field = member, self.path, None
@@ -208,6 +212,9 @@ def _message(path: Path, parts: list[tuple[dict, Place]]) -> str:
         if isinstance(value, str) or not valid:
             return f"{where}: '{value}' is unknown{nearest(value, valid)}"
         return f"{where}: '{value}' is unknown; valid are: {', '.join(map(str, valid))}"
+    if part["loc"][-1:] == ("[key]",) and kind != "string_pattern_mismatch":
+        words = " is no text; put it in quotes" if kind == "string_type" else f": {part['msg']}"
+        return f"{where}: the name {part['input']!r}{words}"
     types = [_TYPES[other["type"]] for other, _ in parts if other["type"] in _TYPES]
     wanted = ", ".join(repr(name) for name in dict.fromkeys(types))
     if len(types) == len(parts):

@@ -11,6 +11,9 @@ from longspan_workflow.settings.blocks import SECTIONS, Settings, UnresolvedErro
 from longspan_workflow.settings.checks import checks_of
 from longspan_workflow.settings.faults import SettingsError, dotted, faults_of, nearest
 
+_LARGEST_NUMBER = 10**15  # bytes, tokens, updates
+_LARGEST_SEED = 2**63 - 1
+
 
 def load_settings(config: Mapping[str, Any]) -> Settings:
     """Read settings, with their defaults; `config` itself stays as it is.
@@ -19,7 +22,8 @@ def load_settings(config: Mapping[str, Any]) -> Settings:
         SettingsError: naming each key that is wrong, what is wrong with it, and what is valid.
     """
     given = copy.deepcopy(dict(config))
-    faults: list[str] = []
+    if faults := list(_faults_of_values(given)):
+        raise SettingsError(*faults)
     try:
         settings = Settings.model_validate(given)
         broken: set[tuple] = set()
@@ -36,6 +40,23 @@ def load_settings(config: Mapping[str, Any]) -> Settings:
     if faults:
         raise SettingsError(*dict.fromkeys(faults))
     return settings
+
+
+def _faults_of_values(value: Any, path: tuple = ()) -> Iterator[str]:
+    """Text that no file's name and no command can hold, and numbers that count nothing in this world."""
+    if isinstance(value, str) and "\0" in value:
+        yield f"{dotted(path)}: {value[:100]!r} holds a NUL character"
+    elif isinstance(value, int):
+        largest = _LARGEST_SEED if {"seed", "seeds"} & set(path) else _LARGEST_NUMBER
+        if abs(value) > largest:
+            yield f"{dotted(path)}: a number of {value.bit_length()} bits is too large; at most {largest:,}"
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _faults_of_values(key, (*path, key))
+            yield from _faults_of_values(item, (*path, key))
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _faults_of_values(item, (*path, number))
 
 
 def _without(given: dict, broken: Iterable[tuple]) -> Settings | None:

@@ -66,11 +66,17 @@ def _named(wildcards: tuple[str, ...]) -> str:
     return "/".join(f"{{{wildcard}}}" for wildcard in wildcards) or "all"
 
 
-def as_json(settings: dict | Callable) -> str | Callable:
-    """Settings (or a function of wildcards that gives them) as JSON, for a command line."""
-    if callable(settings):
-        return lambda wildcards: as_json(settings(wildcards))
-    return json.dumps(settings, sort_keys=True, ensure_ascii=False)
+def as_json(settings: dict | Callable) -> Callable:
+    """Settings (or a function of wildcards that gives them) as JSON, for a parameter of a rule.
+
+    A function, since Snakemake takes braces in a parameter's own text for wildcards.
+    """
+    return lambda wildcards: json_of(settings(wildcards) if callable(settings) else settings)
+
+
+def json_of(settings: dict) -> str:
+    """Settings as JSON, in ASCII, which every locale writes."""
+    return json.dumps(settings, sort_keys=True)
 
 
 def alternatives(names: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ from longspan_workflow.settings.blocks import LossBlock, Run, Settings
 from longspan_workflow.settings.seeds import derive_seed
 from longspan_workflow.settings.used import Used
 from longspan_workflow.wiring.exports import citations_of
-from longspan_workflow.wiring.places import Places, as_json
+from longspan_workflow.wiring.places import Places, json_of
 from longspan_workflow.wiring.scores import Scores
 from longspan_workflow.wiring.windows import Windows
 
@@ -168,7 +168,7 @@ class Runs:
         if guard is None:
             return []
         return [
-            *("--guard", as_json(guard)),
+            *("--guard", json_of(guard)),
             *("--held-out-tokens", *input.held_out_tokens),
             *("--held-out-windows", *input.held_out_windows),
         ]
@@ -193,6 +193,10 @@ class Runs:
         run, loss = self._of(wildcards), self._loss(wildcards)
         corpora = [run.windowing.corpus, *(run.mixture.corpora if run.mixture is not None else [])]
         scorers = [block.scorer for block in (loss, run.selection) if block is not None and block.scorer]
+        tasks = [
+            self._settings.evaluation,
+            *(self._settings.find("evaluations", name) for name in run.evaluations),
+        ]
         return {
             "title": f"{run.key}/{loss.key}/seed{wildcards.seed}",
             "base": {
@@ -205,5 +209,5 @@ class Runs:
                 for corpus in {corpus.key: corpus for corpus in corpora}.values()
                 for source in corpus.sources
             ],
-            "citations": citations_of(loss, run.selection, *scorers),
+            "citations": citations_of(loss, run.selection, *scorers, *tasks),
         }

@@ -8,6 +8,7 @@ from longspan.store.code import code_digest
 from longspan.store.shards import HELD_OUT
 from longspan_workflow.running.project import script
 from longspan_workflow.settings.blocks import Corpus, Settings, SourceBlock
+from longspan_workflow.settings.faults import SettingsError
 from longspan_workflow.settings.seeds import derive_seed
 from longspan_workflow.wiring.places import Places
 
@@ -49,7 +50,13 @@ class Texts:
 
     def archive_settings(self, wildcards) -> dict:
         """What is fetched, and the digest that it must have."""
-        return self.archives[wildcards.archive].fetched
+        source = self.archives[wildcards.archive]
+        if source.pin != source.pin_of(source.fetched):
+            raise SettingsError(
+                f"source kind '{source.kind}': its fetched says another repository or revision than its "
+                "options; both must be the same"
+            )
+        return source.fetched
 
     def revisions(self, wildcards) -> list[str]:
         """The hub's commits, if texts come from there."""
