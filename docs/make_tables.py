@@ -195,6 +195,8 @@ def _type_of(schema: dict) -> str:
         if branches[:2] == ["integer", "number"]:
             branches = branches[1:]
         return " or ".join(branch for branch in branches if branch) + _bounds(schema)
+    if "$ref" in schema:
+        return "block"
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
     if schema.get("type") == "array":

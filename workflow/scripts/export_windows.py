@@ -41,7 +41,7 @@ def main(argv=None):
         kept = set(kept_ids([arguments.kept], digests))
         data_ids = [data_id for data_id in data_ids if data_id in kept]
         inputs["kept"] = digest_of(data_ids)
-    weights_of = None
+    weights_of = scores = None
     if arguments.index:
         scores = IndexedScores(
             arguments.index,
@@ -49,8 +49,10 @@ def main(argv=None):
             digests,
             columns=("short_nll", "long_nll"),
         )
-        weights_of = partial(frozen_weights, scores, loss_of_settings(settings["loss"]), settings["seed"])
         inputs["scores"] = scores.digests[shard.name]
+    if settings["loss"]:
+        loss = loss_of_settings(settings["loss"])
+        weights_of = partial(frozen_weights, scores, loss, settings["seed"], shard.window_tokens)
     with ExportWriter(
         arguments.export,
         arguments.manifest,

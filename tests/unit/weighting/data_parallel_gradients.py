@@ -12,6 +12,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from longspan.scoring.self_scoring import SelfScoring
+from longspan.weighting.exposure import ContextWeights
 from longspan.weighting.loss import WeightedLM
 from longspan.weighting.variant import weighting_from_settings
 from tiny_models import random_ids, tiny_model
@@ -26,6 +27,7 @@ def build(frozen):
         tiny_model("llama_tied").train(),
         weighting_from_settings({"variant": "dense"}),
         self_scoring=scoring,
+        context_weights=ContextWeights((0, 8, 16, 32), (1.0, 1.0, 1.4, 1.2), keeps_sum=True),
         shuffle_weights=True,
     )
 

@@ -65,7 +65,7 @@ def test_only_lambda_one_needs_no_scores():
         name: weighting_from_settings({"variant": name} | settings.get(name, {})).is_plain
         for name in LOSS_VARIANTS.names()
     }
-    assert plain == {name: name == "plain" for name in plain}
+    assert plain == {name: name in ("plain", "exact") for name in plain}
     assert weighting_from_settings({"variant": "dense", "interpolation": 1}).is_plain
 
 

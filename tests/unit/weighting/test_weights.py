@@ -6,12 +6,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from longspan.weighting.exposure import ContextWeights
 from longspan.weighting.parts import Weighting
 from longspan.weighting.variant import LOSS_VARIANTS, weighting_from_settings
-from longspan.weighting.weights import kept_entries, shuffled_weights, token_weights
+from longspan.weighting.weights import kept_entries, shuffled_weights, token_weights, weights_by_context
 
 FULL_SETTINGS = {
     "plain": {},
+    "exact": {},
     "dense": {"interpolation": 0.75},
     "sparse": {"sparsification": 0.2},
     "longce": {"truncation": 5.0},
@@ -273,6 +275,38 @@ def test_shapes_and_ids_must_agree():
         token_weights(torch.zeros(1, 0), torch.zeros(1, 0))
     with pytest.raises(ValueError, match="2 sequence_ids for 1 sequences"):
         token_weights(torch.zeros(1, 3), torch.zeros(1, 3), sequence_ids=["a", "b"])
+
+
+# Weights by context
+
+
+@pytest.mark.parametrize("keeps_sum", [False, True])
+def test_weights_by_context_equal_the_naive_form(keeps_sum):
+    generator = torch.Generator().manual_seed(2)
+    weights = torch.rand(3, 70, generator=generator) * 3
+    counted = torch.rand(3, 70, generator=generator) > 0.2
+    weights[2] = 0  # a loss can weigh nothing in a window
+    lengths = [[71], [20, 40, 11], [30, 41]]
+    contexts = torch.tensor([[place for length in row for place in range(length)] for row in lengths])[:, 1:]
+    context = ContextWeights((0, 8, 16, 32), (1.0, 1.25, 2.5, 1.5), keeps_sum)
+    found = weights_by_context(weights, context, context_tokens=contexts, counted=counted)
+    for row in range(3):
+        factors = [
+            1.0 if tokens < 8 else 1.25 if tokens < 16 else 2.5 if tokens < 32 else 1.5
+            for tokens in contexts[row].tolist()
+        ]
+        expected = [weight * factor for weight, factor in zip(weights[row].tolist(), factors, strict=True)]
+        if keeps_sum:
+            before = math.fsum(weights[row][counted[row]].tolist())
+            after = math.fsum(value for value, counts in zip(expected, counted[row], strict=True) if counts)
+            expected = [value * (before / after if after else 1) for value in expected]
+        assert found[row].tolist() == pytest.approx(expected, rel=1e-6)
+    assert found.dtype == torch.float32
+    if keeps_sum:
+        torch.testing.assert_close((found * counted).sum(1), (weights * counted).sum(1))
+        # A window alone keeps what it keeps beside others.
+        alone = weights_by_context(weights[1:2], context, context_tokens=contexts[1:2], counted=counted[1:2])
+        assert torch.equal(alone, found[1:2])
 
 
 # The control: the same weights in a random order

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from longspan.plugins.citations import TOKEN_WEIGHTING
+from longspan.plugins.citations import EXACT, TOKEN_WEIGHTING
 from longspan.plugins.options import Number, Options, option, optional
 from longspan.plugins.registry import PlugIn, PlugInKind
+from longspan.weighting.exposure import ContextHistogram, ContextWeights, Exposure
 from longspan.weighting.parts import Weighting
 
 
@@ -35,6 +36,10 @@ class Loss(GivenOptions):
     label: ClassVar[str]
     citations: ClassVar[tuple[str, ...]] = ()
 
+    exposure: Exposure | None = optional(
+        "Multiply the weights by EXACT's, which are larger for targets with much context; a window keeps the "
+        "sum of its weights."
+    )
     shuffle_weights: bool = option(
         False,
         "Control: give the weights of each window (of each packed document) to its tokens in a random order, "
@@ -49,14 +54,53 @@ class Loss(GivenOptions):
         """
         raise NotImplementedError
 
+    @property
+    def cited(self) -> tuple[str, ...]:
+        """BibTeX entries of what it uses."""
+        return self.citations if self.exposure is None else (*self.citations, EXACT)
+
+    def context_exposure(self) -> Exposure | None:
+        """How it weighs its targets by their context, if it does."""
+        return self.exposure
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all of its weights are 1."""
+        return self.weighting().is_plain and self.context_exposure() is None
+
     def check(self) -> None:
         """Refuse options that do not go together.
 
         Raises:
             ValueError: by name.
         """
-        if self.shuffle_weights and self.weighting().is_plain:
+        if self.shuffle_weights and self.is_plain:
             raise ValueError("shuffle_weights: all weights of plain cross-entropy are 1; remove it")
+        if self.exposure is None:
+            return
+        if self.context_exposure() is not self.exposure:
+            raise ValueError("exposure: this variant weighs by context itself; set its own options instead")
+        if not self.weighting().is_non_negative:
+            raise ValueError(
+                "exposure: keeps the sum of a window's weights, which can end below 0 here; end with "
+                "'absolute', 'exp' or 'max', or set sparsification"
+            )
+
+    def context_weights(self, histogram: ContextHistogram, window_tokens: int) -> ContextWeights | None:
+        """Its weights by context, None if it has none.
+
+        Args:
+            histogram: of the training's targets.
+            window_tokens: tokens of a window.
+
+        Raises:
+            ValueError: as `ContextHistogram.weights`.
+        """
+        exposure = self.context_exposure()
+        if exposure is None:
+            return None
+        weights = histogram.weights(exposure, window_tokens)
+        return ContextWeights(histogram.starts, weights, keeps_sum=self.exposure is not None)
 
 
 class LossVariant(Loss, PlugIn):
@@ -115,6 +159,12 @@ def loss_of_settings(block: Mapping[str, Any]) -> Loss:
     if "variant" not in block:
         return LossParts(**block)
     return LOSS_VARIANTS[block["variant"]](**{key: block[key] for key in block.keys() - {"variant"}})
+
+
+def training_loss(block: Mapping[str, Any]) -> tuple[Loss, Mapping[str, Any] | None]:
+    """The loss of a training's settings, and how its model scores itself; errors as `loss_of_settings`."""
+    own = {key: value for key, value in block.items() if key != "self_scoring"}
+    return loss_of_settings(own), block.get("self_scoring")
 
 
 def variant_files(block: Mapping[str, Any] | None) -> list[Path]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import torch
 
+from longspan.weighting.exposure import ContextWeights
 from longspan.weighting.parts import Weighting, split_transform
 
 QUOTIENT_EPSILON = 1e-5  # nats; keeps a certain token's quotient finite
@@ -139,6 +140,38 @@ def shuffled_weights(
         draw_BN = torch.where(counted, draw_BN, place_N)
     to_BN, from_BN = ((group_BN * 2**32 + key).argsort(dim=1) for key in (place_N, draw_BN))
     return torch.empty_like(weights).scatter_(1, to_BN, weights.gather(1, from_BN))
+
+
+def weights_by_context(
+    weights: torch.Tensor,
+    context: ContextWeights,
+    *,
+    context_tokens: torch.Tensor,
+    counted: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Multiply weights by those of the tokens' effective contexts.
+
+    Args:
+        weights: [B, N] float.
+        context: a weight for each bucket of context.
+        context_tokens: [B, N] int64, tokens of its own document that each target sees.
+        counted: [B, N] bool, tokens that are targets; None counts all. Their sum is what a sequence keeps.
+
+    Returns:
+        [B, N] float32.
+    """
+    x_BN = weights.double()
+    edges = torch.tensor(context.starts[1:], device=weights.device)
+    factors = torch.tensor(context.weights, dtype=torch.float64, device=weights.device)
+    multiplied_BN = x_BN * factors[torch.bucketize(context_tokens.contiguous(), edges, right=True)]
+    if context.keeps_sum:
+        before_B1, after_B1 = (
+            (y_BN if counted is None else y_BN.masked_fill(~counted, 0)).sum(1, keepdim=True)
+            for y_BN in (x_BN, multiplied_BN)
+        )
+        # Weights are not negative, so that one sum is 0 only with the other.
+        multiplied_BN = multiplied_BN * torch.where(after_B1 == 0, 1.0, before_B1 / after_B1)
+    return multiplied_BN.float()
 
 
 def kept_entries(sparsification: float, entries: int) -> int:
