@@ -172,6 +172,7 @@ def every_key():
                 "self_scoring": {"base_length": 32, "base_stride": 24, "windows_per_batch": 2},
             },
             "losses/plain": {"variant": "plain"},
+            "losses/longfilter": {"variant": "longfilter", "interpolation": 0.5, "scorer": "tiny-32"},
             "losses/exact": {"variant": "exact", "alpha": 0.2, "gamma": 1, "min_context_tokens": 16},
             "losses/exposed": {
                 "variant": "dense",

@@ -41,7 +41,7 @@ def test_settings_without_a_variant_are_parts(block, parts):
         ({"variant": "longce", "truncation": float("inf")}, "truncation\n.*not a finite number"),
         ({"interpolate": 0.5}, "interpolate\n.*not permitted"),
         ({"shift": 2}, "shift\n.*not permitted"),
-        ({"comparison": "ratio"}, "comparison\n.*'difference' or 'quotient'"),
+        ({"comparison": "ratio"}, "comparison\n.*'difference', 'quotient' or 'kl_term'"),
         ({"normalization": "l1"}, "normalization\n.*'L1' or 'softmax'"),
         ({"transforms": ["absolut"]}, r"unknown transform 'absolut' \(did you mean 'absolute'\?\)"),
         ({"transforms": "absolute"}, "transforms\n.*valid list"),

@@ -1,8 +1,11 @@
 import math
+import re
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +22,7 @@ FULL_SETTINGS = {
     "longce": {"truncation": 5.0},
     "ppmi": {"shift": 1.5, "sparsification": 0.3},
     "npmi": {"shift": 1.5, "sparsification": 0.3},
+    "longfilter": {"interpolation": 0.75},
 }
 
 
@@ -35,6 +39,8 @@ def naive_weights(long_row, short_row, parts):
     """One sequence in Python floats; ties go to the lowest positions."""
     if parts.comparison == "difference":
         x = [a - b for a, b in zip(long_row, short_row, strict=True)]
+    elif parts.comparison == "kl_term":
+        x = [math.exp(-a) * (b - a) for a, b in zip(long_row, short_row, strict=True)]
     else:
         x = [(a + 1e-5) / (b + 1e-5) for a, b in zip(long_row, short_row, strict=True)]
     n = len(x)
@@ -78,12 +84,33 @@ def test_variants_equal_the_naive_form(variant):
     torch.testing.assert_close(weights, torch.tensor(expected), rtol=1e-6, atol=1e-6)
 
 
+def test_a_loss_by_its_parts_weighs_gains_alone():
+    """The example of docs/methods.md: weights max(short - long, 0)."""
+    text = (Path(__file__).parents[3] / "docs" / "methods.md").read_text()
+    (block,) = [block for name, block in examples(text, "losses").items() if name == "gain"]
+    del block["scorer"]
+    long_nll, short_nll = scores()
+    weights = weigh(long_nll, short_nll, weighting_from_settings(block))
+    for found, long_row, short_row in zip(weights, long_nll.tolist(), short_nll.tolist(), strict=True):
+        gains = [max(short - long, 0) for long, short in zip(long_row, short_row, strict=True)]
+        mean = math.fsum(gains) / len(gains)
+        assert found.tolist() == pytest.approx([0.75 + 0.25 * gain / mean for gain in gains], rel=1e-6)
+
+
+def examples(text, section):
+    """Blocks of a section of the settings in a page's YAML."""
+    found = {}
+    for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
+        found |= yaml.safe_load(block).get(section, {})
+    return found
+
+
 transforms = st.lists(st.sampled_from(["minus", "absolute", "exp", "shift 2", "max"]), max_size=2)
 
 
 @settings(deadline=None, max_examples=60)
 @given(
-    st.sampled_from(["difference", "quotient"]),
+    st.sampled_from(["difference", "quotient", "kl_term"]),
     transforms,
     st.sampled_from([None, 0.5, 5.0]),
     st.sampled_from([None, 0.01, 0.3, 1.0]),

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-COMPARISONS = ("difference", "quotient")
+COMPARISONS = ("difference", "quotient", "kl_term")
 TRANSFORMS = ("minus", "absolute", "exp", "shift", "max")
 NORMALIZATIONS = ("L1", "softmax")
 

@@ -127,7 +127,10 @@ class LossParts(Loss):
     citations: ClassVar[tuple[str, ...]] = (TOKEN_WEIGHTING,)
     label: ClassVar[str] = "its parts"
 
-    comparison: Literal["difference", "quotient"] | None = optional("How long and short NLL are compared.")
+    comparison: Literal["difference", "quotient", "kl_term"] | None = optional(
+        "How long and short NLL are compared: long - short, long / short, or p_long * (short - long), the "
+        "token's own term of KL(long || short)."
+    )
     transforms: list[str] | None = optional(
         "Applied in order: minus (-x), absolute (|x|), exp (e^x), 'shift s' (x - log s), max (max(x, 0))."
     )

@@ -36,8 +36,9 @@ def token_weights(
 
     In this order:
 
-    1. ``comparison``: "difference" long - short = log(p_short / p_long), or "quotient"
-       (long + 1e-5) / (short + 1e-5);
+    1. ``comparison``: "difference" long - short = log(p_short / p_long), "quotient"
+       (long + 1e-5) / (short + 1e-5), or "kl_term" e^-long (short - long), the token's own term of
+       KL(long || short) (arXiv 2510.25804, eq. 7);
     2. each of ``transforms``: "minus" -x, "absolute" |x|, "exp" e^x, "shift s" x - log s, "max" max(x, 0);
     3. ``truncation`` γ: min(x, γ);
     4. ``sparsification`` κ: the floor(κ N) largest entries of a sequence, at least one, become 1, the rest 0;
@@ -52,7 +53,7 @@ def token_weights(
     Args:
         long_nll: [B, N] float, nats, of the model with the long context.
         short_nll: [B, N] float, nats, of the model with the short context.
-        comparison: "difference" or "quotient".
+        comparison: "difference", "quotient" or "kl_term".
         transforms: names as above, applied one after the other.
         truncation: gamma, the largest value kept, or None.
         sparsification: kappa in (0, 1], or None.
@@ -193,6 +194,8 @@ def _refuse_not_finite(name: str, nll_BN: torch.Tensor) -> None:
 def _transformed(long_BN: torch.Tensor, short_BN: torch.Tensor, parts: Weighting) -> torch.Tensor:
     if parts.comparison == "quotient":
         x_BN = (long_BN + QUOTIENT_EPSILON) / (short_BN + QUOTIENT_EPSILON)
+    elif parts.comparison == "kl_term":
+        x_BN = (-long_BN).exp() * (short_BN - long_BN)
     else:
         x_BN = long_BN - short_BN
     for transform in parts.transforms:
