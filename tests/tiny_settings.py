@@ -168,9 +168,17 @@ def every_key():
             "losses/sparse": {
                 "variant": "sparse",
                 "sparsification": 0.5,
+                "shuffle_weights": True,
                 "self_scoring": {"base_length": 32, "base_stride": 24, "windows_per_batch": 2},
             },
             "losses/plain": {"variant": "plain"},
+            "losses/longfilter": {"variant": "longfilter", "interpolation": 0.5, "scorer": "tiny-32"},
+            "losses/exact": {"variant": "exact", "alpha": 0.2, "gamma": 1, "min_context_tokens": 16},
+            "losses/exposed": {
+                "variant": "dense",
+                "scorer": "tiny-32",
+                "exposure": {"alpha": 0.1, "gamma": 0.25, "min_context_tokens": 64},
+            },
             "losses/longce": {"variant": "longce", "truncation": 3, "scorer": "tiny-32"},
             "losses/ppmi": {"variant": "ppmi", "shift": 2, "sparsification": 0.2, "scorer": "tiny-32"},
             "losses/npmi": {"variant": "npmi", "shift": 2.0, "sparsification": 0.2, "scorer": "tiny-32"},

@@ -100,7 +100,7 @@ def test_every_script_takes_the_arguments_of_its_rule(monkeypatch):
 def test_the_report_is_given_all_that_it_waits_for(tmp_path):
     job = rule_job("report", NAMES, CONFIG, tmp_path)
     assert {"results/settings.yaml", "results/summary.tsv", "results/funnel.tsv"} < set(job.inputs)
-    assert len([path for path in job.inputs if path.startswith("results/figures/")]) == 3
+    assert len([path for path in job.inputs if path.startswith("results/figures/")]) == 4
     assert set(job.inputs) < set(shlex.split(job.command))
 
 
@@ -171,7 +171,7 @@ def home(tmp_path_factory):
 
 
 def test_every_job_gets_by_with_its_inputs_alone(home):
-    assert len(list((home / "results/figures").iterdir())) == 3
+    assert len(list((home / "results/figures").iterdir())) == 4
     rules = {script for script, _ in JOBS}
     assert set(RULES) - rules == {
         "download_texts",

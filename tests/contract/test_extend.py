@@ -123,9 +123,13 @@ def test_one_run_uses_all_five(package, served_tales):
         r"gain of far context +tales/gain/seed0 +-?\d+\.\d{4} → -?\d+\.\d{4} nats a token", summary
     )
     assert "sure, varied" in summary
-    assert {"selections.svg", "trainings.svg", "evaluation-position_nll.svg", "evaluation-far.svg"} == {
-        path.name for path in (results / "figures").iterdir()
-    }
+    assert {
+        "selections.svg",
+        "trainings.svg",
+        "exposure.svg",
+        "evaluation-position_nll.svg",
+        "evaluation-far.svg",
+    } == {path.name for path in (results / "figures").iterdir()}
     assert "distinct n-grams (share)" in (results / "figures" / "selections.svg").read_text()
     entropies = pq.read_table(results / "scores/tales-2k/unsure/00000.parquet").column("entropy").to_pylist()
     assert entropies

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -67,7 +68,7 @@ def wait_for(condition, process, seconds=120):
 
 
 def test_a_killed_training_goes_on_to_the_weights_of_an_unbroken_one(folder):
-    chain = Chain(config())
+    chain = Chain(config(**{"losses/dense/exposure": {"alpha": 0.5}}))
     run = chain.path("run")
     chain.make("train")
     unbroken = result_files(run)
@@ -226,6 +227,15 @@ def test_a_finished_training_gets_the_card_of_the_settings_as_they_are_now(chain
     assert result_files(chain.path("run")) == files | {"model/README.md": card.read_bytes()}
 
 
+@pytest.mark.parametrize("older", [Path.unlink, lambda path: path.write_bytes(b"broken")])
+def test_effective_contexts_are_added_to_a_training_that_lacks_them(chain, older):
+    run = chain.path("run")
+    before = result_files(run)
+    older(run / "exposure.parquet")
+    assert "trained before with the same settings" in chain.make("train")
+    assert result_files(run) == before
+
+
 @pytest.mark.parametrize(
     "gone", ["metrics.parquet", "settings.json", "model/model.safetensors", "model/longspan.json"]
 )
@@ -284,6 +294,13 @@ LOSSES = {
     "dense": {"variant": "dense", "scorer": "tiny-32"},
     "sparse": {"variant": "sparse", "sparsification": 0.5, "scorer": "tiny-32"},
     "longce": {"variant": "longce", "scorer": "tiny-32"},
+    "exact": {"variant": "exact"},
+    "exposed": {
+        "variant": "dense",
+        "scorer": "tiny-32",
+        "exposure": {"alpha": 0.5, "min_context_tokens": 16},
+    },
+    "control": {"variant": "dense", "scorer": "tiny-32", "shuffle_weights": True},
     "own dense": {"variant": "dense", "self_scoring": {"base_length": 32, "base_stride": 24}},
     "own parts": {
         "transforms": ["absolute"],
@@ -311,6 +328,10 @@ def test_every_kind_of_loss_trains(folder, name):
             assert row["loss_weighted"] == pytest.approx(row["loss_unweighted"], rel=1e-5)
         else:
             assert row["weight_std"] > 0
+        if name in ("exact", "exposed"):
+            # As published EXACT adds α to the mean; beside another loss a window keeps its sum.
+            mean = 1.15 if name == "exact" else 1
+            assert row["weight_mean"] == pytest.approx(mean, rel=1e-6)
     base = load_file("inputs/model/model.safetensors")
     assert any(not torch.equal(base[tensor], value) for tensor, value in weights(chain.path("run")).items())
 
@@ -476,3 +497,37 @@ def test_a_mixture_trains_on_its_share_of_short_documents(folder):
     for name, value in second.items():
         torch.testing.assert_close(third[name], value, rtol=1e-5, atol=1e-6)
     assert any(not torch.equal(first[name], value) for name, value in second.items())
+
+
+def test_weights_by_context_count_the_short_documents_of_a_mixture(folder):
+    mixture = {"short": [{"corpus": "short", "token_share": 0.5, "document_tokens": 40}]}
+    trained = {}
+    for batch, accumulation in ((1, 4), (4, 1)):
+        train = {
+            "max_steps": 2,
+            "learning_rate": 1e-3,
+            "per_device_train_batch_size": batch,
+            "gradient_accumulation_steps": accumulation,
+        }
+        chain = Chain(
+            config(
+                **{
+                    "mixtures": {"m": mixture},
+                    "runs/main/mixture": "m",
+                    "runs/main/train": train,
+                    "losses/dense/exposure": {"alpha": 0.5, "min_context_tokens": 32},
+                }
+            )
+        )
+        chain.make("train")
+        trained[batch] = weights(chain.path("run"))
+    table = read_table(chain.path("run") / "exposure.parquet", "training_exposure")[0].to_pandas()
+    table = table.set_index("context_start")
+    # Four windows of 128 tokens beside four sequences of documents of at most 40.
+    assert table["targets"][64] == 4 * 64
+    assert 4 * 32 < table["targets"][32] <= 4 * 32 + 4 * 3 * 8
+    assert table["targets"][0] >= 4 * 7 + 4 * 3 * 7
+    assert table["is_tail"].tolist() == [False, False, False, True, True]
+    assert (table["targets"] * table["weight"]).sum() == pytest.approx(1.5 * table["targets"].sum())
+    for name, value in trained[1].items():
+        torch.testing.assert_close(trained[4][name], value, rtol=1e-5, atol=1e-6)

@@ -4,7 +4,7 @@ Trainings under a weighted loss.
 REQUIRED INPUTS: results/models/{model}/, results/windows/{windowing}/{shard}.parquet
     results/selections/{selection}.kept.parquet, results/scores/{windowing}/{scorer}/index.parquet
 OUTPUTS: results/runs/{run}/{loss}/seed{seed}/model/, metrics.parquet, speed.parquet, guard.parquet,
-    settings.json
+    exposure.parquet, settings.json
 """
 
 runs = wiring.runs
@@ -26,6 +26,7 @@ rule train:
         metrics=update(f"{places.run}/metrics.parquet"),
         speed=update(f"{places.run}/speed.parquet"),
         guard=update(f"{places.run}/guard.parquet"),
+        exposure=update(f"{places.run}/exposure.parquet"),
         settings=update(f"{places.run}/settings.json"),
     log:
         places.log("train", "run", "loss", "seed"),

@@ -15,7 +15,7 @@ from longspan.process.command_line import parser_for, run_script
 from longspan.scoring.index import IndexedScores
 from longspan.store.code import code_digest
 from longspan.store.tables import digest_of
-from longspan.weighting.variant import variant_files, weighting_from_settings
+from longspan.weighting.variant import loss_of_settings, variant_files
 from longspan.windows.shard import Shard
 from longspan.windows.store import kept_ids
 
@@ -41,7 +41,7 @@ def main(argv=None):
         kept = set(kept_ids([arguments.kept], digests))
         data_ids = [data_id for data_id in data_ids if data_id in kept]
         inputs["kept"] = digest_of(data_ids)
-    weights_of = None
+    weights_of = scores = None
     if arguments.index:
         scores = IndexedScores(
             arguments.index,
@@ -49,10 +49,10 @@ def main(argv=None):
             digests,
             columns=("short_nll", "long_nll"),
         )
-        weights_of = partial(
-            frozen_weights, scores, weighting_from_settings(settings["loss"]), settings["seed"]
-        )
         inputs["scores"] = scores.digests[shard.name]
+    if settings["loss"]:
+        loss = loss_of_settings(settings["loss"])
+        weights_of = partial(frozen_weights, scores, loss, settings["seed"], shard.window_tokens)
     with ExportWriter(
         arguments.export,
         arguments.manifest,

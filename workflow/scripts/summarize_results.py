@@ -52,6 +52,7 @@ def main(argv=None):
         selections={name: table for name, (_, table) in selections.items()},
         comparisons=comparisons,
         trainings=settings["trainings"],
+        exposures=settings["exposures"],
         evaluations=settings["evaluations"],
     )
     funnel = funnel_rows(corpora, windowings, selections)

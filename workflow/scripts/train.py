@@ -23,6 +23,7 @@ from longspan.scoring.vocabulary import require_embeddings
 from longspan.store.code import code_digest, stage_version
 from longspan.store.shards import shard_files
 from longspan.training.data import TrainingData
+from longspan.training.exposure import TrainingExposure
 from longspan.training.folder import RunFolder
 from longspan.windows.store import WindowStore, kept_ids
 
@@ -67,6 +68,7 @@ def main(argv=None):
                 if arguments.card:
                     folder.write_card(arguments.card, data)
                 print(f"{arguments.run_folder}: trained before with the same settings on the same data")
+                _add_exposure(arguments.settings, data, folder)
             return
         _train(arguments, data, folder)
 
@@ -92,6 +94,13 @@ def _require_embeddings(arguments, data):
     folders = [(arguments.tokens, arguments.shards), *((path, int(n)) for _, path, n in arguments.short)]
     tokens = [table for folder, n in folders for table in shard_files(Path(folder), n).values()]
     decided_by_first(lambda: require_embeddings(arguments.model, tokens, data.windows))
+
+
+def _add_exposure(settings, data, folder):
+    """Write the table of effective contexts beside a training that was made before there was one."""
+    if not folder.has_exposure():
+        exposure = TrainingExposure(settings, data.rows(settings), data.windows.window_tokens)
+        folder.write_exposure(exposure, code_digest(Path(__file__)))
 
 
 def _train(arguments, data, folder):

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from longspan.reporting.figures import draw_evaluation, draw_selections, draw_trainings
+from longspan.reporting.figures import draw_evaluation, draw_exposures, draw_selections, draw_trainings
 from longspan.store.tables import write_table
 
 
@@ -71,6 +71,17 @@ def test_trainings_and_evaluations_are_labelled_by_name(tmp_path):
     write_table(tmp_path / "evaluation", "evaluation", parts, settings={})
     draw_evaluation("position_nll", {"run/base": tmp_path / "evaluation"}, tmp_path / "evaluation.svg")
     assert {"run/base", "held-out perplexity"} <= set(texts(tmp_path / "evaluation.svg"))
+
+
+def test_effective_contexts_are_drawn_by_training(tmp_path):
+    rows = [
+        {"context_start": start, "context_stop": stop, "targets": 3, "weight": 1.5, "is_tail": start > 8}
+        for start, stop in ((0, 8), (8, 16), (16, 32))
+    ]
+    write_table(tmp_path / "exposure", "training_exposure", rows, settings={})
+    draw_exposures({"run/exact": tmp_path / "exposure"}, tmp_path / "exposure.svg")
+    found = set(texts(tmp_path / "exposure.svg"))
+    assert {"run/exact", "share of the targets (%)", "weight by context"} <= found
 
 
 def test_a_missing_table_leaves_no_figure(tmp_path):

@@ -1,7 +1,8 @@
 import numpy as np
+import pandas as pd
 import pytest
 
-from longspan.reporting.summary import format_rows, mean_nll
+from longspan.reporting.summary import format_rows, mean_nll, short_context
 from longspan.reporting.windowings import WindowingTables
 from longspan.store.tables import write_table
 from stored_tables import score_row, write_shards, write_stores, write_windows
@@ -48,6 +49,22 @@ def test_windows_are_counted_by_category(tmp_path):
     ids = write_shards(tmp_path)
     windows = windows_of(tmp_path, ids)
     assert (windows.categories, windows.window_tokens) == ({"prose": 4, "verse": 1}, 8)
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ([1.0, 1.0, 1.0], "20.0% of the targets under 16 tokens of context"),
+        (
+            [1.0, 1.0, 2.0],
+            "20.0% of the targets under 16 tokens of context, 11.1% of the weight by context",
+        ),
+    ],
+)
+def test_short_contexts_have_their_share_of_targets_and_weight(weights, words):
+    rows = {"context_start": [0, 8, 16], "context_stop": [8, 16, 32], "targets": [7, 3, 40]}
+    table = pd.DataFrame(rows | {"weight": weights, "is_tail": [False, False, True]})
+    assert short_context(table) == words
 
 
 def test_rows_are_aligned_and_the_last_column_is_not_padded():

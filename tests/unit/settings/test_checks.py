@@ -156,6 +156,49 @@ UNEXPANDED = "would be a folder of this very name; write out what ~ or $ stand f
             "losses.dense.self_scoring: plain cross-entropy uses no scores; remove it",
         ),
         (
+            {"losses/dense": {"variant": "plain", "shuffle_weights": True}},
+            "losses.dense.shuffle_weights: all weights of plain cross-entropy are 1; remove it",
+        ),
+        (
+            {"losses/dense": {"variant": "exact", "scorer": "tiny-32"}},
+            "losses.dense.scorer: weights by context alone use no scores; remove it",
+        ),
+        (
+            {"losses/dense": {"variant": "exact", "exposure": {}}},
+            "losses.dense.exposure: this variant weighs by context itself; set its own options instead",
+        ),
+        (
+            {"losses/dense/exposure": {"min_context_tokens": 65}},
+            "losses.dense.exposure (over windowing 'short-128' of runs.main): min_context_tokens: 65 tokens "
+            "are beyond 64, where the last bucket of context in a window of 128 tokens begins; lower it",
+        ),
+        (
+            {
+                "losses/dense": {"variant": "exact", "min_context_tokens": 100},
+                "exports/kept/loss": "dense",
+                "runs/main/loss": "plain",
+                "losses/plain": {"variant": "plain"},
+            },
+            "losses.dense (over windowing 'short-128' of exports.kept): min_context_tokens: 100 tokens are "
+            "beyond 64, where the last bucket of context in a window of 128 tokens begins; lower it",
+        ),
+        (
+            {
+                "windowings/short-128/window_tokens": 8,
+                "scorers/tiny-32/base_length": 4,
+                "scorers/tiny-32/base_stride": 4,
+                "losses/dense": {"variant": "exact"},
+                "evaluation": {"position_bins": 2},
+            },
+            "losses.dense (over windowing 'short-128' of runs.main): all targets of a window of 8 tokens are "
+            "in one bucket of context, fewer than 8 tokens, so no weight tells them apart; take longer "
+            "windows",
+        ),
+        (
+            {"losses/dense": {"interpolation": 1, "shuffle_weights": True}},
+            "losses.dense.shuffle_weights: all weights of plain cross-entropy are 1; remove it",
+        ),
+        (
             {"losses/dense": {"variant": "dense"}},
             "losses.dense: a weighted loss needs either 'scorer' (frozen, of kind short_nll) "
             "or 'self_scoring'",

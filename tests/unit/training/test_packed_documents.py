@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -6,8 +8,10 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 from longspan.models.document_attention import NAME
 from longspan.models.layers import compile_layers
+from longspan.store.tables import RowReader
 from longspan.training.loop import collate_windows
 from longspan.training.packed_documents import PackedDocuments
+from longspan.weighting.exposure import ContextWeights
 from longspan.weighting.loss import WeightedLM
 from longspan.weighting.variant import weighting_from_settings
 from stored_tables import write_tokens
@@ -52,6 +56,12 @@ def test_every_piece_begins_with_bos_and_no_token_is_lost(tmp_path):
         assert max(row["document_lengths"]) <= 10
     text = [token for row in rows for token in row["input_ids"] if token != 999]
     assert text == [*range(100, 107), *range(200, 225), *range(300, 303), *range(400, 430)][: len(text)]
+
+
+def pieces_of(row):
+    """Pieces of a sequence, each of which begins with a BOS token."""
+    (starts,) = np.nonzero(row["input_ids"] == 999)
+    return np.split(row["input_ids"], starts[1:])
 
 
 class Batch:
@@ -110,6 +120,42 @@ def test_documents_learn_as_if_each_stood_alone(architecture, recomputed):
     torch.testing.assert_close(inside, torch.cat(plain), rtol=1e-5, atol=1e-5)
     assert (output["weights"][1] == 1).all()
     assert output["weights"][0].std() > 0
+
+
+def test_packed_documents_are_weighed_by_their_own_context_and_shuffled_in_themselves():
+    batch = collate_windows([Batch().long, Batch().short])
+    counted = batch["labels"][:, 1:] != -100
+    alone = weighted()(**batch)["weights"]
+    model = weighted()
+    context = ContextWeights((0, 8, 16), (1.0, 1.5, 3.0), keeps_sum=True)
+    model.context_weights = context
+    together = model(**batch)["weights"]
+    # Documents of 5, 12 and 7 tokens: only the second reaches the second bucket.
+    factors = [1.0] * 4 + [1.0] + [1.0] * 7 + [1.5] * 4 + [1.0] * 7
+    scale = counted[1].sum() / (torch.tensor(factors)[counted[1]]).sum()
+    torch.testing.assert_close(together[1], torch.tensor(factors) * scale)
+    # The whole window by its own places.
+    places = torch.arange(1, TOKENS)
+    factors = torch.where(places < 8, 1.0, torch.where(places < 16, 1.5, 3.0))
+    expected = alone[0] * factors * alone[0].sum() / (alone[0] * factors).sum()
+    torch.testing.assert_close(together[0], expected)
+
+    model.shuffle_weights = True
+    control = model(**batch)["weights"]
+    starts = np.cumsum((0, *Batch.lengths))
+    for start, stop in itertools.pairwise(starts):
+        inside = slice(start, stop - 1)  # the document's targets
+        assert torch.equal(control[1, inside].sort().values, together[1, inside].sort().values)
+    assert torch.equal(control[1, ~counted[1]], together[1, ~counted[1]])
+    assert torch.equal(control[0].sort().values, together[0].sort().values)
+    assert not torch.equal(control[0], together[0])
+
+
+def test_lengths_of_packed_documents_are_told_without_their_tokens(tmp_path, monkeypatch):
+    source = packed(tmp_path, [7, 25, 3, 30], bos=999)
+    expected = [[len(piece) for piece in pieces_of(source[index])] for index in range(len(source))]
+    monkeypatch.delattr(RowReader, "__getitem__")
+    assert [source.document_lengths(index) for index in range(len(source))] == expected
 
 
 @pytest.mark.parametrize("keep_attention", [False, True, 1])

@@ -12,6 +12,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from longspan.scoring.self_scoring import SelfScoring
+from longspan.weighting.exposure import ContextWeights
 from longspan.weighting.loss import WeightedLM
 from longspan.weighting.variant import weighting_from_settings
 from tiny_models import random_ids, tiny_model
@@ -23,14 +24,19 @@ TIMEOUT_S = 240
 def build(frozen):
     scoring = None if frozen else SelfScoring(base_length=16, base_stride=8)
     return WeightedLM(
-        tiny_model("llama_tied").train(), weighting_from_settings({"variant": "dense"}), self_scoring=scoring
+        tiny_model("llama_tied").train(),
+        weighting_from_settings({"variant": "dense"}),
+        self_scoring=scoring,
+        context_weights=ContextWeights((0, 8, 16, 32), (1.0, 1.0, 1.4, 1.2), keeps_sum=True),
+        shuffle_weights=True,
     )
 
 
 def batch(frozen, rows):
     ids = random_ids(SEQUENCES, TOKENS)
     short_nll = torch.rand(SEQUENCES, TOKENS - 1, generator=torch.Generator().manual_seed(1)) * 4
-    return {"input_ids": ids[rows]} | ({"short_nll": short_nll[rows]} if frozen else {})
+    batch = {"input_ids": ids[rows], "sequence_ids": ["a", "b", "c", "d"][rows]}
+    return batch | ({"short_nll": short_nll[rows]} if frozen else {})
 
 
 def gradient(module):

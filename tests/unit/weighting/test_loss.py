@@ -9,10 +9,11 @@ import torch
 
 from longspan.scoring.nll import short_context_nll
 from longspan.scoring.self_scoring import SelfScoring
+from longspan.weighting.exposure import ContextWeights
 from longspan.weighting.loss import WeightedLM, weighted_loss
 from longspan.weighting.parts import Weighting
 from longspan.weighting.variant import weighting_from_settings
-from longspan.weighting.weights import token_weights
+from longspan.weighting.weights import shuffled_weights, token_weights, weights_by_context
 from tiny_models import ARCHITECTURES, random_ids, tiny_model
 
 SCORING = SelfScoring(base_length=16, base_stride=8)
@@ -175,6 +176,70 @@ def test_a_batch_must_bring_what_the_loss_needs(weighting, scoring, batch, messa
     module = WeightedLM(tiny_model("llama"), weighting, self_scoring=scoring)
     with pytest.raises(ValueError, match=message):
         module(random_ids(1, 20), **batch)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_the_control_learns_from_the_same_weights_elsewhere(frozen):
+    model, ids, names = tiny_model("llama"), random_ids(2, 40), ["a", "b"]
+    labels = ids.clone()
+    labels[1, 9] = -100
+    batch = {"input_ids": ids, "labels": labels, "sequence_ids": names}
+    if frozen:
+        batch["short_nll"] = torch.rand(2, 39) * 5
+    scoring = None if frozen else SCORING
+    loss, control = (
+        WeightedLM(model, DENSE, self_scoring=scoring, shuffle_weights=shuffled, seed=3)(**batch)
+        for shuffled in (False, True)
+    )
+    counted = labels[:, 1:] != -100
+    expected = shuffled_weights(loss["weights"], seed=3, sequence_ids=names, counted=counted)
+    assert torch.equal(control["weights"], expected)
+    assert torch.equal(control["weights"].sort(1).values, loss["weights"].sort(1).values)
+    assert not torch.equal(control["weights"], loss["weights"])
+    nll = loss["nll"]
+    torch.testing.assert_close(control["loss"], (expected * nll)[counted].sum() / counted.sum())
+
+
+CONTEXT = ContextWeights((0, 8, 16, 32), (1.0, 1.0, 1.4, 1.2), keeps_sum=True)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_weights_by_context_multiply_those_of_every_loss(loss, frozen):
+    weighting = LOSSES[loss]
+    model, ids, names = tiny_model("llama"), random_ids(2, 40), ["a", "b"]
+    labels = ids.clone()
+    labels[0, 20] = -100
+    batch = {"input_ids": ids, "labels": labels, "sequence_ids": names}
+    if frozen and not weighting.is_plain:
+        batch["short_nll"] = torch.rand(2, 39) * 5
+    scoring = None if frozen or weighting.is_plain else SCORING
+    alone, together = (
+        WeightedLM(model, weighting, self_scoring=scoring, context_weights=context, seed=3)(**batch)
+        for context in (None, CONTEXT)
+    )
+    counted = labels[:, 1:] != -100
+    expected = weights_by_context(
+        alone["weights"], CONTEXT, context_tokens=torch.arange(1, 40).expand(2, -1), counted=counted
+    )
+    assert torch.equal(together["weights"], expected)
+    sums = [(output["weights"] * counted).sum(1) for output in (alone, together)]
+    torch.testing.assert_close(*sums)
+    torch.testing.assert_close(together["loss"], (expected * together["nll"])[counted].sum() / counted.sum())
+
+
+def test_weights_by_context_of_ready_weights_are_refused():
+    with pytest.raises(ValueError, match="context_weights are set, but batches bring weights that are ready"):
+        WeightedLM(tiny_model("llama"), context_weights=CONTEXT)
+
+
+def test_a_control_without_ids_or_weights_is_refused():
+    model, ids = tiny_model("llama"), random_ids(1, 20)
+    with pytest.raises(ValueError, match="sequence_ids are missing"):
+        WeightedLM(model, DENSE, shuffle_weights=True)(ids, short_nll=torch.rand(1, 19))
+    for weighting in (LOSSES["plain"], None):
+        with pytest.raises(ValueError, match="shuffle_weights is set, but without a weighting"):
+            WeightedLM(model, weighting, shuffle_weights=True)
 
 
 def test_self_scoring_that_nothing_uses_is_refused():

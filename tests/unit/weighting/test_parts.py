@@ -24,7 +24,10 @@ def test_module_imports_no_torch():
         ({"interpolation": True}, "interpolation: True is not a number"),
         ({"interpolation": "0.75"}, "interpolation: '0.75' is not a number"),
         ({"truncation": float("inf")}, "truncation: inf is not a finite number"),
-        ({"comparison": "ratio"}, "comparison: unknown value 'ratio'.*; valid: difference, quotient"),
+        (
+            {"comparison": "ratio"},
+            "comparison: unknown value 'ratio'.*; valid: difference, quotient, kl_term",
+        ),
         ({"normalization": "l1"}, "normalization: unknown value 'l1'.*; valid: L1, softmax"),
         ({"transforms": ["absolut"]}, r"unknown transform 'absolut' \(did you mean 'absolute'\?\)"),
         ({"transforms": "absolute"}, "transforms: 'absolute' is not a list"),

@@ -41,7 +41,7 @@ def test_settings_without_a_variant_are_parts(block, parts):
         ({"variant": "longce", "truncation": float("inf")}, "truncation\n.*not a finite number"),
         ({"interpolate": 0.5}, "interpolate\n.*not permitted"),
         ({"shift": 2}, "shift\n.*not permitted"),
-        ({"comparison": "ratio"}, "comparison\n.*'difference' or 'quotient'"),
+        ({"comparison": "ratio"}, "comparison\n.*'difference', 'quotient' or 'kl_term'"),
         ({"normalization": "l1"}, "normalization\n.*'L1' or 'softmax'"),
         ({"transforms": ["absolut"]}, r"unknown transform 'absolut' \(did you mean 'absolute'\?\)"),
         ({"transforms": "absolute"}, "transforms\n.*valid list"),
@@ -65,7 +65,7 @@ def test_only_lambda_one_needs_no_scores():
         name: weighting_from_settings({"variant": name} | settings.get(name, {})).is_plain
         for name in LOSS_VARIANTS.names()
     }
-    assert plain == {name: name == "plain" for name in plain}
+    assert plain == {name: name in ("plain", "exact") for name in plain}
     assert weighting_from_settings({"variant": "dense", "interpolation": 1}).is_plain
 
 
@@ -74,6 +74,17 @@ def test_only_what_was_given_stands_in_the_settings():
     assert loss_of_settings({"variant": "dense"}).as_settings() == {}
     assert loss_of_settings({"variant": "dense", "interpolation": 1}).as_settings() == {"interpolation": 1}
     assert loss_of_settings({"transforms": []}).as_settings() == {"transforms": []}
+    assert loss_of_settings({"variant": "dense", "shuffle_weights": True}).as_settings() == {
+        "shuffle_weights": True
+    }
+
+
+@pytest.mark.parametrize("block", [{"variant": "plain"}, {"interpolation": 1}])
+def test_weights_that_are_all_one_have_no_control(block):
+    with refused("shuffle_weights: all weights of plain cross-entropy are 1; remove it"):
+        loss_of_settings(block | {"shuffle_weights": True}).check()
+    loss_of_settings(block).check()
+    loss_of_settings({"variant": "dense", "shuffle_weights": True}).check()
 
 
 @pytest.mark.parametrize("name", LOSS_VARIANTS.names())

@@ -1,22 +1,28 @@
 import math
+import re
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from longspan.weighting.exposure import ContextWeights
 from longspan.weighting.parts import Weighting
 from longspan.weighting.variant import LOSS_VARIANTS, weighting_from_settings
-from longspan.weighting.weights import kept_entries, token_weights
+from longspan.weighting.weights import kept_entries, shuffled_weights, token_weights, weights_by_context
 
 FULL_SETTINGS = {
     "plain": {},
+    "exact": {},
     "dense": {"interpolation": 0.75},
     "sparse": {"sparsification": 0.2},
     "longce": {"truncation": 5.0},
     "ppmi": {"shift": 1.5, "sparsification": 0.3},
     "npmi": {"shift": 1.5, "sparsification": 0.3},
+    "longfilter": {"interpolation": 0.75},
 }
 
 
@@ -33,6 +39,8 @@ def naive_weights(long_row, short_row, parts):
     """One sequence in Python floats; ties go to the lowest positions."""
     if parts.comparison == "difference":
         x = [a - b for a, b in zip(long_row, short_row, strict=True)]
+    elif parts.comparison == "kl_term":
+        x = [math.exp(-a) * (b - a) for a, b in zip(long_row, short_row, strict=True)]
     else:
         x = [(a + 1e-5) / (b + 1e-5) for a, b in zip(long_row, short_row, strict=True)]
     n = len(x)
@@ -76,12 +84,33 @@ def test_variants_equal_the_naive_form(variant):
     torch.testing.assert_close(weights, torch.tensor(expected), rtol=1e-6, atol=1e-6)
 
 
+def test_a_loss_by_its_parts_weighs_gains_alone():
+    """The example of docs/methods.md: weights max(short - long, 0)."""
+    text = (Path(__file__).parents[3] / "docs" / "methods.md").read_text()
+    (block,) = [block for name, block in examples(text, "losses").items() if name == "gain"]
+    del block["scorer"]
+    long_nll, short_nll = scores()
+    weights = weigh(long_nll, short_nll, weighting_from_settings(block))
+    for found, long_row, short_row in zip(weights, long_nll.tolist(), short_nll.tolist(), strict=True):
+        gains = [max(short - long, 0) for long, short in zip(long_row, short_row, strict=True)]
+        mean = math.fsum(gains) / len(gains)
+        assert found.tolist() == pytest.approx([0.75 + 0.25 * gain / mean for gain in gains], rel=1e-6)
+
+
+def examples(text, section):
+    """Blocks of a section of the settings in a page's YAML."""
+    found = {}
+    for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
+        found |= yaml.safe_load(block).get(section, {})
+    return found
+
+
 transforms = st.lists(st.sampled_from(["minus", "absolute", "exp", "shift 2", "max"]), max_size=2)
 
 
 @settings(deadline=None, max_examples=60)
 @given(
-    st.sampled_from(["difference", "quotient"]),
+    st.sampled_from(["difference", "quotient", "kl_term"]),
     transforms,
     st.sampled_from([None, 0.5, 5.0]),
     st.sampled_from([None, 0.01, 0.3, 1.0]),
@@ -273,3 +302,101 @@ def test_shapes_and_ids_must_agree():
         token_weights(torch.zeros(1, 0), torch.zeros(1, 0))
     with pytest.raises(ValueError, match="2 sequence_ids for 1 sequences"):
         token_weights(torch.zeros(1, 3), torch.zeros(1, 3), sequence_ids=["a", "b"])
+
+
+# Weights by context
+
+
+@pytest.mark.parametrize("keeps_sum", [False, True])
+def test_weights_by_context_equal_the_naive_form(keeps_sum):
+    generator = torch.Generator().manual_seed(2)
+    weights = torch.rand(3, 70, generator=generator) * 3
+    counted = torch.rand(3, 70, generator=generator) > 0.2
+    weights[2] = 0  # a loss can weigh nothing in a window
+    lengths = [[71], [20, 40, 11], [30, 41]]
+    contexts = torch.tensor([[place for length in row for place in range(length)] for row in lengths])[:, 1:]
+    context = ContextWeights((0, 8, 16, 32), (1.0, 1.25, 2.5, 1.5), keeps_sum)
+    found = weights_by_context(weights, context, context_tokens=contexts, counted=counted)
+    for row in range(3):
+        factors = [
+            1.0 if tokens < 8 else 1.25 if tokens < 16 else 2.5 if tokens < 32 else 1.5
+            for tokens in contexts[row].tolist()
+        ]
+        expected = [weight * factor for weight, factor in zip(weights[row].tolist(), factors, strict=True)]
+        if keeps_sum:
+            before = math.fsum(weights[row][counted[row]].tolist())
+            after = math.fsum(value for value, counts in zip(expected, counted[row], strict=True) if counts)
+            expected = [value * (before / after if after else 1) for value in expected]
+        assert found[row].tolist() == pytest.approx(expected, rel=1e-6)
+    assert found.dtype == torch.float32
+    if keeps_sum:
+        torch.testing.assert_close((found * counted).sum(1), (weights * counted).sum(1))
+        # A window alone keeps what it keeps beside others.
+        alone = weights_by_context(weights[1:2], context, context_tokens=contexts[1:2], counted=counted[1:2])
+        assert torch.equal(alone, found[1:2])
+
+
+# The control: the same weights in a random order
+
+
+def naive_order(draws, groups):
+    """Where each entry's weight comes from: within its group, the k-th entry takes that of the k-th draw."""
+    source = [None] * len(draws)
+    for group in set(groups):
+        places = [place for place, other in enumerate(groups) if other == group]
+        for to, taken in zip(places, sorted(places, key=lambda place: draws[place]), strict=True):
+            source[to] = taken
+    return source
+
+
+def test_shuffled_weights_are_the_same_ones_elsewhere():
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.rand(3, 500, generator=generator)
+    names = ["a-00000_0000001", "a-00000_0000002", "b-00000_0000001"]
+    found = shuffled_weights(weights, seed=3, sequence_ids=names)
+    assert torch.equal(found.sort(1).values, weights.sort(1).values)
+    assert (found == weights).float().mean() < 0.05
+    # By seed and id alone, whatever stands beside a sequence.
+    assert torch.equal(shuffled_weights(weights[1:2], seed=3, sequence_ids=names[1:2]), found[1:2])
+    assert not torch.equal(shuffled_weights(weights, seed=4, sequence_ids=names), found)
+    same = shuffled_weights(weights[:1].expand(3, -1), seed=3, sequence_ids=names)
+    assert len({tuple(row) for row in same.tolist()}) == 3
+
+
+def test_weights_stay_in_their_document_and_what_does_not_count_stays_where_it_is():
+    generator = torch.Generator().manual_seed(1)
+    weights = torch.rand(2, 60, generator=generator)
+    counted = torch.rand(2, 60, generator=generator) > 0.2
+    documents = torch.tensor([[0] * 20 + [1] * 5 + [2] * 35, [0] * 59 + [1]])
+    found = shuffled_weights(weights, seed=0, sequence_ids=["a", "b"], counted=counted, documents=documents)
+    assert torch.equal(found[~counted], weights[~counted])
+    draws = shuffled_weights(torch.arange(60.0).expand(2, -1), seed=0, sequence_ids=["a", "b"]).argsort(
+        1
+    )  # the place of each entry in an order of the whole sequence: its draw's rank
+    for row in range(2):
+        groups = [
+            (document, None if counts else place)
+            for place, (document, counts) in enumerate(
+                zip(documents[row].tolist(), counted[row].tolist(), strict=True)
+            )
+        ]
+        source = naive_order(draws[row].tolist(), groups)
+        assert torch.equal(found[row], weights[row, source])
+
+
+def test_the_order_is_this_one_everywhere():
+    order = shuffled_weights(torch.arange(8.0)[None], seed=7, sequence_ids=["books-00042_0000001"])
+    assert order.int().tolist() == [[7, 4, 6, 2, 3, 0, 5, 1]]
+
+
+def test_every_weight_comes_to_every_place():
+    names = [f"a-00000_{number:07d}" for number in range(4000)]
+    found = shuffled_weights(torch.arange(8.0).expand(4000, -1), seed=0, sequence_ids=names)
+    shares = torch.stack([(found == value).double().mean(0) for value in range(8)])
+    # Ten standard deviations of a share of 1/8 in 4000 draws are 0.052.
+    assert (shares - 1 / 8).abs().max() < 0.052
+
+
+def test_an_order_needs_an_id_for_each_sequence():
+    with pytest.raises(ValueError, match="1 sequence_ids for 2 sequences"):
+        shuffled_weights(torch.ones(2, 3), seed=0, sequence_ids=["a"])

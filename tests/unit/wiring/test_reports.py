@@ -24,7 +24,7 @@ def test_a_figure_is_drawn_of_each_evaluation():
     reports = wiring_of(change).reports
     assert reports.figure_paths() == {
         name: f"results/figures/{name}.svg"
-        for name in ("selections", "trainings", "evaluation-position_nll", "evaluation-coarse")
+        for name in ("selections", "trainings", "exposure", "evaluation-position_nll", "evaluation-coarse")
     }
     coarse = reports.figure_settings()["evaluations"]["coarse"]
     assert coarse["task"] == "position_nll"
@@ -42,6 +42,7 @@ def test_what_is_read_through_a_parameter_lies_where_a_modules_prefix_puts_it():
     paths = [
         *(path for _, path in settings["selections"].values()),
         *settings["trainings"].values(),
+        *settings["exposures"].values(),
         *(item[key] for item in settings["evaluations"] for key in ("base", "trained")),
         *(path for paths in settings["comparisons"].values() for path in paths),
         *(item["folder"] for key in ("windowings", "stores") for item in settings[key].values()),

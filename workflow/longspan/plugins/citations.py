@@ -25,3 +25,12 @@ Ma, Yian and Gong, Yeyun},
   note={arXiv:2510.25804},
   year={2026}
 }"""
+EXACT = """\
+@article{zhu2026where,
+  title={Where Does Long-Context Supervision Actually Go? Effective-Context Exposure Balancing},
+  author={Zhu, Jinchang and Li, Jindong and Zou, Chengyu and Fu, Rong and Wang, Chao and He, Haowei and \
+Yang, Menglin},
+  journal={arXiv preprint arXiv:2605.10544},
+  note={EXACT; buckets, epsilon and defaults here follow secondary descriptions},
+  year={2026}
+}"""

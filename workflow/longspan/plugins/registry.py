@@ -35,6 +35,11 @@ class PlugIn(Options):
     name: ClassVar[str]
     citations: ClassVar[tuple[str, ...]] = ()
 
+    @property
+    def cited(self) -> tuple[str, ...]:
+        """BibTeX entries of what its options use."""
+        return self.citations
+
     @classmethod
     def description(cls) -> str:
         """The first sentence of its docstring: what it is, in the schema and in the docs."""

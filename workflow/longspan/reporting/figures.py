@@ -48,6 +48,22 @@ def draw_trainings(trainings: Mapping[str, Path], path: Path) -> None:
     _save(figure, path)
 
 
+def draw_exposures(trainings: Mapping[str, Path], path: Path) -> None:
+    """Share of the targets by their tokens of context, and what a target of each weighs for it."""
+    figure, panels = plt.subplots(1, 2, figsize=(11, 4), sharex=True)
+    for name, table in trainings.items():
+        rows = read_table(table, "training_exposure")[0].to_pandas()
+        edges = [1, *rows["context_start"].iloc[1:], rows["context_stop"].iloc[-1]]
+        panels[0].stairs(100 * rows["targets"] / rows["targets"].sum(), edges, label=name)
+        panels[1].stairs(rows["weight"], edges, baseline=None, label=name)
+    titles = ("share of the targets (%)", "weight by context")
+    for panel, title in zip(panels, titles, strict=True):
+        panel.set_xscale("log", base=2)
+        panel.set(title=title, xlabel="tokens of context in the target's own document")
+    panels[0].legend()
+    _save(figure, path)
+
+
 def draw_evaluation(task: str, tables: Mapping[str, Path], path: Path) -> None:
     """What a task measured, base against trained models."""
     figure, panel = plt.subplots(figsize=(7, 4))

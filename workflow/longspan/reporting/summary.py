@@ -43,6 +43,7 @@ def summary_rows(
     selections: Mapping[str, pd.DataFrame],
     comparisons: Mapping[str, Comparison],
     trainings: Mapping[str, Path],
+    exposures: Mapping[str, Path],
     evaluations: Sequence[Mapping[str, str]],
 ) -> list[tuple[str, str, str]]:
     """Rows of (quantity, name, value).
@@ -54,6 +55,7 @@ def summary_rows(
         selections: table of each selection.
         comparisons: how much two selections agree, by a name of the pair.
         trainings: table of metrics of each training.
+        exposures: table of effective contexts of each training.
         evaluations: name of the training, task, and tables of base and trained model of each evaluation.
     """
     rows = []
@@ -75,6 +77,9 @@ def summary_rows(
     for name, path in trainings.items():
         losses = read_table(path, "training_metrics", ["loss_weighted"])[0].column(0).to_pylist()
         rows.append(("training loss", name, f"{losses[0]:.4f} → {losses[-1]:.4f} ({len(losses)} updates)"))
+    for name, path in exposures.items():
+        exposure = read_table(path, "training_exposure")[0].to_pandas()
+        rows.append(("short context", name, short_context(exposure)))
     read = cache(read_table)
     for evaluation in evaluations:
         kind = EVALUATION_TASKS[evaluation["task"]]
@@ -85,6 +90,20 @@ def summary_rows(
         for quantity, value in task.summary(base.to_pylist(), trained.to_pylist()):
             rows.append((quantity, evaluation["name"], value))
     return rows
+
+
+def short_context(exposure: pd.DataFrame) -> str:
+    """Share of a training's targets that see too little of their document for extra weight, in words.
+
+    Args:
+        exposure: rows of a table training_exposure.
+    """
+    short, weighted = exposure[~exposure["is_tail"]], exposure["targets"] * exposure["weight"]
+    share = short["targets"].sum() / exposure["targets"].sum()
+    words = f"{share:.1%} of the targets under {short['context_stop'].iloc[-1]:,} tokens of context"
+    if (exposure["weight"] == 1).all():
+        return words
+    return f"{words}, {weighted[short.index].sum() / weighted.sum():.1%} of the weight by context"
 
 
 def format_rows(rows: Sequence[tuple[str, ...]]) -> str:

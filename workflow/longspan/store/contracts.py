@@ -211,6 +211,21 @@ CONTRACTS = {
         ),
         rule="train",
     ),
+    # Targets by effective context, the tokens of its own document that a target sees, of all rows of a
+    # training. `weight` is that of the context alone, before a window's weights are scaled to keep their sum;
+    # `is_tail` marks what is weighed up, or would be by default.
+    "training_exposure": Contract(
+        pa.schema(
+            {
+                "context_start": pa.int64(),
+                "context_stop": pa.int64(),
+                "targets": pa.int64(),
+                "weight": pa.float64(),
+                "is_tail": pa.bool_(),
+            }
+        ),
+        rule="train",
+    ),
     # Held-out loss by length of context in the course of a training.
     "training_guard": Contract(
         pa.schema(

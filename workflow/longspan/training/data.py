@@ -69,8 +69,9 @@ class TrainingData:
         }
         return {"data": self.long.digest()} | tables
 
-    def rows(self, count: int, seed: int) -> TrainingRows:
-        """So many rows in training order."""
+    def rows(self, settings: Mapping) -> TrainingRows:
+        """All rows of a training, in its order, by its settings."""
+        count = settings["train"]["max_steps"] * settings["train"]["windows_per_update"]
         sources = {"long": self.long} | {f"short/{corpus}": source for corpus, source in self.short.items()}
         shares = {f"short/{corpus}": share for corpus, share in self.token_shares.items()}
-        return TrainingRows(sources, {"long": 1 - sum(shares.values())} | shares, count, seed)
+        return TrainingRows(sources, {"long": 1 - sum(shares.values())} | shares, count, settings["seed"])

@@ -11,7 +11,8 @@ from longspan.exports.model_card import model_card
 from longspan.models.folders import MANIFEST_NAME, empty_folder, read_manifest
 from longspan.process.ranks import decided_by_first
 from longspan.store.locks import exclusive_lock
-from longspan.store.tables import atomic_path, digest_of, open_table
+from longspan.store.tables import atomic_path, digest_of, open_table, write_table
+from longspan.training.exposure import TrainingExposure
 
 if TYPE_CHECKING:
     from longspan.training.data import TrainingData
@@ -30,6 +31,7 @@ class RunFolder:
         self.metrics = path / "metrics.parquet"
         self.speed = path / "speed.parquet"
         self.guard = path / "guard.parquet"
+        self.exposure = path / "exposure.parquet"
         self.logs = path / "logs"
         self.checkpoints = path / "checkpoints"
         self.lock = path / "lock"
@@ -74,6 +76,20 @@ class RunFolder:
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             with atomic_path(path) as temporary:
                 temporary.write_text(text, encoding="utf-8")
+
+    def has_exposure(self) -> bool:
+        """Whether the table of effective contexts is there, which older trainings lack."""
+        try:
+            open_table(self.exposure, "training_exposure")
+        except (ValueError, OSError):
+            return False
+        return True
+
+    def write_exposure(self, exposure: TrainingExposure, code_digest: str | None) -> None:
+        """Write the table of effective contexts."""
+        write_table(
+            self.exposure, "training_exposure", exposure.rows(), **self.identity, code_digest=code_digest
+        )
 
     def start(self) -> None:
         """Drop checkpoints that a training of another identity left."""

@@ -61,6 +61,10 @@ class PackedDocuments:
     def __len__(self) -> int:
         return len(self._sequences)
 
+    def document_lengths(self, index: int) -> list[int]:
+        """Tokens of each piece of a sequence, a BOS token among them."""
+        return [len(self._bos) + stop - start for _, _, start, stop in self._sequences[index]]
+
     def __getitem__(self, index: int) -> dict:
         """`sequence_ids`, `input_ids` int64 [T], `document_lengths`, and zeros for `short_nll` if scored."""
         pieces = []
@@ -70,7 +74,7 @@ class PackedDocuments:
         item = {
             "sequence_ids": self.data_ids[index],
             "input_ids": np.concatenate(pieces),
-            "document_lengths": [len(piece) for piece in pieces],
+            "document_lengths": self.document_lengths(index),
         }
         if self._scored:
             item["short_nll"] = np.zeros(self._window_tokens - 1, np.float32)

@@ -6,6 +6,7 @@ training stopped.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -16,6 +17,10 @@ class Source(Protocol):
     data_ids: Sequence[str]
 
     def __getitem__(self, index: int) -> dict: ...
+
+    def document_lengths(self, index: int) -> Sequence[int]:
+        """Tokens of each document in a sequence, told without reading it."""
+        ...
 
 
 class TrainingRows:
@@ -47,6 +52,7 @@ class TrainingRows:
             name = max(sources, key=lambda name: shares[name] * row - taken[name])
             self._rows.append((name, taken[name]))
             taken[name] += 1
+        self._taken = taken
         self.epochs = {name: taken[name] / len(sources[name].data_ids) for name in sources}
 
     def __len__(self) -> int:
@@ -58,6 +64,18 @@ class TrainingRows:
         source = self._sources[name]
         epoch, place = divmod(number, len(source.data_ids))
         return source[self._epoch_order(name, epoch)[place]]
+
+    def document_lengths(self) -> Counter[int]:
+        """Number of documents by their tokens, over all rows; a whole window is one document."""
+        found: Counter[int] = Counter()
+        for name, source in self._sources.items():
+            epochs, rest = divmod(self._taken[name], len(source.data_ids))
+            for place in range(len(source.data_ids)) if epochs else ():
+                for length in source.document_lengths(place):
+                    found[length] += epochs
+            for place in self._epoch_order(name, epochs)[:rest] if rest else ():
+                found.update(source.document_lengths(place))
+        return found
 
     def _epoch_order(self, name: str, epoch: int) -> list[int]:
         if (name, epoch) not in self._order:

@@ -16,11 +16,13 @@ from longspan.store.permissions import follow_umask
 from longspan.store.tables import write_table
 from longspan.training.checkpoints import naming_last_checkpoint
 from longspan.training.data import TrainingData
+from longspan.training.exposure import TrainingExposure
 from longspan.training.folder import RunFolder
 from longspan.training.loop import Execution, Guard, TrainingLog, save_weights, train
 from longspan.training.windows import TrainingWindows
+from longspan.weighting.exposure import ContextWeights
 from longspan.weighting.loss import WeightedLM
-from longspan.weighting.variant import weighting_from_settings
+from longspan.weighting.variant import training_loss
 from longspan.windows.store import WindowStore
 
 
@@ -57,10 +59,9 @@ def train_run(
     decided_by_first(folder.start)
     settings = folder.identity["settings"]
     how = Execution(**execution, logging_folder=folder.logs)
-    weighted = _weighted_model(model.parent, settings, data, how)
-    rows = data.rows(
-        settings["train"]["max_steps"] * settings["train"]["windows_per_update"], settings["seed"]
-    )
+    rows = data.rows(settings)
+    exposure = TrainingExposure(settings, rows, data.windows.window_tokens)
+    weighted = _weighted_model(model.parent, settings, data, how, exposure.context_weights)
     if is_first_process():
         print("epochs:", ", ".join(f"{name} {epochs:.2f}" for name, epochs in rows.epochs.items()))
     log = train(
@@ -76,12 +77,13 @@ def train_run(
         decided_by_first(lambda: empty_folder(folder.model))
         save_weights(weighted, folder.model)
         if is_first_process():
-            _write_result(folder, log, data, model, execution, card, code_digest)
+            _write_result(folder, log, exposure, data, model, execution, card, code_digest)
 
 
 def _write_result(
     folder: RunFolder,
     log: TrainingLog,
+    exposure: TrainingExposure,
     data: TrainingData,
     model: Path,
     execution: Mapping,
@@ -98,6 +100,7 @@ def _write_result(
     write_table(folder.metrics, "training_metrics", log.metrics, **origin)
     write_table(folder.speed, "training_speed", log.speed, **origin)
     write_table(folder.guard, "training_guard", log.guard, **origin)
+    folder.write_exposure(exposure, code_digest)
     folder.finish(dict(execution) | {"attention": log.attention, "device": log.device})
 
 
@@ -106,7 +109,13 @@ def _guard(held_out: WindowStore, *, eval_steps: int, windows_per_document: int 
     return Guard(TrainingWindows(held_out, chosen, None), eval_steps)
 
 
-def _weighted_model(path: Path, settings: Mapping, data: TrainingData, execution: Execution) -> WeightedLM:
+def _weighted_model(
+    path: Path,
+    settings: Mapping,
+    data: TrainingData,
+    execution: Execution,
+    context_weights: ContextWeights | None,
+) -> WeightedLM:
     # Shards come from the first process, so that a machine need not hold the weights once for each.
     here = is_first_process() or execution.sharding == "none"
     model = load_model(
@@ -118,11 +127,12 @@ def _weighted_model(path: Path, settings: Mapping, data: TrainingData, execution
     )
     if data.short:
         _require_alike(model, settings, data)
-    loss = dict(settings["loss"])
-    scoring = loss.pop("self_scoring", None)
+    loss, scoring = training_loss(settings["loss"])
     return WeightedLM(
         model,
-        weighting_from_settings(loss),
+        loss.weighting(),
+        context_weights=context_weights,
+        shuffle_weights=loss.shuffle_weights,
         self_scoring=scoring and SelfScoring(**scoring, bos_token_id=data.windows.bos_token_id),
         seed=settings["seed"],
     )

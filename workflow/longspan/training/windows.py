@@ -32,6 +32,10 @@ class TrainingWindows:
         item = {"sequence_ids": data_id, "input_ids": self._windows.input_ids(data_id)}
         return item if self._scores is None else item | self._scores[data_id]
 
+    def document_lengths(self, index: int) -> tuple[int]:
+        """Tokens of a window, which is of one document."""
+        return (self._windows.window_tokens,)
+
     def digest(self) -> str:
         """Sha256 of ids, tokens and scores, in order: two trainings on equal digests see the same."""
         digest = hashlib.sha256()

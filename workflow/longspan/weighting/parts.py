@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-COMPARISONS = ("difference", "quotient")
+COMPARISONS = ("difference", "quotient", "kl_term")
 TRANSFORMS = ("minus", "absolute", "exp", "shift", "max")
 NORMALIZATIONS = ("L1", "softmax")
 
@@ -60,7 +60,7 @@ class Weighting:
                 raise ValueError(
                     f"interpolation: {lam!r} is not in [0, 1] (0 keeps the weights, 1 is plain cross-entropy)"
                 )
-        if self.normalization == "L1" and not self.is_plain and not self._ends_non_negative():
+        if self.normalization == "L1" and not self.is_non_negative:
             raise ValueError(
                 "normalization: 'L1' needs entries that cannot be negative, but the "
                 f"{self.comparison} under {list(self.transforms)} and truncation {self.truncation} "
@@ -72,9 +72,11 @@ class Weighting:
         """Whether lambda is 1: plain cross-entropy whatever the scores are, so none are needed."""
         return self.interpolation == 1
 
-    def _ends_non_negative(self) -> bool:
-        if self.sparsification is not None:
-            return True  # entries are 0 or 1
+    @property
+    def is_non_negative(self) -> bool:
+        """Whether no weight can be below 0, whatever the scores are."""
+        if self.is_plain or self.normalization == "softmax" or self.sparsification is not None:
+            return True
         non_negative = self.comparison == "quotient"
         for transform in self.transforms:
             name, shift = split_transform(transform)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import torch
 
+from longspan.weighting.exposure import ContextWeights
 from longspan.weighting.parts import Weighting, split_transform
 
 QUOTIENT_EPSILON = 1e-5  # nats; keeps a certain token's quotient finite
@@ -35,8 +36,9 @@ def token_weights(
 
     In this order:
 
-    1. ``comparison``: "difference" long - short = log(p_short / p_long), or "quotient"
-       (long + 1e-5) / (short + 1e-5);
+    1. ``comparison``: "difference" long - short = log(p_short / p_long), "quotient"
+       (long + 1e-5) / (short + 1e-5), or "kl_term" e^-long (short - long), the token's own term of
+       KL(long || short) (arXiv 2510.25804, eq. 7);
     2. each of ``transforms``: "minus" -x, "absolute" |x|, "exp" e^x, "shift s" x - log s, "max" max(x, 0);
     3. ``truncation`` γ: min(x, γ);
     4. ``sparsification`` κ: the floor(κ N) largest entries of a sequence, at least one, become 1, the rest 0;
@@ -51,7 +53,7 @@ def token_weights(
     Args:
         long_nll: [B, N] float, nats, of the model with the long context.
         short_nll: [B, N] float, nats, of the model with the short context.
-        comparison: "difference" or "quotient".
+        comparison: "difference", "quotient" or "kl_term".
         transforms: names as above, applied one after the other.
         truncation: gamma, the largest value kept, or None.
         sparsification: kappa in (0, 1], or None.
@@ -100,6 +102,79 @@ def token_weights(
     return weights_BN
 
 
+def shuffled_weights(
+    weights: torch.Tensor,
+    *,
+    seed: int,
+    sequence_ids: Sequence[str | int],
+    counted: torch.Tensor | None = None,
+    documents: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Give the weights of each sequence to its tokens in a random order.
+
+    The control of a weighted loss: each document keeps its weights, and which token has which is drawn by a
+    hash of ``seed`` and the sequence's id, the same on every device and in every batch.
+
+    Args:
+        weights: [B, N] float.
+        seed: key of the order.
+        sequence_ids: B ids, one a sequence.
+        counted: [B, N] bool, tokens that are targets; the others keep their weights. None counts all.
+        documents: [B, N] int64, number of each token's document in its sequence; None for one each.
+
+    Returns:
+        [B, N], of the dtype of ``weights``.
+
+    Raises:
+        ValueError: another number of ids than of sequences.
+    """
+    if len(sequence_ids) != len(weights):
+        raise ValueError(f"{len(sequence_ids)} sequence_ids for {len(weights)} sequences; give one for each")
+    group_BN = torch.zeros(weights.shape, dtype=torch.int64, device=weights.device)
+    if documents is not None:
+        group_BN = group_BN + 2 * documents
+    draw_BN = _draw(weights.shape[1], f"{seed}/shuffle", sequence_ids, weights.device)
+    place_N = torch.arange(weights.shape[1], device=weights.device)
+    if counted is not None:
+        # What does not count is a group of its own, in which nothing moves.
+        group_BN = group_BN + ~counted
+        draw_BN = torch.where(counted, draw_BN, place_N)
+    to_BN, from_BN = ((group_BN * 2**32 + key).argsort(dim=1) for key in (place_N, draw_BN))
+    return torch.empty_like(weights).scatter_(1, to_BN, weights.gather(1, from_BN))
+
+
+def weights_by_context(
+    weights: torch.Tensor,
+    context: ContextWeights,
+    *,
+    context_tokens: torch.Tensor,
+    counted: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Multiply weights by those of the tokens' effective contexts.
+
+    Args:
+        weights: [B, N] float.
+        context: a weight for each bucket of context.
+        context_tokens: [B, N] int64, tokens of its own document that each target sees.
+        counted: [B, N] bool, tokens that are targets; None counts all. Their sum is what a sequence keeps.
+
+    Returns:
+        [B, N] float32.
+    """
+    x_BN = weights.double()
+    edges = torch.tensor(context.starts[1:], device=weights.device)
+    factors = torch.tensor(context.weights, dtype=torch.float64, device=weights.device)
+    multiplied_BN = x_BN * factors[torch.bucketize(context_tokens.contiguous(), edges, right=True)]
+    if context.keeps_sum:
+        before_B1, after_B1 = (
+            (y_BN if counted is None else y_BN.masked_fill(~counted, 0)).sum(1, keepdim=True)
+            for y_BN in (x_BN, multiplied_BN)
+        )
+        # Weights are not negative, so that one sum is 0 only with the other.
+        multiplied_BN = multiplied_BN * torch.where(after_B1 == 0, 1.0, before_B1 / after_B1)
+    return multiplied_BN.float()
+
+
 def kept_entries(sparsification: float, entries: int) -> int:
     """Return how many of a sequence's entries are kept: floor(κ N + 1e-9) in float64, at least 1."""
     return max(1, math.floor(sparsification * entries + 1e-9))
@@ -119,6 +194,8 @@ def _refuse_not_finite(name: str, nll_BN: torch.Tensor) -> None:
 def _transformed(long_BN: torch.Tensor, short_BN: torch.Tensor, parts: Weighting) -> torch.Tensor:
     if parts.comparison == "quotient":
         x_BN = (long_BN + QUOTIENT_EPSILON) / (short_BN + QUOTIENT_EPSILON)
+    elif parts.comparison == "kl_term":
+        x_BN = (-long_BN).exp() * (short_BN - long_BN)
     else:
         x_BN = long_BN - short_BN
     for transform in parts.transforms:
@@ -164,7 +241,7 @@ def _largest(
 
 
 def _draw(
-    entries: int, seed: int, sequence_ids: Sequence[str | int] | None, device: torch.device
+    entries: int, seed: int | str, sequence_ids: Sequence[str | int] | None, device: torch.device
 ) -> torch.Tensor:
     """Return a distinct 32-bit number for each position, [N] or with ids [B, N]; the smallest win."""
     draw = torch.arange(entries, dtype=torch.int64, device=device)

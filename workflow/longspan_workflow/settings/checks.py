@@ -5,7 +5,15 @@ import re
 from collections.abc import Iterator
 
 from longspan.scoring.geometry import check_geometry
-from longspan_workflow.settings.blocks import Export, LossBlock, Model, Run, SelectionBlock, Settings
+from longspan_workflow.settings.blocks import (
+    Export,
+    LossBlock,
+    Model,
+    Run,
+    SelectionBlock,
+    Settings,
+    WindowingBlock,
+)
 from longspan_workflow.settings.faults import nearest
 from longspan_workflow.settings.used import Used
 
@@ -27,6 +35,7 @@ def checks_of(settings: Settings) -> Iterator[Iterator[str]]:
         yield from (_run_faults(run), _execution_faults(run), _mixture_faults(run))
         yield _evaluation_faults(settings, run)
         yield from _self_scoring_faults(run)
+        yield from _exposure_faults(run)
     yield _emptiness(settings)
     yield from map(_export_faults, settings.exports.values())
     yield _comparison_faults(settings)
@@ -104,13 +113,15 @@ def _loss_faults(loss: LossBlock) -> Iterator[str]:
     where = f"losses.{loss.key}"
     try:
         weighting = loss.weighting()
+        loss.check()
     except ValueError as error:
         yield f"{where}.{error}"
         return
     given = {"scorer": loss.scorer_name, "self_scoring": loss.self_scoring}
     scored = [key for key, value in given.items() if value is not None]
     if weighting.is_plain and scored:
-        yield f"{where}.{min(scored)}: plain cross-entropy uses no scores; remove it"
+        what = "plain cross-entropy uses" if loss.is_plain else "weights by context alone use"
+        yield f"{where}.{min(scored)}: {what} no scores; remove it"
     if not weighting.is_plain and len(scored) != 1:
         yield (
             f"{where}: a weighted loss needs either 'scorer' (frozen, of kind short_nll) or 'self_scoring'"
@@ -155,6 +166,25 @@ def _self_scoring_fault(run: Run, name: str) -> Iterator[str]:
             loss.self_scoring,
             f"losses.{name}.self_scoring (over windowing '{run.windowing_name}')",
         )
+
+
+def _exposure_faults(run: Run) -> Iterator[Iterator[str]]:
+    for name in run.loss_names:
+        yield _exposure_fault(run, name)
+
+
+def _exposure_fault(run: Run, name: str) -> Iterator[str]:
+    yield from _tail_faults(run._find("losses", name), run.windowing, f"runs.{run.key}")
+
+
+def _tail_faults(loss: LossBlock, windowing: WindowingBlock, user: str) -> Iterator[str]:
+    if (exposure := loss.context_exposure()) is None:
+        return
+    try:
+        exposure.tail_start(windowing.window_tokens)
+    except ValueError as error:
+        block = f"losses.{loss.key}" + (".exposure" if exposure is loss.exposure else "")
+        yield f"{block} (over windowing '{windowing.key}' of {user}): {error}"
 
 
 def _mixture_faults(run: Run) -> Iterator[str]:
@@ -213,11 +243,16 @@ def _export_faults(export: Export) -> Iterator[str]:
     where = f"exports.{export.key}"
     if (export.selection_name is None) == (export.windowing_name is None):
         yield f"{where}: needs either 'selection' or 'windowing'"
-    if (loss := export.loss) is not None and (loss.scorer is None or "long_nll" in loss.scorer.without):
+    if (loss := export.loss) is None:
+        return
+    # A loss that weighs by context alone needs no scores.
+    by_context = loss.scorer is None and loss.self_scoring is None and loss.context_exposure() is not None
+    if not by_context and (loss.scorer is None or "long_nll" in loss.scorer.without):
         yield (
             f"{where}.loss: '{loss.key}' needs a frozen 'scorer' with store_long: true; "
             "the weights that are written compare its short and long NLL"
         )
+    yield from _tail_faults(loss, export.windowing, where)
 
 
 def _comparison_faults(settings: Settings) -> Iterator[str]:

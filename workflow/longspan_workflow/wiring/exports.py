@@ -38,7 +38,8 @@ class Exports:
         """Tables of a shard; kept windows if the export has a selection, scores and index if a loss."""
         export, shard = self._of(wildcards), wildcards.shard
         windowing = export.windowing
-        scorers = [] if export.loss is None else [export.loss.scorer_name]
+        loss = export.loss
+        scorers = [] if loss is None or loss.scorer_name is None else [loss.scorer_name]
         scores, index = (
             [template.format(windowing=windowing.key, scorer=scorer, shard=shard) for scorer in scorers]
             for template in (self._places.scores, self._places.score_index)
@@ -178,4 +179,4 @@ class Exports:
 
 def citations_of(*blocks) -> list[str]:
     """BibTeX entries of what was used, each once."""
-    return list(dict.fromkeys(entry for block in blocks if block is not None for entry in block.citations))
+    return list(dict.fromkeys(entry for block in blocks if block is not None for entry in block.cited))

@@ -67,6 +67,7 @@ class Reports:
                 name: [self._here(path) for path in paths] for name, paths in self._comparisons().items()
             },
             "trainings": {name: self._here(path) for name, path in self._metrics().items()},
+            "exposures": {name: self._here(path) for name, path in self._exposures().items()},
             "evaluations": [
                 {
                     "name": f"{run.key}/{trained}",
@@ -91,6 +92,7 @@ class Reports:
             *(self._selection(selection.key) for selection in self._used.selections),
             *(path for paths in self._comparisons().values() for path in paths),
             *self._metrics().values(),
+            *self._exposures().values(),
             *self._evaluations.all(),
         ]
 
@@ -104,6 +106,7 @@ class Reports:
                 for selection in self._used.selections
             },
             "trainings": {name: self._here(path) for name, path in self._metrics().items()},
+            "exposures": {name: self._here(path) for name, path in self._exposures().items()},
             "evaluations": {
                 figure: {
                     "task": self._evaluations.named()[figure].name,
@@ -117,7 +120,7 @@ class Reports:
         """Files of the figures by name."""
         names = [
             *(["selections"] if self._used.selections else []),
-            *(["trainings"] if self._used.trainings else []),
+            *(["trainings", "exposure"] if self._used.trainings else []),
             *(f"evaluation-{name}" for name in self._evaluation_tables()),
         ]
         return {name: self._places.figure.format(figure=name) for name in names}
@@ -127,6 +130,7 @@ class Reports:
         return [
             *(self._selection(selection.key) for selection in self._used.selections),
             *self._metrics().values(),
+            *self._exposures().values(),
             *self._evaluations.all(),
         ]
 
@@ -150,9 +154,15 @@ class Reports:
         return self._places.selection.format(selection=name)
 
     def _metrics(self) -> dict[str, str]:
+        return self._of_trainings("metrics.parquet")
+
+    def _exposures(self) -> dict[str, str]:
+        return self._of_trainings("exposure.parquet")
+
+    def _of_trainings(self, name: str) -> dict[str, str]:
         return {
             f"{item['run']}/{item['loss']}/seed{item['seed']}": str(
-                Path(self._places.run.format(**item), "metrics.parquet")
+                Path(self._places.run.format(**item), name)
             )
             for item in self._runs.trainings()
         }
