@@ -149,6 +149,12 @@ def every_key():
                 "scorer": "tiny-32",
                 "keep": {"ratio": 0.5},
             },
+            "selections/filtered": {
+                "windowing": "short-128",
+                "method": "longfilter",
+                "scorer": "tiny-32",
+                "keep": {"ratio": 0.5},
+            },
             "selections/packed": {"windowing": "short-128", "method": "gzip", "keep": {"ratio": 0.5}},
             "selections/drawn": {"windowing": "short-128", "method": "random", "keep": {"ratio": 0.5}},
             "selections/part": {
@@ -211,6 +217,6 @@ def every_key():
             "report": {"title": "t", "compare_selections": ["gain", "packed"]},
         }
     )
-    for number, keep in enumerate(({"windows": 2}, {"tokens": 500})):
+    for number, keep in enumerate(({"windows": 2}, {"tokens": 500}, {"band": [0.2, 0.8]})):
         settings["selections"][f"keep{number}"] = settings["selections"]["few"] | {"keep": keep}
     return settings

@@ -143,6 +143,7 @@ def test_shapes_are_read_of_a_local_folder_before_anything_ran(folder):
     ("keep", "kept"),
     [
         ({"ratio": 0.125}, 125),
+        ({"band": [0.25, 0.75]}, 500),
         ({"windows": 30}, 30),
         ({"windows": 3000}, 1000),
         ({"tokens": 10 * 32768}, 10),

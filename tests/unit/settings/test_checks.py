@@ -102,6 +102,24 @@ ARCHIVE = {
             {"runs/main/loss": ["dense", "dens"]},
             "runs.main.loss: there is no 'dens' under losses; did you mean 'dense'?",
         ),
+        # selections
+        (
+            {
+                "selections/half/keep": {"band": [0.3, 0.45]},
+                "windowings/short-128/sampling/windows_per_category": 1,
+            },
+            "selections.half.keep.band: [0.3, 0.45] keeps none of at most 2 windows, 1 of each category in "
+            "each of 2 shards; widen it, or raise windows_per_category",
+        ),
+        (
+            {
+                "selections/half/keep": {
+                    "per_category": {"prose": {"band": [0.9, 0.95]}, "rows": {"ratio": 0.5}}
+                }
+            },
+            "selections.half.keep.per_category.prose.band: [0.9, 0.95] keeps none of at most 8 windows, 4 of "
+            "each category in each of 2 shards; widen it, or raise windows_per_category",
+        ),
         # windowings
         (
             {"windowings/short-128/max_overlap_tokens": 3},

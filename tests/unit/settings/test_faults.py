@@ -110,7 +110,7 @@ def test_a_value_of_the_wrong_type_is_named_by_its_key(path, key, wrong):
         (
             {"selections/half/keep": {"ratio": 0.5, "windows": 3}},
             "selections.half.keep: {'ratio': 0.5, 'windows': 3} has too many properties "
-            "(Which part is kept, the best first.)",
+            "(Which part is kept: the best, or a band.)",
         ),
         (
             {"selections/half/scorer": ...},
@@ -119,11 +119,20 @@ def test_a_value_of_the_wrong_type_is_named_by_its_key(path, key, wrong):
         ({"selections/half/method": "gzip"}, "selections.half.scorer: not a key of method gzip"),
         (
             {"selections/half/method": {}},
-            "selections.half.method: '{}' is unknown; valid are: gzip, longattn, nll_gain, random",
+            "selections.half.method: '{}' is unknown; valid are: gzip, longattn, longfilter, nll_gain, random",
         ),
         (
             {"selections/half/method": "nll_gain", "selections/half/alpha": 0.5},
             "selections.half.alpha: not a key of method nll_gain",
+        ),
+        *(
+            (
+                {"selections/half/keep": {"band": band}},
+                f"selections.half.keep.band: {band} is no band; give [low, high] with 0 <= low < high <= 1 "
+                "([low, high]: the windows whose percentile, from 0 (worst) to 1 (best), lies above low and "
+                "not above high; of each category's, as ratio.)",
+            )
+            for band in ([0.8, 0.2], [0.5, 0.5], [0.5], [-0.1, 0.5], [0.5, 1.5], [])
         ),
         (
             {"scorers/tiny-layer0/base_length": 8},

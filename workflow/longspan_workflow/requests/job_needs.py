@@ -288,6 +288,9 @@ def _less_training(train: Train) -> str:
 def _kept_by(rule: KeepRule, windows: float | None, window_tokens: int) -> float | None:
     if rule.ratio is not None:
         return None if windows is None else windows * rule.ratio
+    if rule.band is not None:
+        low, high = rule.band
+        return None if windows is None else windows * (high - low)
     return _least(windows, rule.windows if rule.windows is not None else rule.tokens / window_tokens)
 
 
