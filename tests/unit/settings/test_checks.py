@@ -120,6 +120,38 @@ ARCHIVE = {
             "selections.half.keep.per_category.prose.band: [0.9, 0.95] keeps none of at most 8 windows, 4 of "
             "each category in each of 2 shards; widen it, or raise windows_per_category",
         ),
+        (
+            {
+                "scorers/spans": {"kind": "ladm", "model": "tiny"},
+                "selections/spans": GAIN | {"method": "ladm", "scorer": "spans"},
+            },
+            "scorers.spans (for selection 'spans'): a window of 128 tokens has 1 spans of 128, and those "
+            "from span 16 on are scored; lower span_tokens, near_spans or first_span",
+        ),
+        (
+            {
+                "scorers/spans": {"kind": "ladm", "model": "tiny", "span_tokens": 6},
+                "selections/spans": GAIN | {"method": "ladm", "scorer": "spans"},
+            },
+            "scorers.spans (for selection 'spans'): spans of 6 tokens do not divide a window of 128; set "
+            "span_tokens to one of its divisors, 4 say",
+        ),
+        (
+            {
+                "scorers/pairs": {"kind": "prolong", "model": "tiny", "segment_tokens": 100},
+                "selections/pairs": GAIN | {"method": "prolong", "scorer": "pairs"},
+            },
+            "scorers.pairs (for selection 'pairs'): segments of 100 tokens do not divide a window of 128; "
+            "set segment_tokens to one of its divisors",
+        ),
+        (
+            {
+                "selections/information": GAIN | {"method": "longfilter"},
+                "scorers/tiny-32/store_long": False,
+            },
+            "selections.information.scorer: 'tiny-32' stores no long NLL, which longfilter needs; set its "
+            "store_long",
+        ),
         # windowings
         (
             {"windowings/short-128/max_overlap_tokens": 3},

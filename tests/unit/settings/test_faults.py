@@ -3,6 +3,7 @@
 import pytest
 
 from longspan.plugins.options import Options
+from longspan.selection.method import SELECTION_METHODS
 from longspan_workflow.settings.faults import SettingsError
 from longspan_workflow.settings.loading import load_settings
 from refusals import refused
@@ -119,11 +120,25 @@ def test_a_value_of_the_wrong_type_is_named_by_its_key(path, key, wrong):
         ({"selections/half/method": "gzip"}, "selections.half.scorer: not a key of method gzip"),
         (
             {"selections/half/method": {}},
-            "selections.half.method: '{}' is unknown; valid are: gzip, longattn, longfilter, nll_gain, random",
+            f"selections.half.method: '{{}}' is unknown; valid are: {', '.join(SELECTION_METHODS.names())}",
         ),
         (
             {"selections/half/method": "nll_gain", "selections/half/alpha": 0.5},
             "selections.half.alpha: not a key of method nll_gain",
+        ),
+        *(
+            (
+                {"scorers/spans": {"kind": "ladm", "model": "tiny", "layers": layers}},
+                f"scorers.spans.{fault} (Layers that are measured, from 0, or all; the first alone is had "
+                "without the rest of the model. The released code takes all.)",
+            )
+            for layers, fault in (
+                ([], "layers: [] should be non-empty"),
+                ([1, -1], "layers.1: -1 is less than the minimum of 0"),
+                ([0.5], "layers.0: 0.5 is not of type 'integer'"),
+                ("al", "layers: 'al' is not of type 'array', nor 'all'"),
+                (3, "layers: 3 is not of type 'array', nor 'all'"),
+            )
         ),
         *(
             (
