@@ -21,6 +21,11 @@ from rule_commands import as_config, rule_command
 
 ROOT = Path(__file__).parents[1]
 TINY = yaml.safe_load((ROOT / "configs" / "tiny.yaml").read_text())
+# Scorers of the kinds that the tiny run has no use for.
+TINY["scorers"] |= {
+    "tiny-spans": {"kind": "ladm", "model": "tiny", "layers": "all", "span_tokens": 4},
+    "tiny-pairs": {"kind": "prolong", "model": "tiny", "segment_tokens": 16, "pairs": 10},
+}
 NAMES = {
     "model": "tiny",
     "corpus": "short",
@@ -69,6 +74,13 @@ PATHS = {
 }
 # Rules that have no script of their name: those of the kinds of scorers, whose one script is told the kind.
 SCORE_RULES = {kind.rule: kind.name for kind in SCORER_KINDS}
+# A scorer of each kind.
+SCORERS = {
+    "score_short": "tiny-32",
+    "score_attention": "tiny-layer0",
+    "score_ladm": "tiny-spans",
+    "score_prolong": "tiny-pairs",
+}
 RULES = sorted({path.stem for path in SCRIPTS.glob("*.py")} - {"score_windows"} | SCORE_RULES.keys())
 
 
@@ -120,8 +132,8 @@ class Chain:
 
     def _command(self, rule: str, **names: str) -> list[str]:
         wildcards = {**NAMES, "ending": self._ending(names.get("export", NAMES["export"])), **names}
-        if rule == "score_attention" and "scorer" not in names:
-            wildcards["scorer"] = "tiny-layer0"
+        if rule in SCORERS and "scorer" not in names:
+            wildcards["scorer"] = SCORERS[rule]
         return list(rule_command(rule, frozenset(wildcards.items()), self._config))
 
     def options(self, script: str, **names: str) -> dict[str, list[str]]:
@@ -158,7 +170,8 @@ class Chain:
         self.make("list_kept_windows")
         self.make("select_windows", selection="drawn")
         for shard in ("00000", "00001"):
-            self.make("score_short", shard=shard)
+            for rule in ("score_short", "score_ladm", "score_prolong"):
+                self.make(rule, shard=shard)
         self.make("collect_weights")
         self.make("record_frozen_weights")
         for shard in ("00000", "00001"):

@@ -133,6 +133,24 @@ def every_key():
             "scorers/tiny-32/windows_per_batch": 4,
             "scorers/tiny-32/rope_theta": 1e6,
             "scorers/tiny-layer0/rope_theta": 1e6,
+            "scorers/spans": {
+                "kind": "ladm",
+                "model": "tiny",
+                "rope_theta": 1e6,
+                "layers": [0, 1],
+                "mode": "paper",
+                "span_tokens": 4,
+                "skipped_spans": 2,
+                "near_spans": 3,
+                "first_span": 9,
+            },
+            "scorers/pairs": {
+                "kind": "prolong",
+                "model": "tiny",
+                "segment_tokens": 16,
+                "pairs": 10,
+                "pairs_per_batch": 2,
+            },
             "exports/all": {"windowing": "both", "private": False, "repo": "o/windows"},
             "exports/kept/loss": "dense",
             "selections/half/mode": "released",
@@ -147,6 +165,28 @@ def every_key():
                 "windowing": "short-128",
                 "method": "nll_gain",
                 "scorer": "tiny-32",
+                "keep": {"ratio": 0.5},
+            },
+            "selections/filtered": {
+                "windowing": "short-128",
+                "method": "longfilter",
+                "scorer": "tiny-32",
+                "keep": {"ratio": 0.5},
+            },
+            "selections/spans": {
+                "windowing": "short-128",
+                "method": "ladm",
+                "scorer": "spans",
+                "keep": {"ratio": 0.5},
+            },
+            "selections/pairs": {
+                "windowing": "short-128",
+                "method": "prolong",
+                "scorer": "pairs",
+                "threshold": 0.2,
+                "strength_weight": 2,
+                "distance_weight": 0.5,
+                "specificity": False,
                 "keep": {"ratio": 0.5},
             },
             "selections/packed": {"windowing": "short-128", "method": "gzip", "keep": {"ratio": 0.5}},
@@ -219,6 +259,6 @@ def every_key():
             "report": {"title": "t", "compare_selections": ["gain", "packed"]},
         }
     )
-    for number, keep in enumerate(({"windows": 2}, {"tokens": 500})):
+    for number, keep in enumerate(({"windows": 2}, {"tokens": 500}, {"band": [0.2, 0.8]})):
         settings["selections"][f"keep{number}"] = settings["selections"]["few"] | {"keep": keep}
     return settings

@@ -22,6 +22,8 @@ TABLES = {
     "assign_windows": ("windows", "windows", {}),
     "score_short": ("nll_scores", "scores", {}),
     "score_attention": ("attention_scores", "scores", {"scorer": "tiny-layer0"}),
+    "score_ladm": ("ladm_scores", "scores", {"scorer": "tiny-spans"}),
+    "score_prolong": ("prolong_scores", "scores", {"scorer": "tiny-pairs"}),
     "collect_weights": ("score_index", "score_index", {}),
     "select_windows": ("selection", "selection", {}),
     "list_kept_windows": ("kept_windows", "kept", {}),
@@ -85,6 +87,8 @@ def test_a_table_has_the_columns_and_the_manifest_of_its_kind(chain, script):
     versions = {
         "score_short": stage_version("scoring.nll"),
         "score_attention": stage_version("scoring.attention_statistics"),
+        "score_ladm": stage_version("scoring.span_attention"),
+        "score_prolong": stage_version("scoring.segment_pairs"),
         "train": stage_version("training.loop"),
     }
     assert manifest.stage_version == versions.get(script, 1)

@@ -13,7 +13,7 @@ import pytest
 from full_disk import small_disk
 from longspan.store.contracts import CONTRACTS
 from longspan.store.tables import open_table, read_table, write_table
-from tiny_chain import RULES, script_of
+from tiny_chain import RULES, SCORERS, script_of
 
 # What each script reads: (template, kind, other names).
 _WINDOWS = [("tokens", "tokens", {}), ("windows", "windows", {})]
@@ -24,6 +24,8 @@ INPUTS = {
     "assign_windows": [("documents", "documents", {}), ("tokens", "tokens", {})],
     "score_short": _WINDOWS,
     "score_attention": _WINDOWS,
+    "score_ladm": _WINDOWS,
+    "score_prolong": _WINDOWS,
     "collect_weights": [("windows", "windows", {}), ("scores", "nll_scores", {"shard": "00001"})],
     "record_frozen_weights": [("score_index", "score_index", {})],
     "select_windows": [
@@ -57,10 +59,7 @@ NO_DOUBLES = {
     ("summarize_results", "nll_scores"),
     ("export_windows", "documents"),
     ("train", "nll_scores"),
-    *(
-        (script, "tokens")
-        for script in ("score_short", "score_attention", "export_windows", "train", "evaluate")
-    ),
+    *((script, "tokens") for script in (*SCORERS, "export_windows", "train", "evaluate")),
 }
 
 
@@ -208,10 +207,8 @@ FOREIGN = [
     ("export_windows", DOCUMENTS, of_other_shard, WINDOWS, CUT_FROM_OTHERS),
     ("export_windows", TOKENS, of_other_shard, WINDOWS, OTHER_TOKENS),
     ("export_windows", KEPT, of_other_windows, KEPT, made_with(OTHER_WINDOWS, "list_kept_windows")),
-    ("score_short", TOKENS, of_other_shard, WINDOWS, OTHER_TOKENS),
-    ("score_short", WINDOWS, OTHER_TOKENIZER, MODEL, ANOTHER_MODEL),
-    ("score_attention", TOKENS, of_other_shard, WINDOWS, OTHER_TOKENS),
-    ("score_attention", WINDOWS, OTHER_TOKENIZER, MODEL, ANOTHER_MODEL),
+    *((rule, TOKENS, of_other_shard, WINDOWS, OTHER_TOKENS) for rule in SCORERS),
+    *((rule, WINDOWS, OTHER_TOKENIZER, MODEL, ANOTHER_MODEL) for rule in SCORERS),
     ("collect_weights", SHORT, of_other_shard, SHORT, STRANGE),
     ("collect_weights", SHORT, OTHER_TOKENIZER, SHORT, UNLIKE),
     ("collect_weights", WINDOWS, OTHER_TOKENIZER, SHORT, SCORED),
@@ -274,7 +271,7 @@ def test_a_missing_model_is_named(chain, script):
     assert result.stderr == f"{script_of(script)}: error: {path} is missing; {again}\n"
 
 
-@pytest.mark.parametrize("script", ["tokenize_documents", "score_short", "score_attention", "train"])
+@pytest.mark.parametrize("script", ["tokenize_documents", *SCORERS, "train"])
 def test_a_missing_or_truncated_model_file_is_named(chain, script):
     weights = chain.path("model").with_name("model.safetensors")
     size = weights.stat().st_size
@@ -290,7 +287,7 @@ def test_a_missing_or_truncated_model_file_is_named(chain, script):
     assert chain.run(script).stderr == f"{script_of(script)}: error: {weights} is missing; {again}\n"
 
 
-@pytest.mark.parametrize("script", ["score_short", "score_attention", "train", "evaluate"])
+@pytest.mark.parametrize("script", [*SCORERS, "train", "evaluate"])
 def test_a_model_of_another_tokenizer_is_refused(chain, script):
     names = {"trained": "base"} if script == "evaluate" else {}
     manifest = chain.path("model")
@@ -304,14 +301,14 @@ def test_a_model_of_another_tokenizer_is_refused(chain, script):
 @pytest.mark.parametrize(
     ("script", "made"),
     [
-        ("score_short", "scores"),
-        ("score_attention", "scores"),
+        *((rule, "scores") for rule in SCORERS),
         ("train", "run"),
         ("evaluate", "evaluation"),
     ],
 )
 def test_a_flipped_bit_of_a_models_weights_is_refused(chain, script, made):
-    names = {"evaluate": {"trained": "base"}, "score_attention": {"scorer": "tiny-layer0"}}.get(script, {})
+    names = {"trained": "base"} if script == "evaluate" else {}
+    names |= {"scorer": SCORERS[script]} if script in SCORERS else {}
     path = chain.path(made, **names)  # what is there would be kept without the model
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     weights = chain.path("model").with_name("model.safetensors")
@@ -353,6 +350,8 @@ OUTPUTS = {
     "select_windows": ("selection", {}, ""),
     "list_kept_windows": ("kept", {}, ""),
     "score_short": ("scores", {}, ""),
+    "score_ladm": ("scores", {"scorer": "tiny-spans"}, ""),
+    "score_prolong": ("scores", {"scorer": "tiny-pairs"}, ""),
     "collect_weights": ("score_index", {}, ""),
     "export_windows": ("data", {}, ""),
     "train": ("run", {}, "model/model.safetensors"),

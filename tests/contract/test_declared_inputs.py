@@ -16,7 +16,7 @@ from foreign_scorer import make_foreign_scorer
 from longspan.store.code import stage_version
 from longspan.weighting.variant import LOSS_VARIANTS
 from rule_commands import as_config, rule_job
-from tiny_chain import NAMES, RULES, Chain, Result, code_of
+from tiny_chain import NAMES, RULES, SCORERS, TINY, Chain, Result, code_of
 from tiny_inputs import make_inputs
 from whole_settings import whole_settings
 
@@ -25,6 +25,8 @@ ALL_SHARDS = (*SHARDS, "held_out")
 STAGES = {
     "score_short": "scoring.nll",
     "score_attention": "scoring.attention_statistics",
+    "score_ladm": "scoring.span_attention",
+    "score_prolong": "scoring.segment_pairs",
     "train": "training.loop",
 }
 VARIANTS = {"export_windows": [LOSS_VARIANTS.source_file("dense")]}
@@ -43,14 +45,19 @@ def settings() -> dict:
     common = {"windowing": "short-128", "keep": {"ratio": 0.5}}
     found["selections"] |= {
         "gain": common | {"method": "nll_gain", "scorer": "tiny-32"},
+        "information": common | {"method": "longfilter", "scorer": "tiny-32"},
+        "spans": common | {"method": "ladm", "scorer": "tiny-spans"},
+        "pairs": common | {"method": "prolong", "scorer": "tiny-pairs"},
         "packed": common | {"method": "gzip"},
     }
     found["scorers"]["tiny-32"] = found["scorers"]["gpt2-32"] | {"model": "tiny"}
-    found["report"]["compare_selections"] = ["drawn", "gain", "packed"]
+    found["scorers"] |= {name: TINY["scorers"][name] for name in ("tiny-spans", "tiny-pairs")}
+    found["report"]["compare_selections"] = ["drawn", "gain", "packed", "information", "spans", "pairs"]
     found["exports"]["kept"]["repo"] = "owner/kept"
     return found
 
 
+COMPARED = settings()["report"]["compare_selections"]
 CONFIG = as_config(settings())
 # Every job of the run, in an order in which each finds what it needs.
 JOBS = [
@@ -66,8 +73,12 @@ JOBS = [
         for shard in ALL_SHARDS
     ),
     *(("score_attention", {"shard": shard, "scorer": "tiny-layer0"}) for shard in SHARDS),
-    *(("score_short", {"shard": shard, "scorer": "tiny-32"}) for shard in SHARDS),
-    *(("select_windows", {"selection": name}) for name in ("half", "drawn", "gain", "packed")),
+    *(
+        (rule, {"shard": shard, "scorer": SCORERS[rule]})
+        for rule in ("score_short", "score_ladm", "score_prolong")
+        for shard in SHARDS
+    ),
+    *(("select_windows", {"selection": name}) for name in ("half", *COMPARED)),
     ("list_kept_windows", {}),
     *(("score_short", {"shard": shard, "scorer": "gpt2-32"}) for shard in SHARDS),
     *(("collect_weights", {"scorer": scorer}) for scorer in ("gpt2-32", "tiny-32")),
@@ -109,7 +120,7 @@ def test_a_job_runs_again_with_other_code(tmp_path_factory, rule):
     """Its own and its library's, or by the version of a stage that costs hours."""
     if rule in WITHOUT_CODE:
         return
-    names = {**NAMES, "scorer": "tiny-layer0" if rule == "score_attention" else "tiny-32"}
+    names = {**NAMES, "scorer": SCORERS.get(rule, "tiny-32")}
     params = rule_job(rule, names, CONFIG, tmp_path_factory.getbasetemp()).params
     if rule in STAGES:
         assert params["version"] == stage_version(STAGES[rule])

@@ -76,6 +76,12 @@ def test_a_scored_window_is_explained_by_its_selection(chain, explain, kept):
     assert found["scores"]["tiny-layer0"] == {
         name: expected[name] for name in ("strength", "variance_block", "variance_matrix")
     }
+    spans = rows(chain.path("scores", shard=shard, scorer="tiny-spans"), "ladm_scores")
+    expected = next(row for row in spans if row["data_id"] == selection["data_id"])
+    assert found["scores"]["tiny-spans"] == {"layer_scores": expected["layer_scores"]}
+    pairs = found["scores"]["tiny-pairs"]
+    assert pairs.keys() == {"mean_segment_nll", "mean_pair_nll", "later", "earlier"}
+    assert len(pairs["later"]) == len(pairs["earlier"]) == 10
 
 
 def test_every_setting_that_made_a_window_is_there(chain, explain):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from rule_commands import as_config, recorded_command, rule_command
-from tiny_chain import NAMES, RULES, SCORE_RULES, TINY, Chain, script_of
+from tiny_chain import NAMES, RULES, SCORE_RULES, SCORERS, TINY, Chain, script_of
 
 
 def test_arguments_are_those_that_the_shell_passes():
@@ -34,7 +34,7 @@ def test_a_command_that_calls_no_script_is_refused():
 def test_the_rules_of_the_kinds_of_scorers_share_a_script():
     for rule in RULES:
         if rule in SCORE_RULES:
-            names = {"scorer": {"score_short": "tiny-32", "score_attention": "tiny-layer0"}[rule]}
+            names = {"scorer": SCORERS[rule]}
             assert rule_command(rule, frozenset((NAMES | names).items()), as_config(TINY))[:3] == (
                 script_of(rule),
                 "--kind",

@@ -17,7 +17,12 @@ from tiny_chain import TINY, Chain, script_of
 
 BOTH = pytest.mark.parametrize(
     ("script", "scorer", "kind"),
-    [("score_short", "tiny-32", "nll_scores"), ("score_attention", "tiny-layer0", "attention_scores")],
+    [
+        ("score_short", "tiny-32", "nll_scores"),
+        ("score_attention", "tiny-layer0", "attention_scores"),
+        ("score_ladm", "tiny-spans", "ladm_scores"),
+        ("score_prolong", "tiny-pairs", "prolong_scores"),
+    ],
 )
 CHOOSE = "choose a scorer with the vocabulary of the windowing's tokenizer"
 

@@ -113,7 +113,7 @@ def test_a_window_that_scoring_left_out_is_asked_for_by_name(chain):
     )
 
 
-@pytest.mark.parametrize("script", ["score_short", "score_attention"])
+@pytest.mark.parametrize("script", ["score_short", "score_attention", "score_ladm", "score_prolong"])
 def test_a_complete_store_loads_no_model(chain, script):
     before = chain.path("model").with_name("model.safetensors")
     size = before.stat().st_size
@@ -179,12 +179,12 @@ def test_attention_scores_that_overflow_are_named_by_window_and_head(chain):
                 vocab_size=400, hidden_size=16, state_size=4, num_hidden_layers=2
             ),
             "the first layer of MambaForCausalLM (mamba) has no queries and keys that transformers' "
-            "attention interface hands out: LongAttn needs a softmax attention layer there",
+            "attention interface hands out: a softmax attention layer is needed there",
         ),
         (
             lambda: transformers.MistralConfig(**SIZES, sliding_window=64),
             "the first layer of MistralForCausalLM (mistral) has a sliding window of 64 tokens, shorter than "
-            "the window of 128: its far attention is not LongAttn's; take another scoring model",
+            "the window of 128: it sees nothing of what is far; take another layer or scoring model",
         ),
     ],
     ids=["no q and k", "sliding window"],
@@ -242,7 +242,12 @@ def test_new_windows_of_a_shard_are_added_to_its_scores(chain, monkeypatch):
 
 SCORERS = pytest.mark.parametrize(
     ("script", "scorer", "kind"),
-    [("score_short", "tiny-32", "nll_scores"), ("score_attention", "tiny-layer0", "attention_scores")],
+    [
+        ("score_short", "tiny-32", "nll_scores"),
+        ("score_attention", "tiny-layer0", "attention_scores"),
+        ("score_ladm", "tiny-spans", "ladm_scores"),
+        ("score_prolong", "tiny-pairs", "prolong_scores"),
+    ],
 )
 
 

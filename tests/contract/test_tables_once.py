@@ -17,6 +17,8 @@ RULES = (
     ("assign_windows", {}),
     ("score_attention", {}),
     ("score_short", {}),
+    ("score_ladm", {}),
+    ("score_prolong", {}),
     ("select_windows", {}),
     ("list_kept_windows", {}),
     ("collect_weights", {}),

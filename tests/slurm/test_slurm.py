@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.timeout(1500),
     pytest.mark.skipif(bool(why_not()), reason=why_not() or "no SLURM"),
 ]
-GPU_RULES = {"score_short", "score_attention", "train", "evaluate"}
+GPU_RULES = {"score_short", "score_attention", "score_ladm", "score_prolong", "train", "evaluate"}
 NETWORK_RULES = {"pin_revisions", "download_model", "download_texts"}
 TOKEN = "hf_" + "secret" * 4
 SECONDS_A_CALL = 900

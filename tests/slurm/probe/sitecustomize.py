@@ -14,7 +14,12 @@ from pathlib import Path
 
 FOLDER = Path(os.environ.get("PROBE", "."))
 # Rules that share a script are told apart by the kind that it is given.
-SCORE_RULES = {"short_nll": "score_short", "attention": "score_attention"}
+SCORE_RULES = {
+    "short_nll": "score_short",
+    "attention": "score_attention",
+    "ladm": "score_ladm",
+    "prolong": "score_prolong",
+}
 
 
 def _record(**what):

@@ -143,6 +143,7 @@ def test_shapes_are_read_of_a_local_folder_before_anything_ran(folder):
     ("keep", "kept"),
     [
         ({"ratio": 0.125}, 125),
+        ({"band": [0.25, 0.75]}, 500),
         ({"windows": 30}, 30),
         ({"windows": 3000}, 1000),
         ({"tokens": 10 * 32768}, 10),
@@ -201,3 +202,14 @@ def test_what_no_device_holds_is_refused():
     with pytest.raises(SettingsError, match=r"its evaluation.*device.memory_gb is 16"):
         requests(of(16), "evaluate")
     requests(of(16), "score_attention", scorer="llama31-8b-layer0")
+
+
+def test_layers_beyond_the_model_are_refused_before_any_job():
+    def change(config):
+        config["scorers"]["spans"] = {"kind": "ladm", "model": MODEL, "layers": [0, 40]}
+
+    with refused(
+        "scorers.spans (over windowing 'pg19-32k'): layer 40 is beyond its model, which has layers 0 to 31",
+        SettingsError,
+    ):
+        requests(needs_of(change), "score_ladm", scorer="spans")

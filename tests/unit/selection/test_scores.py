@@ -65,5 +65,5 @@ def test_a_corpus_without_windows_is_refused(stores):
 
 
 def test_an_unknown_method_is_refused():
-    with refused("there is no selection method 'best'; valid are: gzip, longattn, nll_gain, random"):
+    with refused(f"there is no selection method 'best'; valid are: {', '.join(SELECTION_METHODS.names())}"):
         SELECTION_METHODS["best"]

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -68,6 +70,54 @@ def test_a_ratio_keeps_at_least_one_and_counts_exactly():
         assert selection_table(ids, np.arange(100.0), keep={"ratio": percent / 100})["kept"].sum() == percent
 
 
+def test_a_band_keeps_the_middle_of_each_category():
+    score = np.arange(12.0)
+    table = selection_table(IDS, score, category=CATEGORY, keep={"band": [0.2, 0.8]})
+    percentile = table["percentile"].to_numpy()
+    assert table["kept"].tolist() == ((percentile > 20 + 1e-9) & (percentile <= 80 + 1e-9)).tolist()
+    assert table["kept"].tolist() == [False] + [True] * 3 + [False] * 2 + [True] * 4 + [False] * 2
+    assert table["reason"][1] == (
+        "kept: place 4 in category 'Book', of which places 2 to 4 of 5 are kept (band 0.2 to 0.8)"
+    )
+    assert table["reason"][4].startswith("dropped: place 1 in category 'Book', of which places 2 to 4 of 5")
+    overall = selection_table(
+        IDS, score, category=CATEGORY, keep={"band": [0, 0.5]}, ratio_within_category=False
+    )
+    assert overall["kept"].tolist() == [True] * 6 + [False] * 6
+
+
+def test_bands_that_meet_share_no_window_and_leave_none_out():
+    draw = np.random.default_rng()
+    cuts = [0, *sorted((draw.choice(np.arange(1, 20), 3, replace=False) / 20).tolist()), 1]
+    ids = [f"{n:03d}" for n in range(97)]
+    kept = [
+        selection_table(ids, draw.permutation(97), keep={"band": list(band)})["kept"].sum()
+        for band in itertools.pairwise(cuts)
+    ]
+    assert sum(kept) == 97
+    for percent in range(2, 101):
+        table = selection_table(ids[:50], np.arange(50.0), keep={"band": [0, percent / 100]})
+        assert table["kept"].sum() == percent // 2
+
+
+def test_a_band_that_keeps_nothing_is_refused():
+    ids = ["a", "b", "c", "d", "e"]
+    category = ["one", "five", "five", "five", "five"]
+    rule = {"band": [0.2, 0.8]}
+    # A category that is too small loses its windows, and the table says so.
+    table = selection_table(ids, np.arange(5.0), category=category, keep=rule)
+    assert table["kept"].tolist() == [False, True, True, True, False]
+    assert table["reason"][0] == (
+        "dropped: place 1 in category 'one', of which none of 1 are kept (band 0.2 to 0.8)"
+    )
+    with pytest.raises(ValueError, match=r"band \[0.2, 0.8\] keeps none of 1 windows \(category one\)"):
+        selection_table(
+            ids, np.arange(5.0), category=category, keep={"per_category": {"one": rule, "five": {"ratio": 1}}}
+        )
+    with pytest.raises(ValueError, match=r"band \[0.4, 0.5\] keeps none of 5 windows"):
+        selection_table(ids, np.arange(5.0), category=list("vwxyz"), keep={"band": [0.4, 0.5]})
+
+
 def test_an_empty_table_is_fine():
     table = selection_table([], [], keep={"ratio": 0.5})
     assert tuple(table.columns) == TABLE_COLUMNS
@@ -84,6 +134,8 @@ def test_an_empty_table_is_fine():
         ({"data_id": ["a"], "score": [1.0], "keep": {"ratio": 1, "tokens": 3}}, "exactly one of"),
         ({"data_id": ["a"], "score": [1.0], "keep": {"share": 1}}, "exactly one of"),
         ({"data_id": ["a"], "score": [1.0], "keep": {"tokens": 3}}, "token counts"),
+        ({"data_id": ["a"], "score": [1.0], "keep": {"band": [0.5, 0.5]}}, r"band must be \[low, high\]"),
+        ({"data_id": ["a"], "score": [1.0], "keep": {"band": [0.5]}}, r"band must be \[low, high\]"),
         ({"data_id": ["a"], "score": [1.0], "keep": {"windows": 1.5}}, "whole number"),
         ({"data_id": ["a"], "score": [1.0], "keep": {"tokens": 3}, "num_tokens": [1, 2]}, "2 entries for 1"),
     ],

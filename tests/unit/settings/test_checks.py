@@ -122,6 +122,56 @@ UNEXPANDED = "would be a folder of this very name; write out what ~ or $ stand f
             {"runs/main/loss": ["dense", "dens"]},
             "runs.main.loss: there is no 'dens' under losses; did you mean 'dense'?",
         ),
+        # selections
+        (
+            {
+                "selections/half/keep": {"band": [0.3, 0.45]},
+                "windowings/short-128/sampling/windows_per_category": 1,
+            },
+            "selections.half.keep.band: [0.3, 0.45] keeps none of at most 2 windows, 1 of each category in "
+            "each of 2 shards; widen it, or raise windows_per_category",
+        ),
+        (
+            {
+                "selections/half/keep": {
+                    "per_category": {"prose": {"band": [0.9, 0.95]}, "rows": {"ratio": 0.5}}
+                }
+            },
+            "selections.half.keep.per_category.prose.band: [0.9, 0.95] keeps none of at most 8 windows, 4 of "
+            "each category in each of 2 shards; widen it, or raise windows_per_category",
+        ),
+        (
+            {
+                "scorers/spans": {"kind": "ladm", "model": "tiny"},
+                "selections/spans": GAIN | {"method": "ladm", "scorer": "spans"},
+            },
+            "scorers.spans (for selection 'spans'): a window of 128 tokens has 1 spans of 128, and those "
+            "from span 16 on are scored; lower span_tokens, near_spans or first_span",
+        ),
+        (
+            {
+                "scorers/spans": {"kind": "ladm", "model": "tiny", "span_tokens": 6},
+                "selections/spans": GAIN | {"method": "ladm", "scorer": "spans"},
+            },
+            "scorers.spans (for selection 'spans'): spans of 6 tokens do not divide a window of 128; set "
+            "span_tokens to one of its divisors, 4 say",
+        ),
+        (
+            {
+                "scorers/pairs": {"kind": "prolong", "model": "tiny", "segment_tokens": 100},
+                "selections/pairs": GAIN | {"method": "prolong", "scorer": "pairs"},
+            },
+            "scorers.pairs (for selection 'pairs'): segments of 100 tokens do not divide a window of 128; "
+            "set segment_tokens to one of its divisors",
+        ),
+        (
+            {
+                "selections/information": GAIN | {"method": "longfilter"},
+                "scorers/tiny-32/store_long": False,
+            },
+            "selections.information.scorer: 'tiny-32' stores no long NLL, which longfilter needs; set its "
+            "store_long",
+        ),
         # windowings
         (
             {"windowings/short-128/max_overlap_tokens": 3},

@@ -3,6 +3,7 @@
 import pytest
 
 from longspan.plugins.options import Options
+from longspan.selection.method import SELECTION_METHODS
 from longspan_workflow.settings.faults import SettingsError
 from longspan_workflow.settings.loading import load_settings
 from refusals import refused
@@ -111,7 +112,7 @@ def test_a_value_of_the_wrong_type_is_named_by_its_key(path, key, wrong):
         (
             {"selections/half/keep": {"ratio": 0.5, "windows": 3}},
             "selections.half.keep: {'ratio': 0.5, 'windows': 3} has too many properties "
-            "(Which part is kept, the best first.)",
+            "(Which part is kept: the best, or a band.)",
         ),
         (
             {"selections/half/scorer": ...},
@@ -120,11 +121,34 @@ def test_a_value_of_the_wrong_type_is_named_by_its_key(path, key, wrong):
         ({"selections/half/method": "gzip"}, "selections.half.scorer: not a key of method gzip"),
         (
             {"selections/half/method": {}},
-            "selections.half.method: '{}' is unknown; valid are: gzip, longattn, nll_gain, random",
+            f"selections.half.method: '{{}}' is unknown; valid are: {', '.join(SELECTION_METHODS.names())}",
         ),
         (
             {"selections/half/method": "nll_gain", "selections/half/alpha": 0.5},
             "selections.half.alpha: not a key of method nll_gain",
+        ),
+        *(
+            (
+                {"scorers/spans": {"kind": "ladm", "model": "tiny", "layers": layers}},
+                f"scorers.spans.{fault} (Layers that are measured, from 0, or all; the first alone is had "
+                "without the rest of the model. The released code takes all.)",
+            )
+            for layers, fault in (
+                ([], "layers: [] should be non-empty"),
+                ([1, -1], "layers.1: -1 is less than the minimum of 0"),
+                ([0.5], "layers.0: 0.5 is not of type 'integer'"),
+                ("al", "layers: 'al' is not of type 'array', nor 'all'"),
+                (3, "layers: 3 is not of type 'array', nor 'all'"),
+            )
+        ),
+        *(
+            (
+                {"selections/half/keep": {"band": band}},
+                f"selections.half.keep.band: {band} is no band; give [low, high] with 0 <= low < high <= 1 "
+                "([low, high]: the windows whose percentile, from 0 (worst) to 1 (best), lies above low and "
+                "not above high; of each category's, as ratio.)",
+            )
+            for band in ([0.8, 0.2], [0.5, 0.5], [0.5], [-0.1, 0.5], [0.5, 1.5], [])
         ),
         (
             {"scorers/tiny-layer0/base_length": 8},

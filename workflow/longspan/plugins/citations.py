@@ -34,3 +34,19 @@ Yang, Menglin},
   note={EXACT; buckets, epsilon and defaults here follow secondary descriptions},
   year={2026}
 }"""
+LADM = """\
+@inproceedings{chen2025ladm,
+  title={LADM: Long-context Training Data Selection with Attention-based Dependency Measurement for LLMs},
+  author={Chen, Jianghao and Wu, Junhong and Xu, Yangyifan and Zhang, Jiajun},
+  booktitle={Proceedings of the 63rd Annual Meeting of the Association for Computational Linguistics},
+  note={arXiv:2503.02502},
+  year={2025}
+}"""
+PROLONG = """\
+@inproceedings{chen2024long,
+  title={Long Context is Not Long at All: A Prospector of Long-Dependency Data for Large Language Models},
+  author={Chen, Longze and Liu, Ziqiang and He, Wanwei and Li, Yunshui and Luo, Run and Yang, Min},
+  booktitle={Proceedings of the 62nd Annual Meeting of the Association for Computational Linguistics},
+  note={arXiv:2405.17915},
+  year={2024}
+}"""

@@ -12,6 +12,7 @@ from longspan.store.draws import uniform_by_id
 from longspan.store.tables import RowReader, open_table, read_table
 from longspan.windows.assignment import TOKEN_COLUMNS, tokenized_documents, windowing_of, windows_of
 
+_LISTED = 99  # numbers of a list that are listed one by one: a score for each layer, say
 _ENDS = 200  # characters of a text's head and tail
 
 
@@ -86,16 +87,19 @@ def describe_text(text: str) -> dict:
 
 
 def describe_scores(row: Mapping) -> dict:
-    """A window's scores in numbers; of NLL the means, in nats a token."""
+    """A window's scores in numbers; of NLL the means, in nats a token, of other long lists their length."""
     numbers = {name: value for name, value in row.items() if name not in ("data_id", "tokens_digest")}
-    means = {
-        f"mean_{name}": float(np.mean(value, dtype=np.float64))
-        for name, value in numbers.items()
-        if name.endswith("_nll")
-    }
-    if len(means) == 2:
-        means["mean_gain"] = means["mean_short_nll"] - means["mean_long_nll"]
-    return means or numbers
+    found: dict = {}
+    for name, value in numbers.items():
+        if name.endswith("_nll"):
+            found[f"mean_{name}"] = float(np.mean(value, dtype=np.float64))
+        elif isinstance(value, list) and len(value) > _LISTED:
+            found[name] = f"{len(value)} numbers"
+        else:
+            found[name] = value
+    if {"mean_short_nll", "mean_long_nll"} <= found.keys():
+        found["mean_gain"] = found["mean_short_nll"] - found["mean_long_nll"]
+    return found
 
 
 def describe_manifest(path: Path | str, kind: str, shard: str) -> dict:

@@ -70,7 +70,7 @@ def far_attention_sums(
             [0, L), a softcap that is not positive.
     """
     q_BHLD, k_BKLD = q, k
-    _check_inputs(q_BHLD, k_BKLD, softcap)
+    check_queries_keys(q_BHLD, k_BKLD, softcap)
     num_tokens, head_dim = q_BHLD.shape[-2:]
     default = default_min_distance(num_tokens)
     if min_distance_tokens is None:
@@ -173,7 +173,12 @@ def _blocked_sums(
     return sum_p, sum_p2
 
 
-def _check_inputs(q_BHLD: torch.Tensor, k_BKLD: torch.Tensor, softcap: float | None) -> None:
+def check_queries_keys(q_BHLD: torch.Tensor, k_BKLD: torch.Tensor, softcap: float | None) -> None:
+    """Refuse queries [B, H, L, D] and keys [B, K, L, D] that do not fit each other.
+
+    Raises:
+        ValueError: other shapes, dtypes or devices, a softcap that is not positive.
+    """
     if q_BHLD.ndim != 4 or k_BKLD.ndim != 4:
         raise ValueError(
             f"q must be [B, H, L, D] and k [B, KV, L, D], got {tuple(q_BHLD.shape)} and {tuple(k_BKLD.shape)}"

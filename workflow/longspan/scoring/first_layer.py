@@ -8,10 +8,7 @@ Shape suffixes: B windows, H query heads, K key heads, L tokens, D head dimensio
 """
 
 import inspect
-import math
-import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -24,31 +21,25 @@ from transformers import (
     AutoModelForCausalLM,
     PreTrainedModel,
 )
-from transformers.masking_utils import eager_mask
 
 from longspan.models import layers as decoder_layers
 from longspan.models.checkpoint import Checkpoint
 from longspan.models.folders import require_intact_weights
 from longspan.models.rope import depends_on_length, forget_lengths, set_rope_theta
 from longspan.scoring.attention_statistics import attention_variance, dependency_strength, far_attention_sums
+from longspan.scoring.queries_keys import (
+    AttentionCall,
+    QueriesKeys,
+    check_ids,
+    forget_masks,
+    layer_name,
+    model_name,
+    noted_mask,
+    probability_bound,
+)
 
 _CAPTURE = "longspan_capture"
 _CAPTURE_MASKED = "longspan_capture_masked"  # the same, with the mask that eager attention has
-_CHECKED_TOKENS = 24
-_BOUND = 1e-3  # of a probability
-
-
-@dataclass(frozen=True)
-class QueriesKeys:
-    """What the first layer's causal softmax sees: q [B, H, L, D] and k [B, K, L, D] after RoPE.
-
-    Its scores are ``softcap * tanh(q @ k.mT * scale / softcap)``, without a softcap ``q @ k.mT * scale``.
-    """
-
-    q: torch.Tensor
-    k: torch.Tensor
-    scale: float
-    softcap: float | None
 
 
 class FirstLayer:
@@ -85,8 +76,8 @@ class FirstLayer:
         batch, num_tokens = input_ids_BL.shape
         if self.max_positions is not None and num_tokens > self.max_positions:
             raise ValueError(
-                f"a window of {num_tokens} tokens is longer than the position table of {self._name}, "
-                f"max_position_embeddings = {self.max_positions}"
+                f"a window of {num_tokens} tokens is longer than the position table of "
+                f"{model_name(self.model)}, max_position_embeddings = {self.max_positions}"
             )
         if not self._checked:
             self._checked = True
@@ -114,9 +105,9 @@ class FirstLayer:
         if start or input_ids_BL.shape[1] < num_tokens:
             stop = start + input_ids_BL.shape[1]
             positions["position_ids"] = torch.arange(start, stop, device=input_ids_BL.device)[None]
-        captured = self._captured(input_ids_BL, _CAPTURE, positions)
-        self._refuse_other_attention(captured, num_tokens)
-        return captured.queries_keys
+        call = self._captured(input_ids_BL, _CAPTURE, positions)
+        self._refuse_other_attention(call, num_tokens)
+        return call.queries_keys
 
     @torch.no_grad()
     def capture_once(self, device: torch.device | str) -> None:
@@ -127,7 +118,7 @@ class FirstLayer:
         """
         self._captured(torch.zeros(1, 1, dtype=torch.long, device=device), _CAPTURE, {})
 
-    def _captured(self, input_ids_BL: torch.Tensor, attention: str, positions: dict) -> "_Captured":
+    def _captured(self, input_ids_BL: torch.Tensor, attention: str, positions: dict) -> AttentionCall:
         configs = {id(config): config for config in (self.model.config, self.model.config.get_text_config())}
         before = {key: config._attn_implementation for key, config in configs.items()}
         for config in configs.values():
@@ -136,7 +127,7 @@ class FirstLayer:
             self._decoder(input_ids=input_ids_BL, use_cache=False, **positions)
         except _Captured as captured:
             captured.__traceback__ = None  # its frames would keep the intermediate results alive
-            return captured
+            return captured.call
         except (ValueError, OSError, torch.OutOfMemoryError):
             raise
         except Exception as error:
@@ -149,90 +140,40 @@ class FirstLayer:
 
     def _check(self, device: torch.device) -> None:
         """Compare a short window's softmax with the model's own attention, and its pieces with all of it."""
-        config = self.model.config.get_text_config()
-        reaches = (getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size"))
-        bounds = (self.max_positions, *reaches)
-        bounds = (bound for bound in bounds if isinstance(bound, int) and bound > 0)
-        tokens = min([_CHECKED_TOKENS, *bounds])
-        vocabulary = self.model.get_input_embeddings().weight.shape[0]
-        ids_1L = (torch.arange(tokens, device=device) * 7919 + 5)[None] % vocabulary
-        _masks.clear()
-        captured = self._captured(ids_1L, _CAPTURE_MASKED, {})
-        self._refuse_other_attention(captured, tokens)
+        ids_1L = check_ids(self.model, device, self.max_positions)
+        tokens = ids_1L.shape[1]
+        forget_masks()
+        call = self._captured(ids_1L, _CAPTURE_MASKED, {})
+        self._refuse_other_attention(call, tokens)
+        call.require_own_softmax(layer_name(self.model, 0))
         whole = self._queries_keys(ids_1L, tokens)
-        module, mask = captured.module, captured.mask
-        if whole.q.shape[2:] != whole.k.shape[2:]:
-            raise self._other_attention("queries and keys of different shapes")
-        if mask is not None and _masks and mask.data_ptr() not in {made.data_ptr() for made in _masks}:
-            raise self._other_attention("a mask of its own (a sparse choice of keys, say)")
-        probabilities_BHLL = _probabilities(whole)
+        probabilities_BHLL = whole.probabilities()
         if not probabilities_BHLL.isfinite().all():
             return  # the sums of a window say so, with its head
-        own = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
-        if own is not None:
-            weights_BHLL = own(module, *captured.inputs, mask, **captured.given)[1]
-            self._require_same(weights_BHLL, probabilities_BHLL)
         if self._in_pieces:
             pieces = self._queries_keys(ids_1L, -(-tokens // 3))
-            difference = (_probabilities(pieces) - probabilities_BHLL).abs().max().item()
+            difference = (pieces.probabilities() - probabilities_BHLL).abs().max().item()
             # A convolution over tokens, say, ends where pieces meet.
-            self._in_pieces = difference <= _bound(whole.q.dtype)
+            self._in_pieces = difference <= probability_bound(whole.q.dtype)
         pieces = "in pieces as at once" if self._in_pieces else "at once, not in pieces"
-        print(f"checked the first layer of {self._name}: its softmax is its own attention, {pieces}")
-
-    def _require_same(self, weights_BHLL: torch.Tensor | None, expected_BHLL: torch.Tensor) -> None:
-        if weights_BHLL is None or weights_BHLL.shape != expected_BHLL.shape:
-            raise self._other_attention("weights of another shape")
-        difference = (weights_BHLL.float() - expected_BHLL).abs().max().item()
-        if not difference <= _bound(weights_BHLL.dtype):
-            raise self._other_attention(
-                f"more than the softmax of its scores: probabilities differ by {difference:.2g}"
-            )
-
-    def _other_attention(self, what: str) -> ValueError:
-        return ValueError(
-            f"the first layer of {self._name} attends by {what}, which LongAttn's sums leave out; take "
-            "another scoring model"
+        print(
+            f"checked the first layer of {model_name(self.model)}: its softmax is its own attention, {pieces}"
         )
 
     def without_attention(self) -> ValueError:
         """The error of a model whose first layer does not attend as transformers' other models do."""
         return ValueError(
-            f"the first layer of {self._name} has no queries and keys that transformers' attention "
-            "interface hands out: LongAttn needs a softmax attention layer there"
+            f"{layer_name(self.model, 0)} has no queries and keys that transformers' attention "
+            "interface hands out: a softmax attention layer is needed there"
         )
 
-    @property
-    def _name(self) -> str:
-        return f"{type(self.model).__name__} ({self.model.config.model_type})"
-
-    def _refuse_other_attention(self, captured: "_Captured", num_tokens: int) -> None:
-        module, options = captured.module, captured.options
-        layer = getattr(module, "layer_idx", 0)
-        if layer:
+    def _refuse_other_attention(self, call: AttentionCall, num_tokens: int) -> None:
+        if call.layer:
             raise ValueError(
-                f"the first layer of {self._name} has no queries and keys; its first attention is in layer "
-                f"{layer}"
+                f"{layer_name(self.model, 0)} has no queries and keys; its first attention is in layer "
+                f"{call.layer}"
             )
-        if not getattr(module, "is_causal", True):
-            raise ValueError(f"the first layer of {self._name} is not causal")
-        for option in ("s_aux", "position_bias"):
-            if options.get(option) is not None:
-                raise ValueError(
-                    f"the first layer of {self._name} adds {option} to its softmax, which the sums leave out"
-                )
-        config = self.model.config.get_text_config()
-        kind = (getattr(config, "layer_types", None) or [None])[0]
-        reach = options.get("sliding_window")
-        if kind == "sliding_attention":
-            reach = reach or config.sliding_window
-        elif kind == "chunked_attention":
-            reach = config.attention_chunk_size
-        if reach is not None and reach < num_tokens:
-            raise ValueError(
-                f"the first layer of {self._name} has a sliding window of {reach} tokens, shorter than the "
-                f"window of {num_tokens}: its far attention is not LongAttn's; take another scoring model"
-            )
+        call.require_whole(layer_name(self.model, 0), self.model.config.get_text_config(), num_tokens)
 
 
 def load_first_layer(
@@ -369,49 +310,18 @@ def _finish(window_ids, num_tokens, dtype, sums, copied):
 
 
 class _Captured(Exception):  # noqa: N818 - it ends the forward pass, it is no error
-    def __init__(self, module: nn.Module, inputs: tuple, mask: torch.Tensor | None, given: dict):
-        query, key, _ = inputs
-        options = dict(given)
-        scaling, softcap = options.pop("scaling", None), options.pop("softcap", None)
-        scale = query.shape[-1] ** -0.5 if scaling is None else float(scaling)
-        self.module, self.inputs, self.mask = module, inputs, mask
-        self.queries_keys = QueriesKeys(query, key, scale, softcap)
-        self.options = options
-        self.given = given | {"scaling": scale}
+    def __init__(self, call: AttentionCall):
+        self.call = call
 
 
 @torch.compiler.disable
 def _capture(module, query, key, value, attention_mask, **given):
-    raise _Captured(module, (query, key, value), attention_mask, given)
-
-
-_masks: list[torch.Tensor] = []
-
-
-def _made_mask(*arguments, **options):
-    mask = eager_mask(*arguments, **options)
-    if mask is not None:
-        _masks.append(mask)
-    return mask
+    raise _Captured(AttentionCall(module, (query, key, value), attention_mask, given))
 
 
 AttentionInterface.register(_CAPTURE, _capture)
 AttentionInterface.register(_CAPTURE_MASKED, _capture)
-AttentionMaskInterface.register(_CAPTURE_MASKED, _made_mask)
-
-
-def _probabilities(layer: QueriesKeys) -> torch.Tensor:
-    """Softmax [B, H, L, L] float32 of a short window's scores."""
-    k_BHLD = layer.k.repeat_interleave(layer.q.shape[1] // layer.k.shape[1], 1).float()
-    scores_BHLL = layer.q.float() @ k_BHLD.mT * layer.scale
-    if layer.softcap is not None:
-        scores_BHLL = layer.softcap * torch.tanh(scores_BHLL / layer.softcap)
-    later_LL = torch.ones(scores_BHLL.shape[-2:], dtype=torch.bool, device=scores_BHLL.device).triu(1)
-    return scores_BHLL.masked_fill_(later_LL, -math.inf).softmax(-1)
-
-
-def _bound(dtype: torch.dtype) -> float:
-    return _BOUND if dtype in (torch.float32, torch.float64) else 50 * _BOUND
+AttentionMaskInterface.register(_CAPTURE_MASKED, noted_mask)
 
 
 def _read_on_entry(

@@ -51,6 +51,13 @@ class ScorerKind(WithTable):
             ValueError: saying why, and what would do.
         """
 
+    def check_shape(self, shape: "DecoderShape") -> None:
+        """Refuse a model that it cannot score, by its shape.
+
+        Raises:
+            ValueError: saying why, and what would do.
+        """
+
     def longest_pass(self, window_tokens: int) -> int:
         """Tokens of its longest forward pass over a window."""
         return window_tokens

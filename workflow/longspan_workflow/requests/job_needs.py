@@ -156,11 +156,16 @@ class JobNeeds:
         """A shard's scores; None if the model's shape is not known.
 
         Raises:
-            SettingsError: they need more memory than a device has.
+            SettingsError: they need more memory than a device has, or the scorer refuses the model's shape.
         """
         shape = self.shape(scorer.model)
         if shape is None:
             return None
+        where = f"scorers.{scorer.key} (over windowing '{windowing.key}')"
+        try:
+            scorer.check_shape(shape)
+        except ValueError as error:
+            raise SettingsError(f"{where}: {error}") from None
         windows = self.scored(windowing, scorer, tokens)
         needs = scorer.needs(
             shape,
@@ -170,7 +175,6 @@ class JobNeeds:
             compile_layers=scorer.model.compile_layers,
             device_flops=self._device_flops,
         )
-        where = f"scorers.{scorer.key} (over windowing '{windowing.key}')"
         return self._fitting(needs, where, scorer.less_memory)
 
     def collection(self, windowing: WindowingBlock, scorer: ScorerBlock, tokens: float | None) -> Needs:
@@ -288,6 +292,9 @@ def _less_training(train: Train) -> str:
 def _kept_by(rule: KeepRule, windows: float | None, window_tokens: int) -> float | None:
     if rule.ratio is not None:
         return None if windows is None else windows * rule.ratio
+    if rule.band is not None:
+        low, high = rule.band
+        return None if windows is None else windows * (high - low)
     return _least(windows, rule.windows if rule.windows is not None else rule.tokens / window_tokens)
 
 

@@ -431,6 +431,14 @@ Scorer = one_of("kind", SCORERS)
 # Selections
 
 
+def _is_band(value: list[float]) -> list[float]:
+    if len(value) != 2 or not 0 <= value[0] < value[1] <= 1:
+        raise PydanticCustomError(
+            "band", "{band} is no band; give [low, high] with 0 <= low < high <= 1", {"band": str(value)}
+        )
+    return value
+
+
 class KeepRule(Options):
     """One rule of which windows are kept."""
 
@@ -439,10 +447,14 @@ class KeepRule(Options):
     )
     windows: int | None = optional("Number of windows that are kept.", ge=0)
     tokens: int | None = optional("Most tokens that are kept.", ge=1)
+    band: Annotated[list[Number], AfterValidator(_is_band)] | None = optional(
+        "[low, high]: the windows whose percentile, from 0 (worst) to 1 (best), lies above low and not above "
+        "high; of each category's, as ratio."
+    )
 
 
 class Keep(KeepRule):
-    """Which part is kept, the best first."""
+    """Which part is kept: the best, or a band."""
 
     per_category: dict[str, Annotated[KeepRule, AfterValidator(_exactly_one)]] | None = optional(
         "One of the other rules for each category.", min_length=1
@@ -456,7 +468,7 @@ class SelectionBlock(Block):
         alias="windowing", description="A name under windowings."
     )
     keep: Annotated[Keep, AfterValidator(_exactly_one)] = option(
-        description="Which part is kept, the best first."
+        description="Which part is kept: the best, or a band."
     )
 
     @property

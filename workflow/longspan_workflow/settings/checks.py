@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 
 from longspan.scoring.geometry import check_geometry
+from longspan.selection.band import keeps_nothing
 from longspan_workflow.settings.blocks import (
     Export,
     LossBlock,
@@ -94,6 +95,7 @@ def _selection_faults(selection: SelectionBlock) -> Iterator[str]:
                 f"{where}.keep.per_category: no category '{category}' in corpus "
                 f"'{corpus.key}'{nearest(category, sorted(corpus.categories))}"
             )
+    yield from _band_faults(selection)
     if (scorer := selection.scorer) is not None and selection.needs.scorer == scorer.kind:
         for column in sorted(scorer.without & set(selection.needs.columns)):
             stored = column.removesuffix("_nll")
@@ -107,6 +109,27 @@ def _doubled_files(settings: Settings) -> Iterator[str]:
     for name in settings.selections:
         if name.endswith(".kept") and name.removesuffix(".kept") in settings.selections:
             yield f"selections.{name}: '{name.removesuffix('.kept')}' has a file of this name; rename one"
+
+
+def _band_faults(selection: SelectionBlock) -> Iterator[str]:
+    drawn = selection.windowing.sampling.windows_per_category
+    if drawn is None:
+        return
+    shards, categories = selection.windowing.corpus.shards, len(selection.windowing.corpus.categories)
+    rules = {"keep": selection.keep}
+    rules |= {f"keep.per_category.{name}": rule for name, rule in (selection.keep.per_category or {}).items()}
+    for where, rule in rules.items():
+        most = (
+            drawn
+            * shards
+            * (1 if selection.ratio_within_category or rule is not selection.keep else categories)
+        )
+        if rule.band is not None and keeps_nothing(most, *rule.band):
+            yield (
+                f"selections.{selection.key}.{where}.band: {rule.band} keeps none of at most {most} windows, "
+                f"{drawn} of each category in each of {shards} shards; widen it, or raise "
+                "windows_per_category"
+            )
 
 
 def _loss_faults(loss: LossBlock) -> Iterator[str]:

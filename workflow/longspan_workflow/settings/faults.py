@@ -66,6 +66,12 @@ def faults_of(error: ValidationError, settings: type[Options], given: object) ->
         if part["type"] in ("missing", "union_tag_invalid", "union_tag_not_found"):
             path = place.path
         found.setdefault(path, []).append((part, place))
+    # Of a word or a list, the fault of the list's item says more than that the list is not the word.
+    for path in [
+        path for path, parts in found.items() if all(p["type"] == "literal_error" for p, _ in parts)
+    ]:
+        if any(other[: len(path)] == path for other in found if len(other) > len(path)):
+            del found[path]
     return {path: _message(path, parts) for path, parts in found.items()}
 
 
@@ -232,7 +238,9 @@ def _message(path: Path, parts: list[tuple[dict, Place]]) -> str:
     if kind in ("one_key", "unique"):
         return f"{where}: {part['msg']}{described}"
     if types:
-        return f"{where}: {value!r} is not of type {wanted}{described}"
+        words = [other["ctx"]["expected"] for other, _ in parts if other["type"] == "literal_error"]
+        nor = f", nor {', '.join(words)}" if words else ""
+        return f"{where}: {value!r} is not of type {wanted}{nor}{described}"
     return f"{where}: {part['msg']}{described}"
 
 

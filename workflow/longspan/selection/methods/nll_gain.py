@@ -1,4 +1,4 @@
-"""The mean gain of the long context in a window."""
+"""The mean gain of the long context in a window: LongFilter's ablation without probabilities."""
 
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ from longspan.selection.method import Needs, SelectionMethod, aligned
 
 
 class NLLGain(SelectionMethod):
-    """Mean gain of the long context, short minus long NLL (LongFilter's idea)."""
+    """Mean gain of the long context, short minus long NLL: LongFilter without its probabilities."""
 
     name: ClassVar[str] = "nll_gain"
     label: ClassVar[str] = "gain of the long context (nats a token)"
@@ -33,7 +33,8 @@ class NLLGain(SelectionMethod):
 def nll_gain(short_nll_BT: np.ndarray, long_nll_BT: np.ndarray) -> np.ndarray:
     """Mean gain of the long context in each window: ``mean(short - long)``, nats a token, float64 [B].
 
-    LongFilter's idea (arXiv 2510.25804) on the NLL store. ``short_nll_BT`` and ``long_nll_BT`` are
+    An ablation of LongFilter (arXiv 2510.25804): the same without the probability exp(-long) in front, so
+    that a drop from 15 to 12 nats counts as much as one from 4 to 1. ``short_nll_BT`` and ``long_nll_BT`` are
     [B, T-1]: entry t is the negative log-likelihood (nats) of token t+1 given its context.
 
     Raises:
