@@ -17,7 +17,6 @@ class ShortNLL(ScorerKind):
     rule: ClassVar[str] = "score_short"
     table: ClassVar[str] = "nll_scores"
     stage: ClassVar[str] = "scoring.nll"
-    takes_kept: ClassVar[bool] = True
     less_memory: ClassVar[str] = "lower windows_per_batch, or take dtype bfloat16 or a smaller model"
     citations: ClassVar[tuple[str, ...]] = (TOKEN_WEIGHTING,)
 
