@@ -24,32 +24,36 @@ TOKENS, BASE_LENGTH, BASE_STRIDE = 32768, 8192, 6144
 
 @torch.no_grad()
 def baseline_nll(model: torch.nn.Module, ids_BT: torch.Tensor, published: bool) -> torch.Tensor:
-    """One window a forward pass, full logits, each token's loss, and the entropy that is thrown away.
+    """One window a forward pass, full logits, each token's loss, and the entropy that is thrown away."""
+    nll = torch.empty(ids_BT.shape[0], ids_BT.shape[1] - 1, device=ids_BT.device)
+    for row, ids_T in enumerate(ids_BT):
+        for window in scoring_windows(len(ids_T), BASE_LENGTH, BASE_STRIDE):
+            ids = ids_T[window.start : window.stop]
+            logits = model(input_ids=ids[None], use_cache=False).logits[:, :-1]
+            losses = token_losses(logits, ids[1:], published)
+            del logits
+            nll[row, window.scored_start - 1 : window.stop - 1] = losses[window.scored_start - window.stop :]
+    return nll
+
+
+def token_losses(logits: torch.Tensor, targets: torch.Tensor, published: bool) -> torch.Tensor:
+    """Loss of each token [T] from logits [1, T, V], and its entropy, which nobody reads.
 
     As published, loss and entropy (a cross-entropy against the probabilities) are taken over logits whose
     vocabulary axis comes second and is not contiguous, which is most of the time. Else rows are contiguous
     and in float32.
     """
     cross_entropy = functools.partial(torch.nn.functional.cross_entropy, reduction="none")
-    nll = torch.empty(ids_BT.shape[0], ids_BT.shape[1] - 1, device=ids_BT.device)
-    for row, ids_T in enumerate(ids_BT):
-        for window in scoring_windows(len(ids_T), BASE_LENGTH, BASE_STRIDE):
-            ids = ids_T[window.start : window.stop]
-            logits = model(input_ids=ids[None], use_cache=False).logits[:, :-1]
-            if published:
-                by_class = logits.contiguous().transpose(1, 2)
-                losses = cross_entropy(by_class, ids[None, 1:])[0]
-                cross_entropy(by_class, by_class.softmax(1))
-                del by_class
-            else:
-                rows = logits[0].float()
-                losses = cross_entropy(rows, ids[1:])
-                log_p = rows.log_softmax(-1)
-                (log_p.exp() * log_p).sum(-1)
-                del rows, log_p
-            del logits
-            nll[row, window.scored_start - 1 : window.stop - 1] = losses[window.scored_start - window.stop :]
-    return nll
+    if published:
+        by_class = logits.contiguous().transpose(1, 2)
+        losses = cross_entropy(by_class, targets[None])[0]
+        cross_entropy(by_class, by_class.softmax(1))
+        return losses
+    rows = logits[0].float()
+    losses = cross_entropy(rows, targets)
+    log_p = rows.log_softmax(-1)
+    (log_p.exp() * log_p).sum(-1)
+    return losses
 
 
 def measure(function, batches, repeats):

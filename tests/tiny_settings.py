@@ -11,6 +11,17 @@ TINY = yaml.safe_load((ROOT / "configs" / "tiny.yaml").read_text())
 GAIN = {"windowing": "short-128", "method": "nll_gain", "scorer": "tiny-32", "keep": {"ratio": 0.5}}
 
 
+GZIP = {"method": "gzip", "keep": {"windows": 8}}
+FUNNEL = {
+    "windowing": "short-128",
+    "stages": [
+        GZIP,
+        {"method": "longattn", "scorer": "tiny-layer0", "keep": {"ratio": 0.5}},
+        {"method": "nll_gain", "scorer": "tiny-32", "keep": {"windows": 2}},
+    ],
+}
+
+
 def tiny(**changes):
     """The tiny run's settings; `changes` maps paths to values, and ... takes away."""
     return changed(copy.deepcopy(TINY), changes)
@@ -27,6 +38,11 @@ def changed(settings, changes):
         else:
             block[key] = value
     return settings
+
+
+def stage_of(selection):
+    """A selection as a stage of a cascade."""
+    return {key: copy.deepcopy(value) for key, value in selection.items() if key != "windowing"}
 
 
 def every_key():
@@ -261,4 +277,8 @@ def every_key():
     )
     for number, keep in enumerate(({"windows": 2}, {"tokens": 500}, {"band": [0.2, 0.8]})):
         settings["selections"][f"keep{number}"] = settings["selections"]["few"] | {"keep": keep}
+    settings["selections"]["funnel"] = {
+        "windowing": "short-128",
+        "stages": [stage_of(block) for block in settings["selections"].values() if "ratio" in block["keep"]],
+    }
     return settings

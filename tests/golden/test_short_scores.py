@@ -8,19 +8,22 @@ from pathlib import Path
 
 import torch
 
-from longspan.scoring.nll import STAGE_VERSION, long_context_nll, short_context_nll
+from longspan.scoring.nll import (
+    STAGE_VERSION,
+    long_context_nll,
+    short_context_nll,
+    short_nll_beside_long,
+)
 from tiny_models import formula_llama
 
 STORED = Path(__file__).with_name("short_scores.json")
+SHORT = {"base_length": 16, "base_stride": 8, "bos_token_id": 1, "windows_per_batch": 3}
 
 
 def scored():
     """NLL of two sequences given short and long contexts."""
-    model = formula_llama()
-    ids = torch.arange(80).view(2, 40) ** 2 % 61
-    short_nll = short_context_nll(
-        model, ids, base_length=16, base_stride=8, bos_token_id=1, windows_per_batch=3
-    )
+    model, ids = formula_llama(), torch.arange(80).view(2, 40) ** 2 % 61
+    short_nll = short_context_nll(model, ids, **SHORT)
     return {
         "stage_version": STAGE_VERSION,
         "short_nll": short_nll.tolist(),
@@ -38,6 +41,14 @@ def test_scores_stay_what_they_were():
     if now["stage_version"] == stored["stage_version"]:
         assert not moved, "numbers moved: bump STAGE_VERSION"
     assert now["stage_version"] == stored["stage_version"], f"stored for another version: run {__file__}"
+
+
+def test_scores_beside_a_long_pass_are_the_stored_ones_too():
+    """So a store that holds the first windows of passes of their own stays valid, and may be completed."""
+    stored = {name: torch.tensor(value) for name, value in json.loads(STORED.read_text()).items()}
+    model, ids = formula_llama(), torch.arange(80).view(2, 40) ** 2 % 61
+    short_nll = short_nll_beside_long(model, ids, stored["long_nll"], **SHORT)
+    torch.testing.assert_close(short_nll, stored["short_nll"], rtol=0, atol=1e-4)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,21 @@ def base_settings() -> dict:
     settings["windowings"]["ends"] = settings["windowings"]["short-128"] | {"policy": "both_ends"}
     settings["scorers"]["wheel-32"] = settings["scorers"]["tiny-32"] | {"model": "wheel"}
     settings["scorers"]["hub-layer0"] = {"kind": "attention", "model": "hub"}
+    settings["scorers"]["wheel-layer0"] = {"kind": "attention", "model": "wheel"}
     settings["selections"] |= {
+        "funnel": {
+            "windowing": "ends",
+            "stages": [
+                {"method": "gzip", "keep": {"windows": 6}},
+                {"method": "longattn", "scorer": "wheel-layer0", "keep": {"ratio": 0.5}},
+                {
+                    "method": "longattn",
+                    "scorer": "wheel-layer0",
+                    "keep": {"per_category": {"prose": {"ratio": 0.5}, "rows": {"ratio": 0.5}}},
+                },
+                {"method": "nll_gain", "scorer": "wheel-32", "keep": {"windows": 1}},
+            ],
+        },
         "ends": {"windowing": "ends", "method": "longattn", "scorer": "hub-layer0", "keep": {"ratio": 0.5}},
         "each": settings["selections"]["half"] | {"keep": {"per_category": {"prose": {"ratio": 0.5}}}},
     }
@@ -107,6 +122,7 @@ def base_settings() -> dict:
     settings["exports"] = {
         "kept": {"selection": "half", "format": "jsonl", "repo": "owner/kept"},
         "all": {"windowing": "short-128"},
+        "funnel": {"selection": "funnel"},
     }
     # No block is shared by two names.
     return json.loads(json.dumps(settings))
@@ -243,7 +259,7 @@ CHANGES: dict[str, dict[str, object]] = {
     "corpora.*.sources.[].kind": {
         f"{S}3": {"kind": "files", "paths": ["inputs/prose/*.txt"], "category": "prose", "license": "MIT"}
     },
-    "corpora.*.sources.[].category": {f"{S}0/category": "verse"},
+    "corpora.*.sources.[].category": {f"{S}0/category": "rows"},
     "corpora.*.sources.[].license": {f"{S}0/license": "MIT"},
     "corpora.*.sources.[].requirement": {f"{path}2/requirement": "texts==2" for path in (S, OTHER)},
     "corpora.*.sources.[].archive": {f"{S}2/archive": "other.tar.gz"},
@@ -373,19 +389,38 @@ CHANGES: dict[str, dict[str, object]] = {
 }
 
 
+# A stage has the keys of a selection.
+_STAGE = "selections/funnel/stages"
+for key, change in list(CHANGES.items()):
+    if key.startswith("selections.*.") and key != "selections.*.windowing":
+        ((path, value),) = change.items()
+        number = 2 if path.startswith("selections/each") else 1
+        if isinstance(value, dict):
+            value = {name: item for name, item in value.items() if name != "windowing"}
+        CHANGES[key.replace("*.", "*.stages.[].", 1)] = {
+            path.replace("selections/each", f"{_STAGE}/2").replace(
+                "selections/half", f"{_STAGE}/{number}"
+            ): value
+        }
+
 # Keys with one valid value.
 FIXED = {"runs.*.train.context_parallel_size", "evaluations.*.task"}
 
 
-def settings_table() -> list[tuple[str, str, str]]:
-    """Each key with the rules that a change of it runs again, and those that follow."""
+@contextlib.contextmanager
+def base_dag() -> Iterator[tuple[Dag, Path]]:
+    """The DAG of `base_settings`, and the folder that it is over."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for name in ("inputs/model/config.json", "inputs/prose/prose_0.txt", "inputs/rows.jsonl"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text("{}")
-        base = Dag(base_settings(), folder)
-        return [(key, *touched_by(key, base, folder)) for key in CHANGES]
+        yield Dag(base_settings(), folder), folder
+
+
+def settings_table(base: Dag, folder: Path) -> list[tuple[str, str, str]]:
+    """Each key with the rules that a change of it runs again, and those that follow."""
+    return [(key, *touched_by(key, base, folder)) for key in CHANGES]
 
 
 HEADER = "| key | runs again | follows |\n|---|---|---|\n"
@@ -402,8 +437,14 @@ def page_with(table: list[tuple[str, str, str]]) -> str:
 
 
 @pytest.fixture(scope="module")
-def table():
-    return settings_table()
+def base():
+    with base_dag() as base_and_folder:
+        yield base_and_folder
+
+
+@pytest.fixture(scope="module")
+def table(base):
+    return settings_table(*base)
 
 
 def test_every_key_of_the_schema_has_its_place():
@@ -436,7 +477,7 @@ def test_what_is_promised_of_scores_and_trainings(table):
             assert (again, follows) == ("train", "evaluate"), key
         if kind in ("evaluation", "evaluations", "report", "exports"):
             assert "train" not in again + follows, key
-        if kind == "selections":
+        if kind == "selections" and "stages" not in key:
             assert "score_short" not in again + follows, key
         assert "download_model" not in again + follows or kind in (
             "models",
@@ -446,5 +487,39 @@ def test_what_is_promised_of_scores_and_trainings(table):
         )
 
 
+def test_a_changed_stage_reruns_nothing_of_the_stages_before(base):
+    dag, folder = base
+
+    def touched(path, value):
+        settings = base_settings()
+        put(settings, path, value)
+        found = Dag(settings, folder)
+        changed = {name for name, compared in found.jobs.items() if dag.jobs.get(name) != compared}
+        return {
+            (rule, card)
+            for rule, cards in changed | found.following(changed)
+            for name, card in cards
+            if name == "selection" or (rule.startswith("score_") and name == "scorer")
+        }
+
+    jobs = [
+        ("select_windows", "funnel.stage1"),
+        ("list_kept_windows", "funnel.stage1"),
+        ("score_attention", "wheel-layer0"),
+        # The third stage reads the store of the second, which has what it needs.
+        ("select_windows", "funnel.stage2"),
+        ("select_windows", "funnel.stage3"),
+        ("list_kept_windows", "funnel.stage3"),
+        ("score_short", "wheel-32"),
+        ("select_windows", "funnel"),
+        ("list_kept_windows", "funnel"),
+    ]
+    assert touched("selections/funnel/stages/3/keep", {"windows": 2}) == set(jobs[7:])
+    assert touched("selections/funnel/stages/2/keep/per_category/prose", {"windows": 2}) == set(jobs[4:])
+    assert touched("selections/funnel/stages/1/alpha", 1) == set(jobs[3:])
+    assert touched("selections/funnel/stages/0/keep", {"windows": 5}) == set(jobs)
+
+
 if __name__ == "__main__":
-    PAGE.write_text(page_with(settings_table()))
+    with base_dag() as base_and_folder:
+        PAGE.write_text(page_with(settings_table(*base_and_folder)))

@@ -77,7 +77,7 @@ def test_the_last_lines_are_those_that_the_default_settings_give():
     named = [("documents", name) for name in summary["corpora"]]
     named += [(quantity, name) for name in summary["windowings"] for quantity in ("windows", "tokens")]
     named += [(f"mean {kind} NLL", name) for name in summary["stores"] for kind in ("short", "long")]
-    named += [("windows kept", name) for name in summary["selections"]]
+    named += [("windows kept", name) for name, *_ in summary["selections"]]
     named += [("rank correlation", name) for name in summary["comparisons"]]
     named += [("training loss", name) for name in summary["trainings"]]
     named += [("held-out perplexity", evaluation["name"]) for evaluation in summary["evaluations"]]

@@ -82,7 +82,7 @@ wildcard_constraints:
     corpus=alternatives(settings.corpora),
     windowing=alternatives(settings.windowings),
     scorer=alternatives(settings.scorers),
-    selection=alternatives(settings.selections),
+    selection=alternatives(settings.stages),
     export=alternatives(settings.exports),
     run=alternatives(settings.runs),
     loss=alternatives(settings.losses),

@@ -4,7 +4,9 @@ Selections: which windows are kept, over all shards at once.
 REQUIRED INPUTS: results/windows/{windowing}/{shard}.parquet, and what the method says that it looks at:
     results/scores/{windowing}/{scorer}/{shard}.parquet, results/corpora/{corpus}/documents/{shard}.parquet,
     results/tokens/{corpus}/{tokenizer}/{shard}.parquet
+    results/selections/{cascade}.stage{number}.parquet (a later stage of a cascade: the one before)
 OUTPUTS: results/selections/{selection}.parquet, results/selections/{selection}.kept.parquet
+    A stage of a cascade is a selection of its own; the last one's name is the cascade's.
 """
 
 selections = wiring.selections
@@ -15,6 +17,7 @@ rule select_windows:
     input:
         unpack(selections.sources),
         windows=selections.windows,
+        before=selections.before,
     output:
         places.selection,
     log:
@@ -41,7 +44,7 @@ rule select_windows:
         printf %s {params.settings:q} > {log:q}.settings.json
         python "$SCRIPTS"/select_windows.py --settings {log:q}.settings.json \
             --windows {params.windows:q} {params.sources:q} --shards {params.shards} \
-            --selection {output:q} 2>&1 | tee {log:q}
+            --before {input.before:q} --selection {output:q} 2>&1 | tee {log:q}
         """)
 
 

@@ -11,6 +11,7 @@ from longspan.scoring.index import IndexBuilder
 from longspan.store.code import code_digest
 from longspan.store.shards import shard_files
 from longspan.store.tables import RowReader, write_table
+from longspan.windows.store import kept_ids
 
 
 def main(argv=None):
@@ -27,7 +28,8 @@ def main(argv=None):
     index = IndexBuilder("nll_scores")
     for shard, path in shard_files(arguments.windows, arguments.shards).items():
         index.add(shard, RowReader(path, "windows"), RowReader(scores[shard], "nll_scores"))
-    rows, inputs = index.finish(arguments.kept)
+    kept = kept_ids(arguments.kept, index.windows_digests) if arguments.kept else None
+    rows, inputs = index.finish(kept)
     write_table(
         arguments.index,
         "score_index",

@@ -1,6 +1,6 @@
 """Draw the report's figures.
 
-    python workflow/scripts/draw_figures.py --settings '{"selections": {"best": "…"}, "trainings": {…}, …}' \
+    python workflow/scripts/draw_figures.py --settings '{"selections": [["best", "…"]], …}' \
         --folder results/figures
 """
 
@@ -18,7 +18,7 @@ def main(argv=None):
     settings = arguments.settings
 
     if settings["selections"]:
-        draw_selections(settings["selections"], arguments.folder / "selections.svg")
+        draw_selections(dict(settings["selections"]), arguments.folder / "selections.svg")
     if settings["trainings"]:
         draw_trainings(settings["trainings"], arguments.folder / "trainings.svg")
     if settings["exposures"]:

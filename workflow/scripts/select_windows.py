@@ -8,6 +8,7 @@
 from pathlib import Path
 
 from longspan.process.command_line import parser_for, run_script
+from longspan.selection.cascade import EarlierStage, stage_table
 from longspan.selection.method import SELECTION_METHODS
 from longspan.selection.scores import ShardTables, score_windows
 from longspan.selection.table import selection_table
@@ -29,6 +30,7 @@ def main(argv=None):
     for name, what in SOURCES.items():
         parser.add_argument(f"--{name}", type=Path, help=f"folder of {what}")
     parser.add_argument("--shards", type=int, required=True, help="number of shards")
+    parser.add_argument("--before", nargs="?", help="table of the stage before, of a later stage")
     parser.add_argument("--selection", required=True, help="table to write")
     arguments = parser.parse_args(argv)
     settings = arguments.settings
@@ -43,7 +45,8 @@ def main(argv=None):
         ShardTables(shard, **{name: paths[shard] for name, paths in tables.items()})
         for shard in tables["windows"]
     )
-    windows, inputs = score_windows(method, shards, seed=settings.get("seed"))
+    before = EarlierStage.read(arguments.before) if arguments.before else None
+    windows, inputs = score_windows(method, shards, seed=settings.get("seed"), before=before)
     table = selection_table(
         windows["data_id"],
         windows["score"],
@@ -52,6 +55,9 @@ def main(argv=None):
         num_tokens=[settings["window_tokens"]] * len(windows),
         ratio_within_category=method.ratio_within_category,
     )
+    if (stage := settings.get("stage")) is not None:
+        earlier = None if before is None else before.table
+        table = stage_table(table, stage=stage, method=method.name, before=earlier)
     write_table(
         arguments.selection,
         "selection",
@@ -60,7 +66,7 @@ def main(argv=None):
         inputs=inputs,
         code_digest=code_digest(Path(__file__), SELECTION_METHODS.source_file(method.name)),
     )
-    print(f"{arguments.selection}: {int(table['kept'].sum())} of {len(table)} windows kept")
+    print(f"{arguments.selection}: {int(table['kept'].sum())} of {len(windows)} windows kept")
 
 
 if __name__ == "__main__":

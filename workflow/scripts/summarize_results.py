@@ -42,9 +42,7 @@ def main(argv=None):
         name: compare_selections(*map(selection_of, paths), name)
         for name, paths in settings["comparisons"].items()
     }
-    selections = {
-        name: (windowing, selection_of(path)) for name, (windowing, path) in settings["selections"].items()
-    }
+    selections = {name: (windowing, selection_of(path)) for name, windowing, path in settings["selections"]}
     rows = summary_rows(
         corpora={name: counts for name, (counts, _) in corpora.items()},
         windowings=windowings,

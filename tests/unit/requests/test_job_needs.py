@@ -7,6 +7,7 @@ import pytest
 
 from llama3_8b import CONFIG as LLAMA3_8B
 from llama3_8b import SHAPE as SHAPE_8B
+from longspan_workflow.requests.estimates import Estimates
 from longspan_workflow.requests.job_needs import JobNeeds
 from longspan_workflow.settings.faults import SettingsError
 from longspan_workflow.settings.loading import load_settings
@@ -213,3 +214,38 @@ def test_layers_beyond_the_model_are_refused_before_any_job():
         SettingsError,
     ):
         requests(needs_of(change), "score_ladm", scorer="spans")
+
+
+def test_a_stage_and_its_scorer_need_what_the_stages_before_leave():
+    def cascading(config):
+        config["scorers"]["both"] = config["scorers"][SCORER] | {"store_long": True}
+        stages = [
+            {"method": "gzip", "keep": {"ratio": 0.5}},
+            {"method": "longattn", "scorer": "llama31-8b-layer0", "keep": {"windows": 40}},
+            {"method": "nll_gain", "scorer": "both", "keep": {"ratio": 0.25}},
+        ]
+        config["selections"][SELECTION] = {"windowing": WINDOWING, "stages": stages}
+
+    wiring = wiring_of(cascading)
+    needs, settings, tokens = needs_of(wiring=wiring), wiring.settings, 1000 * 32768
+    stages = settings.selections[SELECTION].stages
+    assert [needs.chosen_from(stage, tokens) for stage in stages] == [1000, 500, 40]
+    assert [needs.kept(stage, tokens) for stage in stages] == [500, 40, 10]
+    scored = {
+        name: needs.scored(settings.windowings[WINDOWING], settings.scorers[name], tokens)
+        for name in ("llama31-8b-layer0", "both", SCORER)
+    }
+    assert scored == {"llama31-8b-layer0": 500, "both": 40, SCORER: 10}
+    seconds = [needs.selection(stage, tokens).seconds for stage in stages]
+    assert seconds == [
+        number * stage.window_seconds for number, stage in zip((1000, 500, 40), stages, strict=True)
+    ]
+    # Before the tokens are known, a number that is given bounds what follows.
+    assert [needs.kept(stage, None) for stage in stages] == [None, 40, 10]
+    tables = estimated(wiring)
+    assert [tables["select_windows", stage.key] for stage in stages] == [None, None, 40 * 32768]
+
+
+def estimated(wiring):
+    rows = Estimates(wiring, dict.fromkeys(LLAMA3_8B["models"], SHAPE_8B)).rows()
+    return {(row.stage, row.name): row.tokens for row in rows}

@@ -1,8 +1,10 @@
 import pytest
 import torch
+import transformers
 
 from longspan.models import token_nll as token_nll_module
-from longspan.scoring.nll import long_context_nll, short_context_nll
+from longspan.models.rope import forget_lengths
+from longspan.scoring.nll import long_context_nll, short_context_nll, short_nll_beside_long
 from tiny_models import ARCHITECTURES, VOCABULARY, random_ids, tiny_model
 
 BASE = {"base_length": 16, "base_stride": 8}
@@ -75,6 +77,83 @@ def test_the_first_window_equals_the_long_pass():
     torch.testing.assert_close(short_nll[:, :15], long_nll[:, :15], rtol=1e-5, atol=1e-5)
     # Token base_length is the first that only the long pass sees in full.
     assert (short_nll[:, 15] - long_nll[:, 15]).abs().min() > 1e-4
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(("base_length", "bos_token_id"), [(16, None), (16, 1), (40, 1)])
+def test_beside_the_long_pass_short_scores_are_those_of_passes_of_their_own(
+    architecture, base_length, bos_token_id
+):
+    model = tiny_model(architecture, torch.float64)
+    ids = random_ids(2, 40, seed=base_length)
+    options = {"base_length": base_length, "base_stride": 8, "bos_token_id": bos_token_id}
+    long_nll = long_context_nll(model, ids)
+    beside = short_nll_beside_long(model, ids, long_nll, **options, windows_per_batch=3)
+    apart = short_context_nll(model, ids, **options)
+    # Computed in float64, given in float32.
+    torch.testing.assert_close(beside, apart, rtol=2e-7, atol=1e-7)
+    assert torch.equal(beside[:, : base_length - 1], long_nll[:, : base_length - 1])
+
+
+def test_beside_the_long_pass_the_first_window_is_not_run_again(monkeypatch):
+    model, ids = tiny_model("llama"), random_ids(1, 40)
+    long_nll, tokens = long_context_nll(model, ids), []
+    model.model.embed_tokens.register_forward_hook(lambda *_: tokens.append(_[1][0].numel()))
+    short_nll_beside_long(model, ids, long_nll, **BASE)
+    assert tokens == [16, 16, 16]
+    tokens.clear()
+    assert short_nll_beside_long(model, ids, long_nll, base_length=40, base_stride=1).equal(long_nll)
+    assert tokens == []
+
+
+ROPES = {
+    "dynamic": {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 1e4},
+    "longrope": {
+        "rope_type": "longrope",
+        "rope_theta": 1e4,
+        "factor": 4.0,
+        "original_max_position_embeddings": 24,
+        "short_factor": [1.0] * 4,
+        "long_factor": [3.0] * 4,
+    },
+    # Of the same angles at any length.
+    "linear": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e4},
+    "yarn": {
+        "rope_type": "yarn",
+        "factor": 4.0,
+        "rope_theta": 1e4,
+        "original_max_position_embeddings": 24,
+    },
+    "llama3": {
+        "rope_type": "llama3",
+        "factor": 4.0,
+        "rope_theta": 1e4,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 24,
+    },
+}
+
+
+@pytest.mark.parametrize("name", ROPES)
+@pytest.mark.parametrize("tokens", [24, 40])
+def test_a_model_whose_angles_depend_on_length_runs_its_first_window_itself(name, tokens):
+    torch.manual_seed(0)
+    sizes = {"vocab_size": VOCABULARY, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
+    config = transformers.LlamaConfig(
+        **sizes, num_attention_heads=2, max_position_embeddings=24, rope_parameters=ROPES[name]
+    )
+    model = transformers.LlamaForCausalLM(config).eval().double()
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.5)
+    forget_lengths(model)
+    ids = random_ids(2, tokens)
+    long_nll, apart = long_context_nll(model, ids), short_context_nll(model, ids, **BASE)
+    beside = short_nll_beside_long(model, ids, long_nll, **BASE)
+    torch.testing.assert_close(beside, apart, rtol=2e-7, atol=1e-7)
+    has_own_angles = name in ("dynamic", "longrope") and tokens > 24
+    assert ((long_nll - apart)[:, :15].abs().max() > 1e-3) == has_own_angles
 
 
 @pytest.mark.parametrize("windows_per_batch", [1, 2, 3, 8, 100])

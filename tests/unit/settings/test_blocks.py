@@ -8,7 +8,7 @@ import yaml
 from longspan.plugins.options import Options
 from longspan_workflow.settings.blocks import SECTIONS, Settings
 from longspan_workflow.settings.loading import load_settings
-from tiny_settings import ROOT, every_key, tiny
+from tiny_settings import FUNNEL, ROOT, every_key, tiny
 
 CONFIGS = [ROOT / "config.yaml", *sorted((ROOT / "configs").glob("*.yaml"))]
 
@@ -166,3 +166,18 @@ def test_losses_are_one_or_a_list():
 
 def test_a_model_whose_rope_theta_is_set_reaches_further():
     load_settings(tiny(**{"models/tiny/max_position_embeddings": 100, "models/tiny/rope_theta": 1e6}))
+
+
+def test_a_selection_is_its_one_stage_and_a_cascade_has_several():
+    settings = load_settings(tiny(**{"selections/funnel": FUNNEL}))
+    half, funnel = settings.selections["half"], settings.selections["funnel"]
+    assert half.stages == [half]
+    assert (half.before, half.number, half.seed_name) == (None, None, "half")
+    assert list(settings.stages) == ["half", "drawn", "funnel.stage1", "funnel.stage2", "funnel"]
+    first, second, last = funnel.stages
+    assert settings.stages["funnel"] is last
+    assert [stage.number for stage in funnel.stages] == [1, 2, 3]
+    assert (first.before, second.before, last.before) == (None, first, second)
+    assert first.windowing is funnel.windowing is settings.windowings["short-128"]
+    assert [scorer.key for scorer in funnel.scorers] == ["tiny-layer0", "tiny-32"]
+    assert funnel.as_settings()["stages"][0] == FUNNEL["stages"][0]

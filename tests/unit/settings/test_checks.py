@@ -5,7 +5,7 @@ import pytest
 from longspan_workflow.settings.faults import SettingsError
 from longspan_workflow.settings.loading import load_settings
 from refusals import refused
-from tiny_settings import GAIN, SHA256, tiny
+from tiny_settings import FUNNEL, GAIN, GZIP, SHA256, tiny
 
 SOURCE = "corpora/short/sources/0"
 FILES = "corpora.short.sources.0"
@@ -24,6 +24,13 @@ ARCHIVE = {
 
 WILDCARD = "has braces, which Snakemake takes for a wildcard, or a control character"
 UNEXPANDED = "would be a folder of this very name; write out what ~ or $ stand for"
+
+
+LAYER_STAGE, GAIN_STAGE = FUNNEL["stages"][1:]
+
+
+def stages(*given):
+    return {"selections/funnel": {"windowing": "short-128", "stages": list(given)}}
 
 
 @pytest.mark.parametrize(
@@ -282,6 +289,87 @@ UNEXPANDED = "would be a folder of this very name; write out what ~ or $ stand f
             {"selections/half": GAIN, "runs/main/select_first": True},
             "runs.main.select_first: 'half' chooses by the NLL of 'tiny-32', so all windows need it first; "
             "remove select_first",
+        ),
+        # cascades
+        (
+            {"selections/funnel": FUNNEL | {"method": "gzip"}},
+            "selections.funnel.method: not a key of a cascade of stages",
+        ),
+        (
+            {"selections/funnel": FUNNEL | {"keep": {"ratio": 0.5}}},
+            "selections.funnel.keep: not a key of a cascade of stages",
+        ),
+        (
+            {"selections/funnel": {"stages": [GZIP]}},
+            "selections.funnel: a cascade of stages needs 'windowing'",
+        ),
+        (
+            {"selections/funnel": FUNNEL | {"stages": []}},
+            "selections.funnel.stages: [] should be non-empty (Methods, each with its options, scorer and "
+            "keep, in order.)",
+        ),
+        (
+            {"selections/funnel": {"windowing": "short-128", "keep": {"ratio": 0.5}}},
+            "selections.funnel.method: 'None' is unknown; valid are: gzip, longattn, nll_gain, random",
+        ),
+        (
+            stages(GZIP | {"method": "gzipp"}),
+            "selections.funnel.stages.0.method: 'gzipp' is unknown; did you mean 'gzip'?",
+        ),
+        (stages(GZIP | {"alpha": 1}), "selections.funnel.stages.0.alpha: not a key of method gzip"),
+        (
+            stages(GZIP, {"method": "longattn", "scorer": "tiny-32", "keep": {"ratio": 0.5}}),
+            "selections.funnel.stages.1.scorer: 'tiny-32' is a scorer of kind short_nll, needed is attention",
+        ),
+        (
+            stages(GZIP, {"method": "longattn", "scorer": "layer", "keep": {"ratio": 0.5}}),
+            "selections.funnel.stages.1.scorer: there is no 'layer' under scorers; "
+            "did you mean 'tiny-layer0'?",
+        ),
+        (
+            stages(GZIP, GAIN_STAGE) | {"scorers/tiny-32/store_long": False},
+            "selections.funnel.stages.1.scorer: 'tiny-32' stores no long NLL, which nll_gain needs; set its "
+            "store_long",
+        ),
+        (
+            stages(GZIP | {"keep": {"ratio": 1}}, GAIN_STAGE),
+            "selections.funnel.stages.0.keep: keeps every window; keep fewer, or remove the stage",
+        ),
+        (
+            stages(GZIP | {"keep": {"per_category": {name: {"ratio": 1.0} for name in ("prose", "rows")}}}),
+            "selections.funnel.stages.0.keep: keeps every window; keep fewer, or remove the stage",
+        ),
+        (
+            stages(GZIP | {"keep": {"tokens": 127}}, GAIN_STAGE),
+            "selections.funnel.stages.0.keep: keeps no window for the stage behind it; keep more",
+        ),
+        (
+            stages(GZIP, GAIN_STAGE | {"keep": {"per_category": {"prose": {"windows": 1}}}}),
+            "selections.funnel.stages.1.keep.per_category: has no rule for category 'rows' of corpus "
+            "'short'; add one",
+        ),
+        (
+            {"selections/funnel": FUNNEL, "selections/funnel.stage2": GAIN},
+            "selections.funnel.stage2: is the name of stage 2 of 'funnel'; choose another name",
+        ),
+        (
+            stages(GAIN_STAGE, GZIP) | {"runs/main/selection": "funnel", "runs/main/select_first": True},
+            "runs.main.select_first: 'funnel' chooses by the NLL of 'tiny-32', so all windows need it first; "
+            "remove select_first",
+        ),
+        (
+            {
+                "selections": {
+                    "one": {"windowing": "short-128", "stages": [GZIP, LAYER_STAGE, GAIN_STAGE]},
+                    "two": {"windowing": "short-128", "stages": [GZIP, GAIN_STAGE, LAYER_STAGE]},
+                },
+                "runs/main/selection": "one",
+                "runs/main/select_first": True,
+                "exports/kept/selection": "two",
+                "report": {},
+            },
+            "selections: one.stage2, two.stage2 wait for each other, since their scorers (tiny-32, "
+            "tiny-layer0) score what others keep; give one of them a scorer of another name",
         ),
         (
             {"runs/main/selection": None, "runs/main/select_first": True},

@@ -2,7 +2,7 @@
 
 from longspan_workflow.settings.loading import load_settings
 from longspan_workflow.settings.used import Used
-from tiny_settings import GAIN, tiny
+from tiny_settings import FUNNEL, GAIN, tiny
 
 
 def used(**changes):
@@ -109,3 +109,40 @@ def test_short_documents_of_a_mixture_are_used_and_tokenized_as_the_windows_are(
     assert keys(found.corpora) == ["short", "other"]
     assert [corpus.key for corpus, _ in found.tokenized] == ["short", "other"]
     assert keys(found.windowings) == ["short-128"]
+
+
+NLL, LAYER = ("short-128", "tiny-32"), ("short-128", "tiny-layer0")
+
+
+def cascading(**changes):
+    """A cascade alone, for the run, which scores the NLL of what it keeps."""
+    alone = {"selections": {"funnel": FUNNEL}, "runs/main/selection": "funnel", "report": {}}
+    return used(**alone | {"exports/kept/selection": "funnel", "runs/main/select_first": True} | changes)
+
+
+def test_a_later_stage_needs_scores_of_what_the_one_before_keeps():
+    found = cascading()
+    assert found.selecting_stores == {LAYER: ["funnel.stage2"], NLL: ["funnel"]}
+    assert found.stores == [LAYER, NLL]
+    assert found.kept_enough(LAYER) == ["funnel.stage1"]
+    # What the loss needs, the last stage's choice, is among them.
+    assert found.frozen_stores == {NLL: ["funnel"]}
+    assert found.kept_enough(NLL) == ["funnel.stage2"]
+    assert found.waits_for("funnel") == {"funnel.stage1", "funnel.stage2"}
+    assert found.waits_for("funnel.stage1") == set()
+
+
+def test_a_store_that_something_needs_whole_is_scored_whole():
+    half = {"selections/half": tiny()["selections"]["half"]}
+    assert cascading(**half).kept_enough(LAYER) == []
+    assert cascading(**half).kept_enough(NLL) == ["funnel.stage2"]
+    assert cascading(**{"runs/main/select_first": False}).kept_enough(NLL) == []
+    assert cascading(**{"selections/gain": GAIN}).kept_enough(NLL) == []
+    assert cascading().kept_enough(("short-128", "idle")) == []
+
+
+def test_what_several_need_of_a_store_is_scored_once():
+    other = {"windowing": "short-128", "stages": [FUNNEL["stages"][0], FUNNEL["stages"][2]]}
+    found = cascading(**{"selections/other": other, "exports/kept": {"selection": "other", "loss": "dense"}})
+    assert found.frozen_stores == {NLL: ["funnel", "other"]}
+    assert found.kept_enough(NLL) == ["funnel.stage2", "other.stage1"]

@@ -5,6 +5,7 @@ import pytest
 from longspan.plugins.citations import LONGATTN, LONGFILTER, TOKEN_WEIGHTING
 from longspan_workflow.settings.faults import SettingsError
 from refusals import refused
+from tiny_settings import FUNNEL
 from tiny_wiring import DEFAULT, LLAMA, TINY, WILDCARDS, wildcards, wiring_of
 
 
@@ -125,3 +126,16 @@ def test_a_card_names_each_kind_of_source():
         ]
         == "o/n"
     )
+
+
+def test_a_cascade_cites_the_methods_and_names_the_models_of_all_its_stages():
+    def cascading(settings):
+        settings["models"]["other"] = settings["models"]["tiny"]
+        settings["scorers"]["tiny-layer0"]["model"] = "other"
+        settings["selections"]["half"] = FUNNEL
+
+    card = exports_of(cascading).card_settings(WILDCARDS)
+    assert card["citations"] == [LONGATTN, LONGFILTER, TOKEN_WEIGHTING]
+    assert [model["role"] for model in card["models"]] == ["tokenizer, scorer tiny-32", "scorer tiny-layer0"]
+    assert card["settings"]["selections"]["half"]["stages"][0]["method"] == "gzip"
+    assert set(card["settings"]["scorers"]) == {"tiny-layer0", "tiny-32"}

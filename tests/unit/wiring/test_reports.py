@@ -40,7 +40,7 @@ def test_what_is_read_through_a_parameter_lies_where_a_modules_prefix_puts_it():
     reports = wiring_of(here=lambda path: f"prefix/{path}").reports
     settings = reports.summary_settings()
     paths = [
-        *(path for _, path in settings["selections"].values()),
+        *(path for *_, path in settings["selections"]),
         *settings["trainings"].values(),
         *settings["exposures"].values(),
         *(item[key] for item in settings["evaluations"] for key in ("base", "trained")),

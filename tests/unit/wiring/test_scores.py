@@ -1,4 +1,4 @@
-from tiny_settings import GAIN, TINY
+from tiny_settings import FUNNEL, GAIN, TINY
 from tiny_wiring import WILDCARDS, put, wildcards, wiring_of
 
 
@@ -72,3 +72,16 @@ def test_a_scorers_own_rope_theta_stands_before_the_models():
     scores = wiring_of(change).scores
     assert scores.scorer_settings(WILDCARDS)["rope_theta"] == 1e5
     assert scores.scorer_settings(wildcards(scorer="tiny-layer0"))["rope_theta"] == 2e5
+
+
+def test_a_cascades_later_scorers_wait_for_the_stage_before():
+    def change(settings):
+        settings["selections"] = {"funnel": FUNNEL}
+        settings["runs"]["main"] |= {"selection": "funnel", "select_first": True}
+        settings["exports"]["kept"]["selection"] = "funnel"
+        settings["report"] = {}
+
+    scores = wiring_of(change).scores
+    folder = "results/selections"
+    assert scores.kept(wildcards(scorer="tiny-layer0")) == [f"{folder}/funnel.stage1.kept.parquet"]
+    assert scores.kept(WILDCARDS) == [f"{folder}/funnel.stage2.kept.parquet"]

@@ -66,6 +66,12 @@ def tokens_of_one_table(config: Any) -> int | None:
     return min(bounds, default=None)
 
 
+def has_one_table(config: Any, tokens: int) -> bool:
+    """Whether sequences of up to so many tokens have the same angles, so each begins like a longer one."""
+    bound = tokens_of_one_table(config)
+    return bound is None or tokens <= bound
+
+
 def forget_lengths(model: nn.Module) -> None:
     """Let each pass begin with the table of short sequences, so that none depends on passes before it.
 

@@ -22,7 +22,7 @@ def draw_selections(selections: Mapping[str, Path], path: Path) -> None:
     figure, panels = plt.subplots(1, len(selections), figsize=(6 * len(selections), 4), squeeze=False)
     for panel, (name, table) in zip(panels[0], selections.items(), strict=True):
         table, manifest = read_table(table, "selection")
-        rows = table.to_pandas()
+        rows = table.to_pandas().dropna(subset=["score"])
         categories = sorted(rows["category"].unique())
         for kept, color in ((False, "tab:gray"), (True, "tab:blue")):
             part = rows[rows["kept"] == kept]

@@ -21,7 +21,7 @@ def funnel_rows(
     Args:
         corpora: `total_counts` of each corpus's training shards and of its held-out one.
         windowings: windows by windowing.
-        selections: windowing and rows of each selection.
+        selections: windowing and rows of each selection, and of each stage of a cascade.
 
     Raises:
         ValueError: a selection keeps a window that is not there.
@@ -48,7 +48,8 @@ def funnel_rows(
         document_of[name] = drawn
     for name, (windowing, table) in selections.items():
         kept = table["data_id"][table["kept"]].tolist()
-        size, dropped = windowings[windowing].window_tokens, len(table) - len(kept)
+        # Windows without a score were dropped by an earlier stage, which counts them.
+        size, dropped = windowings[windowing].window_tokens, int(table["score"].notna().sum()) - len(kept)
         if lost := [data_id for data_id in kept if data_id not in document_of[windowing]]:
             raise ValueError(
                 f"selection {name} keeps {lost[0]}, which is none of the windows of {windowing}; delete its "

@@ -52,7 +52,7 @@ def summary_rows(
         corpora: `total_counts` of each corpus's training shards.
         windowings: windows by windowing.
         stores: tables of scores by "windowing/scorer".
-        selections: table of each selection.
+        selections: table of each selection, and of each stage of a cascade.
         comparisons: how much two selections agree, by a name of the pair.
         trainings: table of metrics of each training.
         exposures: table of effective contexts of each training.
@@ -71,7 +71,10 @@ def summary_rows(
             kind = column.removesuffix("_nll")
             rows.append((f"mean {kind} NLL", name, f"{mean:.4f} nats a token ({windows} windows)"))
     for name, selection in selections.items():
-        rows.append(("windows kept", name, f"{int(selection['kept'].sum())} of {len(selection)}"))
+        kept, scored = int(selection["kept"].sum()), int(selection["score"].notna().sum())
+        # A later stage of a cascade scores what is left.
+        of_all = f" ({kept} of all {len(selection)})" if scored < len(selection) else ""
+        rows.append(("windows kept", name, f"{kept} of {scored}{of_all}"))
     for name, comparison in comparisons.items():
         rows.append(("rank correlation", name, str(comparison)))
     for name, path in trainings.items():

@@ -1,6 +1,6 @@
 """The index of a score store: where each window's score lies, written only when all are there, once."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -73,8 +73,21 @@ class IndexBuilder:
             self._shard_of[data_id] = shard
         return dict(zip(ids, digests, strict=True))
 
-    def finish(self, kept: Iterable[Path | str] = ()) -> tuple[list[dict], dict[str, str]]:
+    @property
+    def windows_digests(self) -> dict[str, str]:
+        """Digest of the windows by shard, of the shards that were added."""
+        prefix = "windows/"
+        return {
+            name.removeprefix(prefix): digest
+            for name, digest in self.inputs.items()
+            if name.startswith(prefix)
+        }
+
+    def finish(self, wanted: Collection[str] | None = None) -> tuple[list[dict], dict[str, str]]:
         """Rows of the index, and the digests of what it was made of; see `build_index`.
+
+        Args:
+            wanted: ids of the windows that must have a score; None for all.
 
         Raises:
             ValueError: a score of another shard's window (foreign), or one that is missing, with the shard to
@@ -87,14 +100,8 @@ class IndexBuilder:
                     raise ValueError(
                         _fault(path, f"holds {data_id}, a window of shard {self._shard_of[data_id]}")
                     )
-        wanted: Iterable[str] = self._shard_of.keys()
-        kept = list(kept)
-        if kept:
-            prefix = "windows/"
-            digests = {
-                name.removeprefix(prefix): digest for name, digest in self.inputs.items() if prefix in name
-            }
-            wanted = kept_ids(kept, digests)
+        if wanted is None:
+            wanted = self._shard_of.keys()
         seen = {row["data_id"] for row in self._rows}
         if missing := [data_id for data_id in wanted if data_id not in seen]:
             lacking = sorted({self._shard_of[data_id] for data_id in missing})
@@ -130,7 +137,8 @@ def build_index(
     index = IndexBuilder(kind)
     for shard, path in windows.items():
         index.add(shard, RowReader(path, "windows"), RowReader(scores[shard], kind))
-    return index.finish(kept)
+    kept = list(kept)
+    return index.finish(kept_ids(kept, index.windows_digests) if kept else None)
 
 
 def nll_batches(scores: RowReader) -> Iterator[tuple[list[str], dict[str, np.ndarray]]]:

@@ -27,7 +27,6 @@ class ScorerKind(WithTable):
         forward_keys: what of the model's forward pass its numbers depend on.
         model_digest: the digest in the model's manifest that its numbers depend on.
         first_layer_only: whether it reads the model's first layer alone.
-        takes_kept: whether it can score the kept windows of a selection alone.
         less_memory: what to change where no device can hold it.
     """
 
@@ -36,7 +35,6 @@ class ScorerKind(WithTable):
     forward_keys: ClassVar[tuple[str, ...]] = ("dtype", "attention", "compile_layers", "rope_theta")
     model_digest: ClassVar[str] = "digest"
     first_layer_only: ClassVar[bool] = False
-    takes_kept: ClassVar[bool] = False
     less_memory: ClassVar[str] = "take dtype bfloat16 or a smaller model"
 
     @property

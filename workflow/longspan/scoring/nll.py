@@ -13,6 +13,7 @@ from torch import nn
 
 from longspan.models.attention_kernels import fastest_attention
 from longspan.models.output_layer import OutputLayer, split_model
+from longspan.models.rope import has_one_table
 from longspan.scoring.geometry import ScoringWindow, scoring_windows
 
 # Part of every score store's settings. Raise it by hand when the numbers of this module move (tests/golden).
@@ -96,6 +97,50 @@ def long_context_nll(
             batch = [(row, whole) for row in range(first, min(first + sequences_per_batch, len(ids_BT)))]
             _score_windows(decoder, output_layer, ids_BT, batch, None, nll_BN)
     return nll_BN
+
+
+@torch.no_grad()
+def short_nll_beside_long(
+    model: nn.Module,
+    input_ids: torch.Tensor,
+    long_nll: torch.Tensor,
+    *,
+    base_length: int,
+    base_stride: int,
+    bos_token_id: int | None = None,
+    windows_per_batch: int = 1,
+) -> torch.Tensor:
+    """Score the short context of sequences whose long pass is done: :func:`short_context_nll` at less cost.
+
+    The first window's context is the same in the long pass, so its tokens 1 ... base_length - 1, which are
+    entries 0 ... base_length - 2, are taken from there; only the later windows are run. A model whose rotary
+    embedding has other angles in sequences this long (dynamic NTK scaling, LongRoPE) runs its first window.
+
+    Args:
+        model: a Hugging Face causal language model.
+        input_ids: [B, T] integer token ids.
+        long_nll: [B, T - 1] float, nats, of the same model's long pass; on its device.
+        base_length, base_stride, bos_token_id, windows_per_batch: as for :func:`short_context_nll`.
+
+    Returns:
+        [B, T - 1] float32, nats, without gradient.
+
+    Raises:
+        ValueError: as :func:`short_context_nll`.
+    """
+    is_shared = has_one_table(model.config, input_ids.shape[-1])
+    short_nll_BN = short_context_nll(
+        model,
+        input_ids,
+        base_length=base_length,
+        base_stride=base_stride,
+        bos_token_id=bos_token_id,
+        first_window=not is_shared,
+        windows_per_batch=windows_per_batch,
+    )
+    if is_shared:
+        short_nll_BN[:, : base_length - 1] = long_nll[:, : base_length - 1]
+    return short_nll_BN
 
 
 def _score_windows(

@@ -3,12 +3,12 @@
 Entry t of an NLL array is the NLL (nats) of token x_{t+1}.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import nn
 
-from longspan.scoring.nll import short_context_nll
+from longspan.scoring.nll import short_nll_beside_long
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,7 @@ def self_scored_nll(
 ) -> torch.Tensor:
     """Score the short context of sequences whose long pass is done (arXiv 2503.09202, unfrozen).
 
-    The first window's context is the same in the long pass, so its tokens 1 ... base_length - 1, which are
-    entries 0 ... base_length - 2, are taken from there; only the later windows are run.
+    What the long pass has already is taken from there: see :func:`short_nll_beside_long`.
 
     Args:
         model: the Hugging Face causal language model in training.
@@ -42,15 +41,4 @@ def self_scored_nll(
     Raises:
         ValueError: as :func:`short_context_nll`.
     """
-    short_nll = short_context_nll(
-        model,
-        input_ids,
-        base_length=scoring.base_length,
-        base_stride=scoring.base_stride,
-        bos_token_id=scoring.bos_token_id,
-        first_window=False,
-        windows_per_batch=scoring.windows_per_batch,
-    )
-    shared = slice(0, scoring.base_length - 1)
-    short_nll[:, shared] = long_nll[:, shared]
-    return short_nll
+    return short_nll_beside_long(model, input_ids, long_nll, **asdict(scoring))

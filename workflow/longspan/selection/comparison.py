@@ -12,7 +12,8 @@ class Comparison:
     """How much two selections agree.
 
     Attributes:
-        correlation: Spearman's rank correlation of the scores over all windows.
+        correlation: Spearman's rank correlation of the scores, over the windows to which both give one: the
+            last stage of a cascade gives none to windows that an earlier one dropped.
         num_windows: their number.
         by_category: correlation and number of windows, by category.
         num_kept: numbers of windows that each keeps.
@@ -51,11 +52,12 @@ def compare_selections(ours: pd.DataFrame, theirs: pd.DataFrame, name: str) -> C
             f"the selections {name} are over other windows ({len(both)} of {len(ours)} and {len(theirs)} are "
             "the same); delete the tables of both and run the same target again, which reruns select_windows"
         )
+    scored = both[both["score_x"].notna() & both["score_y"].notna()]
     return Comparison(
-        *rank_correlation(both["score_x"], both["score_y"]),
+        *rank_correlation(scored["score_x"], scored["score_y"]),
         by_category={
             name: rank_correlation(part["score_x"], part["score_y"])
-            for name, part in both.groupby("category_x")
+            for name, part in scored.groupby("category_x")
         },
         num_kept=(int(ours["kept"].sum()), int(theirs["kept"].sum())),
         num_common=int((both["kept_x"] & both["kept_y"]).sum()),

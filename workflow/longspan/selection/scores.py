@@ -9,6 +9,7 @@ import pandas as pd
 
 from longspan.scoring.index import IndexBuilder
 from longspan.scoring.kind import SCORER_KINDS
+from longspan.selection.cascade import EarlierStage
 from longspan.selection.method import SelectionMethod
 from longspan.store.tables import RowReader
 from longspan.windows.shard import Shard
@@ -26,18 +27,29 @@ class ShardTables:
 
 
 def score_windows(
-    method: SelectionMethod, shards: Iterable[ShardTables], *, seed: int | None = None
+    method: SelectionMethod,
+    shards: Iterable[ShardTables],
+    *,
+    seed: int | None = None,
+    before: EarlierStage | None = None,
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Score all windows by a method; one shard's tables are open at a time.
+    """Score windows by a method; one shard's tables are open at a time.
+
+    Args:
+        method: the method.
+        shards: tables of each shard.
+        seed: of a draw.
+        before: an earlier stage, whose kept windows alone are looked at; None for all windows.
 
     Returns:
         One row a window: data_id, category, the numbers of `method.measure`, and score (float64); and the
         digests of what went in, as `windows/{shard}`, and `scores/{shard}`, `documents/{shard}` or
-        `tokens/{shard}`.
+        `tokens/{shard}`, and `selection` of an earlier stage.
 
     Raises:
         ValueError: no window; scores that are missing, doubled, foreign, stale or not finite; a store without
-            a column that the method needs; documents or tokens that the windows were not cut from.
+            a column that the method needs; documents or tokens that the windows were not cut from; an earlier
+            stage of other windows.
     """
     needs = method.needs
     table_kind = SCORER_KINDS[needs.scorer].table if needs.scorer else None
@@ -48,13 +60,18 @@ def score_windows(
         if index is not None:
             _require_columns(scores, needs.columns)
             index.add(part.name, shard, scores)
+        if before is not None:
+            shard = shard.part(before.kept)
         numbers = method.measure(shard, scores)
         inputs |= {f"{name}/{part.name}": digest for name, digest in shard.inputs.items()}
         columns = {"data_id": shard.data_ids, "category": shard.column("category")}
         parts.append(pd.DataFrame(columns | dict(numbers)))
+    if before is not None:
+        before.require_windows(inputs)
+        inputs["selection"] = before.manifest.data_digest
     if index is not None:
         # The same completeness that training asks of a store.
-        inputs |= index.finish()[1]
+        inputs |= index.finish(None if before is None else sorted(before.kept))[1]
     table = pd.concat(parts, ignore_index=True)
     if table.empty:
         raise ValueError(

@@ -1,6 +1,7 @@
 """One shard of a windowing: its windows, and the tokens, documents and scores that belong to them."""
 
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Container, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -78,6 +79,16 @@ class Shard:
     def rows(self) -> dict[str, dict]:
         """Rows of the windows by id."""
         return dict(zip(self.data_ids, self.windows.to_pylist(), strict=True))
+
+    def part(self, data_ids: Container[str]) -> "Shard":
+        """The same shard with some of its windows alone; tables that are open stay open."""
+        found = copy.copy(self)
+        found.windows = self.windows.filter(
+            pa.array([name in data_ids for name in self.data_ids], pa.bool_())
+        )
+        for name in ("data_ids", "rows"):
+            vars(found).pop(name, None)
+        return found
 
     # Token ids
 

@@ -144,9 +144,9 @@ class _Shard:
         if self._shard == HELD_OUT:
             return {"kept": False, "why": "held out: the evaluations measure on it, nothing trains on it"}
         selections = {}
-        for name, selection in settings.selections.items():
+        for name, stage in settings.stages.items():
             path = self._places.selection.format(selection=name)
-            if selection.windowing_name == windowing and Path(path).exists():
+            if stage.windowing_name == windowing and Path(path).exists():
                 row = self._rows(path, "selection").get(data_id)
                 selections[name] = {
                     key: row[key] for key in ("kept", "reason", "score", "rank", "percentile")
@@ -187,9 +187,9 @@ class _Shard:
             if Path(path).exists():
                 made_by[f"scores of {name}"] = describe_manifest(path, scorer.table, self._shard)
                 models.add(scorer.model_name)
-        for name, selection in self._settings.selections.items():
+        for name, stage in self._settings.stages.items():
             path = self._places.selection.format(selection=name)
-            if selection.windowing_name == windowing and Path(path).exists():
+            if stage.windowing_name == windowing and Path(path).exists():
                 made_by[f"selection {name}"] = describe_manifest(path, "selection", self._shard)
         for name in sorted(models):
             manifest = read_manifest(self._places.model.format(model=name))

@@ -142,10 +142,13 @@ class Estimates:
                 None if windows is None else windows * windowing.window_tokens,
                 self._needs.scoring(windowing, scorer, tokens),
             )
-        for selection in self._used.compared_selections:
-            tokens = self._tokens_of(selection.windowing)
-            needs = self._needs.selection(selection, tokens)
-            yield _estimate("select_windows", selection.key, 1, tokens, needs)
+        for stage in (stage for selection in self._used.compared_selections for stage in selection.stages):
+            tokens = self._tokens_of(stage.windowing)
+            needs = self._needs.selection(stage, tokens)
+            if stage.before is not None:
+                windows = self._needs.chosen_from(stage, tokens)
+                tokens = None if windows is None else windows * stage.windowing.window_tokens
+            yield _estimate("select_windows", stage.key, 1, tokens, needs)
         for windowing, scorer in self._blocks_of(self._used.frozen_stores):
             tokens = self._tokens_of(windowing)
             needs = self._needs.collection(windowing, scorer, tokens)

@@ -21,7 +21,7 @@ from longspan_workflow.settings.blocks import (
     Model,
     Run,
     ScorerBlock,
-    SelectionBlock,
+    Stage,
     Train,
     WindowingBlock,
 )
@@ -89,8 +89,8 @@ class JobNeeds:
                 windowing = settings.windowings[wildcards.windowing]
                 return self.collection(windowing, settings.scorers[wildcards.scorer], self._tokens(windowing))
             case "select_windows":
-                selection = settings.selections[wildcards.selection]
-                return self.selection(selection, self._tokens(selection.windowing))
+                stage = settings.stages[wildcards.selection]
+                return self.selection(stage, self._tokens(stage.windowing))
             case "export_windows":
                 export = settings.exports[wildcards.export]
                 return self.export(export, self._tokens(export.windowing, wildcards.shard))
@@ -129,25 +129,30 @@ class JobNeeds:
             return _least(found, drawn * len(windowing.corpus.categories) * windowing.corpus.shards)
         return found
 
-    def kept(self, selection: SelectionBlock, tokens: float | None) -> float | None:
-        """Windows that a selection keeps."""
-        window_tokens = selection.windowing.window_tokens
-        windows = self.windows(selection.windowing, tokens)
-        if rules := selection.keep.per_category:
+    def chosen_from(self, stage: Stage, tokens: float | None) -> float | None:
+        """Windows that a selection, or a stage of a cascade, chooses from."""
+        if stage.before is not None:
+            return self.kept(stage.before, tokens)
+        return self.windows(stage.windowing, tokens)
+
+    def kept(self, stage: Stage, tokens: float | None) -> float | None:
+        """Windows that a selection, or a stage of a cascade, keeps."""
+        window_tokens = stage.windowing.window_tokens
+        windows = self.chosen_from(stage, tokens)
+        if rules := stage.keep.per_category:
             # How many windows a category has is not known; they are taken for equal.
             share = None if windows is None else windows / len(rules)
             parts = [_kept_by(rule, share, window_tokens) for rule in rules.values()]
             return None if None in parts else sum(parts)
-        return _kept_by(selection.keep, windows, window_tokens)
+        return _kept_by(stage.keep, windows, window_tokens)
 
     def scored(self, windowing: WindowingBlock, scorer: ScorerBlock, tokens: float | None) -> float | None:
         """Windows that a store holds scores of."""
-        store = (windowing.key, scorer.key)
         windows = self.windows(windowing, tokens)
-        parts = self._used.frozen_stores.get(store, [None])
-        if store in self._used.selecting_stores or None in parts:
+        parts = self._used.kept_enough((windowing.key, scorer.key))
+        if not parts:
             return windows
-        kept = [self.kept(self._settings.selections[name], tokens) for name in parts]
+        kept = [self.kept(self._settings.stages[name], tokens) for name in parts]
         return windows if None in kept else _least(windows, sum(kept))
 
     # Jobs
@@ -181,16 +186,19 @@ class JobNeeds:
         """The index of a store."""
         return TEXT_STAGES["collect_weights"].needs(0, self.scored(windowing, scorer, tokens))
 
-    def selection(self, selection: SelectionBlock, tokens: float | None) -> Needs:
-        """A selection; how long a window takes is the method's to say."""
-        windows = self.windows(selection.windowing, tokens)
-        needs = TEXT_STAGES["select_windows"].needs(0, windows)
-        return replace(needs, seconds=None if windows is None else windows * selection.window_seconds)
+    def selection(self, stage: Stage, tokens: float | None) -> Needs:
+        """A selection, or a stage of a cascade; how long a window takes is the method's to say."""
+        needs = TEXT_STAGES["select_windows"].needs(0, self.windows(stage.windowing, tokens))
+        windows = self.chosen_from(stage, tokens)
+        return replace(needs, seconds=None if windows is None else windows * stage.window_seconds)
 
     def exported(self, export: Export, tokens: float | None) -> float | None:
         """Tokens that an export holds."""
         windowing, selection = export.windowing, export.selection
-        windows = self.windows(windowing, tokens) if selection is None else self.kept(selection, tokens)
+        if selection is None:
+            windows = self.windows(windowing, tokens)
+        else:
+            windows = self.kept(selection.stages[-1], tokens)
         return None if windows is None else windows * windowing.window_tokens
 
     def export(self, export: Export, tokens: float | None) -> Needs:

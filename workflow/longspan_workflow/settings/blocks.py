@@ -139,18 +139,34 @@ class FolderModel(Options):
         return self.path
 
 
-def one_of(key: str, members: dict[str, type[Options]], default: str | None = None) -> Any:
-    """A union of blocks that `key` tells apart; without it the block is that of `default`."""
+def one_of(
+    key: str,
+    members: dict[str, type[Options]],
+    default: str | None = None,
+    among: dict[tuple[str, str], type[Options]] | None = None,
+) -> Any:
+    """A union of blocks that the value of `key` tells apart; without it the block is that of `default`.
+
+    Args:
+        key: the key.
+        members: blocks by its value.
+        default: value of a block without it.
+        among: further blocks that are told by a key of their own, by what they are in words and that key.
+    """
+    among = among or {}
+    tagged = {f"{what}={own}": member for (what, own), member in among.items()}
+    tagged |= {f"{key}={name}": member for name, member in members.items()}
 
     def tag(value: Any) -> str:
         if isinstance(value, Options):
-            return next(f"{key}={name}" for name, member in members.items() if isinstance(value, member))
-        found = value.get(key, default) if isinstance(value, dict) else None
-        return f"{key}={found}"
+            return next(name for name, member in tagged.items() if isinstance(value, member))
+        given = value if isinstance(value, dict) else {}
+        told = next((f"{what}={own}" for what, own in among if own in given), None)
+        return told or f"{key}={given.get(key, default)}"
 
-    branches = tuple(Annotated[member, Tag(f"{key}={name}")] for name, member in members.items())
+    branches = tuple(Annotated[member, Tag(name)] for name, member in tagged.items())
     union = functools.reduce(lambda left, right: left | right, branches)
-    return Annotated[union, Discriminator(tag)] if len(branches) > 1 else members[next(iter(members))]
+    return Annotated[union, Discriminator(tag)] if len(branches) > 1 else next(iter(tagged.values()))
 
 
 class Model(Block):
@@ -461,14 +477,14 @@ class Keep(KeepRule):
     )
 
 
-class SelectionBlock(Block):
-    """What every selection has beside the options of its method."""
+OneKeep = Annotated[Keep, AfterValidator(_exactly_one)]
+
+
+class OverWindowing(Block):
+    """A choice among the windows of a windowing."""
 
     windowing_name: Annotated[str, Ref("windowings")] = option(
         alias="windowing", description="A name under windowings."
-    )
-    keep: Annotated[Keep, AfterValidator(_exactly_one)] = option(
-        description="Which part is kept: the best, or a band."
     )
 
     @property
@@ -476,26 +492,125 @@ class SelectionBlock(Block):
         """The windowing whose windows are chosen from."""
         return self._find("windowings", self.windowing_name)
 
+
+class Stage(Block):
+    """A choice by one method, which has a table of its own: a whole selection, or a stage of a cascade."""
+
+    @property
+    def before(self) -> "CascadeStage | None":
+        """The stage whose kept windows it chooses from; None if it chooses from all."""
+        return None
+
+    @property
+    def number(self) -> int | None:
+        """Its place in a cascade, from 1; None of a selection without stages."""
+        return None
+
+    @property
+    def seed_name(self) -> str:
+        """What the seed of a draw is derived from."""
+        return self.key
+
     @property
     def scorer(self) -> ScorerBlock | None:
         """The scorer whose store is read, if the method needs one."""
         name = getattr(self, "scorer_name", None)
         return None if name is None else self._find("scorers", name)
 
+    @property
+    def scorers(self) -> list[ScorerBlock]:
+        """This scorer, or none."""
+        return [] if self.scorer is None else [self.scorer]
+
+
+class SelectionBlock(Stage, OverWindowing):
+    """What every selection without stages has beside the options of its method."""
+
+    keep: OneKeep = option(description="Which part is kept: the best, or a band.")
+
+    @property
+    def stages(self) -> list[Stage]:
+        """Itself alone."""
+        return [self]
+
+
+class CascadeStage(Stage):
+    """What every stage of a cascade has beside the options of its method."""
+
+    keep: OneKeep = option(description="Which part of the windows kept so far is kept: the best, or a band.")
+
+    _cascade: "Cascade" = PrivateAttr(None)
+    _number: int = PrivateAttr(0)
+
+    @property
+    def windowing_name(self) -> str:
+        """The cascade's."""
+        return self._cascade.windowing_name
+
+    @property
+    def windowing(self) -> WindowingBlock:
+        """The cascade's."""
+        return self._cascade.windowing
+
+    @property
+    def before(self) -> "CascadeStage | None":
+        """The stage before it."""
+        return self._cascade.stages[self._number - 2] if self._number > 1 else None
+
+    @property
+    def number(self) -> int:
+        """Its place, from 1."""
+        return self._number
+
+    @property
+    def seed_name(self) -> str:
+        """A name that stays when stages are put behind it."""
+        return stage_key(self._cascade.key, self._number)
+
+
+def stage_key(cascade: str, number: int) -> str:
+    """Name of the table of a stage that is not the last; the last stage's is the cascade's."""
+    return f"{cascade}.stage{number}"
+
 
 def _scorer_of(method: type[PlugIn]) -> tuple | None:
     kind = method.needs.scorer
     if kind is None:
         return None
-    stored = (
-        f" It must store {', '.join(method.needs.columns)}, of all windows." if kind == "short_nll" else ""
-    )
+    stored = f" It must store {', '.join(method.needs.columns)}." if kind == "short_nll" else ""
     description = f"A name under scorers, of kind {kind}.{stored}"
     return (Annotated[str, Ref("scorers", kind)], option(alias="scorer", description=description))
 
 
 SELECTIONS = _combined(SELECTION_METHODS, "method", SelectionBlock, scorer_name=_scorer_of)
-Selection = one_of("method", SELECTIONS)
+STAGES = _combined(SELECTION_METHODS, "method", CascadeStage, scorer_name=_scorer_of)
+
+
+class Cascade(OverWindowing):
+    """A selection in stages, each of which scores and chooses only among what the one before kept."""
+
+    stages: list[one_of("method", STAGES)] = option(
+        description="Methods, each with its options, scorer and keep, in order.", min_length=1
+    )
+
+    @property
+    def scorers(self) -> list[ScorerBlock]:
+        """Scorers of all stages, each once."""
+        return list({scorer.key: scorer for stage in self.stages for scorer in stage.scorers}.values())
+
+    @property
+    def citations(self) -> tuple[str, ...]:
+        """BibTeX entries of all stages' methods."""
+        return tuple(entry for stage in self.stages for entry in stage.citations)
+
+    def name_stages(self) -> None:
+        """Tell each stage its name and place."""
+        for number, stage in enumerate(self.stages, 1):
+            stage._key = self.key if number == len(self.stages) else stage_key(self.key, number)
+            stage._settings, stage._cascade, stage._number = self._settings, self, number
+
+
+Selection = one_of("method", SELECTIONS, among={("a cascade of", "stages"): Cascade})
 
 
 # Losses
@@ -525,6 +640,11 @@ class LossBlock(Block):
     def scorer(self) -> ScorerBlock | None:
         """The frozen scorer, if the loss uses one."""
         return None if self.scorer_name is None else self._find("scorers", self.scorer_name)
+
+    @property
+    def scorers(self) -> list[ScorerBlock]:
+        """This scorer, or none."""
+        return [] if self.scorer is None else [self.scorer]
 
 
 class PartsLoss(LossParts, LossBlock):
@@ -675,7 +795,7 @@ class Run(Block):
         return self._find("windowings", self.windowing_name)
 
     @property
-    def selection(self) -> SelectionBlock | None:
+    def selection(self) -> SelectionBlock | Cascade | None:
         """The selection whose kept windows are trained on, if one is named."""
         return None if self.selection_name is None else self._find("selections", self.selection_name)
 
@@ -719,7 +839,7 @@ class Export(Block):
     private: bool = option(True, "Whether publish makes the dataset private, if it is not there yet.")
 
     @property
-    def selection(self) -> SelectionBlock | None:
+    def selection(self) -> SelectionBlock | Cascade | None:
         """The selection whose kept windows are written, if one is named."""
         return None if self.selection_name is None else self._find("selections", self.selection_name)
 
@@ -809,6 +929,13 @@ class Settings(Options):
         for section in SECTIONS:
             for name, block in getattr(self, section).items():
                 block._key, block._settings = name, self
+                if isinstance(block, Cascade):
+                    block.name_stages()
+
+    @functools.cached_property
+    def stages(self) -> dict[str, Stage]:
+        """All that has a table of chosen windows: selections by name, and the stages of cascades."""
+        return {stage.key: stage for selection in self.selections.values() for stage in selection.stages}
 
     def find(self, section: str, name: str) -> Any:
         """The block of a name.

@@ -7,18 +7,23 @@ from collections.abc import Iterator
 from longspan.scoring.geometry import check_geometry
 from longspan.selection.band import keeps_nothing
 from longspan_workflow.settings.blocks import (
+    Cascade,
+    CascadeStage,
     Export,
     LossBlock,
     Model,
     Run,
     SelectionBlock,
     Settings,
+    Stage,
     WindowingBlock,
 )
 from longspan_workflow.settings.faults import nearest
 from longspan_workflow.settings.used import Used
 
 _FILE_NAME = re.compile(r"(?!\.\.?\Z)[^/{}\x00-\x1f\x7f]{1,200}")
+# Rules of a stage that drop no window.
+_KEEPS_ALL = ({"ratio": 1}, {"band": [0, 1]})
 _ROW_KEYS = ("title_column", "id_column", "group_by")
 
 
@@ -31,6 +36,8 @@ def checks_of(settings: Settings) -> Iterator[Iterator[str]]:
     yield _archive_faults(settings)
     yield from map(_selection_faults, settings.selections.values())
     yield _doubled_files(settings)
+    yield _cascade_name_faults(settings)
+    yield _waiting_faults(settings)
     yield from map(_loss_faults, settings.losses.values())
     for run in settings.runs.values():
         yield from (_run_faults(run), _execution_faults(run), _mixture_faults(run))
@@ -86,21 +93,30 @@ def _archive_faults(settings: Settings) -> Iterator[str]:
                 )
 
 
-def _selection_faults(selection: SelectionBlock) -> Iterator[str]:
-    where = f"selections.{selection.key}"
-    corpus = selection.windowing.corpus
-    for category in selection.keep.per_category or ():
+def _selection_faults(selection: SelectionBlock | Cascade) -> Iterator[str]:
+    if not isinstance(selection, Cascade):
+        yield from _choice_faults(selection, f"selections.{selection.key}")
+        return
+    for number, stage in enumerate(selection.stages):
+        where = f"selections.{selection.key}.stages.{number}"
+        yield from _choice_faults(stage, where)
+        yield from _stage_faults(stage, where, is_last=stage is selection.stages[-1])
+
+
+def _choice_faults(stage: Stage, where: str) -> Iterator[str]:
+    corpus = stage.windowing.corpus
+    for category in stage.keep.per_category or ():
         if category not in corpus.categories:
             yield (
                 f"{where}.keep.per_category: no category '{category}' in corpus "
                 f"'{corpus.key}'{nearest(category, sorted(corpus.categories))}"
             )
-    yield from _band_faults(selection)
-    if (scorer := selection.scorer) is not None and selection.needs.scorer == scorer.kind:
-        for column in sorted(scorer.without & set(selection.needs.columns)):
+    yield from _band_faults(stage, where)
+    if (scorer := stage.scorer) is not None and stage.needs.scorer == scorer.kind:
+        for column in sorted(scorer.without & set(stage.needs.columns)):
             stored = column.removesuffix("_nll")
             yield (
-                f"{where}.scorer: '{scorer.key}' stores no {stored} NLL, which {selection.method} needs; "
+                f"{where}.scorer: '{scorer.key}' stores no {stored} NLL, which {stage.method} needs; "
                 f"set its store_{stored}"
             )
 
@@ -111,24 +127,67 @@ def _doubled_files(settings: Settings) -> Iterator[str]:
             yield f"selections.{name}: '{name.removesuffix('.kept')}' has a file of this name; rename one"
 
 
-def _band_faults(selection: SelectionBlock) -> Iterator[str]:
-    drawn = selection.windowing.sampling.windows_per_category
-    if drawn is None:
+def _band_faults(stage: Stage, where: str) -> Iterator[str]:
+    drawn = stage.windowing.sampling.windows_per_category
+    if drawn is None or stage.before is not None:
         return
-    shards, categories = selection.windowing.corpus.shards, len(selection.windowing.corpus.categories)
-    rules = {"keep": selection.keep}
-    rules |= {f"keep.per_category.{name}": rule for name, rule in (selection.keep.per_category or {}).items()}
-    for where, rule in rules.items():
-        most = (
-            drawn
-            * shards
-            * (1 if selection.ratio_within_category or rule is not selection.keep else categories)
-        )
+    shards, categories = stage.windowing.corpus.shards, len(stage.windowing.corpus.categories)
+    rules = {"keep": stage.keep}
+    rules |= {f"keep.per_category.{name}": rule for name, rule in (stage.keep.per_category or {}).items()}
+    for key, rule in rules.items():
+        most = drawn * shards * (1 if stage.ratio_within_category or rule is not stage.keep else categories)
         if rule.band is not None and keeps_nothing(most, *rule.band):
             yield (
-                f"selections.{selection.key}.{where}.band: {rule.band} keeps none of at most {most} windows, "
+                f"{where}.{key}.band: {rule.band} keeps none of at most {most} windows, "
                 f"{drawn} of each category in each of {shards} shards; widen it, or raise "
                 "windows_per_category"
+            )
+
+
+def _stage_faults(stage: CascadeStage, where: str, *, is_last: bool) -> Iterator[str]:
+    corpus, window_tokens = stage.windowing.corpus, stage.windowing.window_tokens
+    rules = stage.keep.per_category or {"": stage.keep}
+    if by_category := stage.keep.per_category:
+        cut = {source.category for source in corpus.sources if source.hold_out is not True}
+        for category in sorted(cut - by_category.keys()):
+            yield (
+                f"{where}.keep.per_category: has no rule for category '{category}' of corpus '{corpus.key}'; "
+                "add one"
+            )
+    blocks = [rule.as_settings() for rule in rules.values()]
+    if all(block in _KEEPS_ALL for block in blocks):
+        yield f"{where}.keep: keeps every window; keep fewer, or remove the stage"
+    if not is_last and all(_keeps_none(block, window_tokens) for block in blocks):
+        yield f"{where}.keep: keeps no window for the stage behind it; keep more"
+
+
+def _keeps_none(rule: dict, window_tokens: int) -> bool:
+    return rule.get("windows") == 0 or rule.get("tokens", window_tokens) < window_tokens
+
+
+def _cascade_name_faults(settings: Settings) -> Iterator[str]:
+    for cascade in settings.selections.values():
+        if isinstance(cascade, Cascade):
+            for stage in cascade.stages[:-1]:
+                if stage.key in settings.selections:
+                    yield (
+                        f"selections.{stage.key}: is the name of stage {stage.number} of '{cascade.key}'; "
+                        "choose another name"
+                    )
+
+
+def _waiting_faults(settings: Settings) -> Iterator[str]:
+    used = Used(settings)
+    waits_for = {name: used.waits_for(name) for name in settings.stages}
+    told: set[str] = set()
+    for name, others in waits_for.items():
+        if name in others and name not in told:
+            circle = sorted(other for other in others if name in waits_for[other])
+            scorers = sorted({scorer.key for other in circle for scorer in settings.stages[other].scorers})
+            told.update(circle)
+            yield (
+                f"selections: {', '.join(circle)} wait for each other, since their scorers "
+                f"({', '.join(scorers)}) score what others keep; give one of them a scorer of another name"
             )
 
 
@@ -159,12 +218,13 @@ def _run_faults(run: Run) -> Iterator[str]:
                 f"{where}.selection: '{selection.key}' selects from windowing "
                 f"'{selection.windowing_name}', the run's is '{run.windowing_name}'"
             )
-        if run.select_first and selection.scorer is not None and selection.scorer.takes_kept:
+        first = selection.stages[0].scorer
+        if run.select_first and first is not None:
             for loss in run.losses:
-                if loss.scorer_name == selection.scorer_name:
+                if loss.scorer_name == first.key:
                     yield (
                         f"{where}.select_first: '{selection.key}' chooses by the NLL of "
-                        f"'{selection.scorer_name}', so all windows need it first; remove select_first"
+                        f"'{first.key}', so all windows need it first; remove select_first"
                     )
     elif run.select_first:
         yield f"{where}.select_first: needs a selection"

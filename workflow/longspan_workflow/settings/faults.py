@@ -211,7 +211,8 @@ def _message(path: Path, parts: list[tuple[dict, Place]]) -> str:
         return f"{around}: '{key}' is a required property"
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         key, _, found = part["ctx"]["tag"].partition("=")
-        valid = [name.strip(" '").partition("=")[2] for name in part["ctx"]["expected_tags"].split(", ")]
+        tags = [name.strip(" '") for name in part["ctx"]["expected_tags"].split(", ")]
+        valid = [tag.partition("=")[2] for tag in tags if tag.startswith(f"{key}=")]
         return f"{where}.{key}: '{found}' is unknown{nearest(found, valid)}"
     if kind == "literal_error" and len(parts) == 1:
         valid = _literals(place.field.annotation if place.field is not None else None)

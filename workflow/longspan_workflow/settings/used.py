@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from functools import cached_property
 
 from longspan_workflow.settings.blocks import (
+    Cascade,
     Corpus,
     LossBlock,
     Model,
     Run,
     SelectionBlock,
     Settings,
+    Stage,
     WindowingBlock,
 )
 
@@ -56,13 +58,13 @@ class Used:
         return list({(corpus.key, model.key): (corpus, model) for corpus, model in pairs}.values())
 
     @cached_property
-    def selections(self) -> list[SelectionBlock]:
+    def selections(self) -> list[SelectionBlock | Cascade]:
         """Selections of runs and exports."""
         blocks = [*self._settings.runs.values(), *self._settings.exports.values()]
         return _each_once(block.selection for block in blocks if block.selection is not None)
 
     @cached_property
-    def compared_selections(self) -> list[SelectionBlock]:
+    def compared_selections(self) -> list[SelectionBlock | Cascade]:
         """These, and behind them those that the report compares them with."""
         names = self._settings.report.compare_selections
         return _each_once([*self.selections, *(self._settings.find("selections", name) for name in names)])
@@ -91,20 +93,47 @@ class Used:
 
     @cached_property
     def selecting_stores(self) -> dict[Store, list[str]]:
-        """Stores that the selections choose by, with the selections, also those that nothing uses.
+        """Stores that stages of selections choose by, with these stages, also those that nothing uses.
 
         A selection that nothing uses can be asked for by its file.
         """
         stores: dict[Store, list[str]] = {}
-        for name, selection in self._settings.selections.items():
-            if selection.scorer is not None:
-                stores.setdefault((selection.windowing_name, selection.scorer.key), []).append(name)
+        for name, stage in self._settings.stages.items():
+            if stage.scorer is not None:
+                stores.setdefault((stage.windowing_name, stage.scorer.key), []).append(name)
         return stores
+
+    def kept_enough(self, store: Store) -> list[str]:
+        """Stages whose kept windows are all that a store must hold scores of; none if it must of all windows.
+
+        What a later stage keeps, an earlier one kept too.
+        """
+        stages = self._settings.stages
+        needed = list(self.frozen_stores.get(store, []))
+        for name in self.selecting_stores.get(store, []):
+            before = stages[name].before
+            needed.append(None if before is None else before.key)
+        if None in needed:
+            return []
+        return sorted(name for name in set(needed) if not _earlier(stages[name]) & set(needed))
+
+    def waits_for(self, name: str) -> set[str]:
+        """Names of the stages that must be there before one can choose, for itself or for its store."""
+        found: set[str] = set()
+        queue = [name]
+        while queue:
+            stage = self._settings.stages[queue.pop()]
+            needed = set() if stage.before is None else {stage.before.key}
+            for scorer in stage.scorers:
+                needed.update(self.kept_enough((stage.windowing_name, scorer.key)))
+            queue += needed - found
+            found |= needed
+        return found
 
     @cached_property
     def stores(self) -> list[Store]:
         """Stores that compared selections choose by, then those that tokens are weighed by."""
-        used = {selection.key for selection in self.compared_selections}
+        used = {stage.key for selection in self.compared_selections for stage in selection.stages}
         selecting = [store for store, names in self.selecting_stores.items() if used & set(names)]
         return list(dict.fromkeys([*selecting, *self.frozen_stores]))
 
@@ -118,6 +147,12 @@ class Used:
                 *(run.model for run in self._settings.runs.values()),
             ]
         )
+
+
+def _earlier(stage: Stage) -> set[str]:
+    """Names of the stages before one."""
+    before = stage.before
+    return set() if before is None else {before.key} | _earlier(before)
 
 
 def _each_once(blocks) -> list:

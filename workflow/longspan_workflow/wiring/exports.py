@@ -136,7 +136,7 @@ class Exports:
     @staticmethod
     def _scorers(export: Export) -> list:
         blocks = [block for block in (export.selection, export.loss) if block is not None]
-        return [block.scorer for block in blocks if block.scorer is not None]
+        return [scorer for block in blocks for scorer in block.scorers]
 
     def _models(self, export: Export) -> list[dict[str, str]]:
         models, roles = {}, {}

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from longspan.store.shards import HELD_OUT
-from longspan_workflow.settings.blocks import Settings
+from longspan_workflow.settings.blocks import Settings, Stage
 from longspan_workflow.settings.used import Used
 from longspan_workflow.wiring.evaluations import BASE, Evaluations
 from longspan_workflow.wiring.places import Places
@@ -59,10 +59,10 @@ class Reports:
                 }
                 for windowing, scorer in self._frozen_stores()
             },
-            "selections": {
-                selection.key: [selection.windowing_name, self._here(self._selection(selection.key))]
-                for selection in self._used.selections
-            },
+            "selections": [
+                [stage.key, stage.windowing_name, self._here(self._selection(stage.key))]
+                for stage in self._stages()
+            ],
             "comparisons": {
                 name: [self._here(path) for path in paths] for name, paths in self._comparisons().items()
             },
@@ -89,7 +89,7 @@ class Reports:
             *(self._windows.windows_of(windowing, HELD_OUT) for windowing in counted.values()),
             *(path for windowing in windowings for path in self._windows.all_windows(windowing)),
             *self._scores.indexes(),
-            *(self._selection(selection.key) for selection in self._used.selections),
+            *(self._selection(stage.key) for stage in self._stages()),
             *(path for paths in self._comparisons().values() for path in paths),
             *self._metrics().values(),
             *self._exposures().values(),
@@ -101,10 +101,7 @@ class Reports:
     def figure_settings(self) -> dict:
         """Tables that the figures show, by name."""
         return {
-            "selections": {
-                selection.key: self._here(self._selection(selection.key))
-                for selection in self._used.selections
-            },
+            "selections": [[stage.key, self._here(self._selection(stage.key))] for stage in self._stages()],
             "trainings": {name: self._here(path) for name, path in self._metrics().items()},
             "exposures": {name: self._here(path) for name, path in self._exposures().items()},
             "evaluations": {
@@ -128,7 +125,7 @@ class Reports:
     def figure_inputs(self) -> list[str]:
         """Everything that the figures depend on."""
         return [
-            *(self._selection(selection.key) for selection in self._used.selections),
+            *(self._selection(stage.key) for stage in self._stages()),
             *self._metrics().values(),
             *self._exposures().values(),
             *self._evaluations.all(),
@@ -149,6 +146,11 @@ class Reports:
     def _frozen_stores(self):
         for windowing, scorer in self._used.frozen_stores:
             yield self._settings.windowings[windowing], self._settings.scorers[scorer]
+
+    def _stages(self) -> list[Stage]:
+        """Selections in use by their names, a cascade by its stages in order."""
+        selections = sorted(self._used.selections, key=lambda selection: selection.key)
+        return [stage for selection in selections for stage in selection.stages]
 
     def _selection(self, name: str) -> str:
         return self._places.selection.format(selection=name)

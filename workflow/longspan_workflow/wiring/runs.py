@@ -192,7 +192,8 @@ class Runs:
         """Arguments of `longspan.exports.model_card.model_card` that the settings give."""
         run, loss = self._of(wildcards), self._loss(wildcards)
         corpora = [run.windowing.corpus, *(run.mixture.corpora if run.mixture is not None else [])]
-        scorers = [block.scorer for block in (loss, run.selection) if block is not None and block.scorer]
+        blocks = [block for block in (loss, run.selection) if block is not None]
+        scorers = [scorer for block in blocks for scorer in block.scorers]
         tasks = [
             self._settings.evaluation,
             *(self._settings.find("evaluations", name) for name in run.evaluations),

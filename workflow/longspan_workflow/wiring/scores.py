@@ -40,13 +40,9 @@ class Scores:
         }
 
     def kept(self, wildcards) -> list[str]:
-        """Kept windows of the selections that alone need an NLL; none if all windows need one."""
-        store = (wildcards.windowing, wildcards.scorer)
-        parts = self._used.frozen_stores.get(store, [None])
-        takes_kept = self._settings.scorers[wildcards.scorer].takes_kept
-        if not takes_kept or store in self._used.selecting_stores or None in parts:
-            return []
-        return sorted(self._places.kept.format(selection=name) for name in parts)
+        """Kept windows of the selections and stages that alone need scores; none if all windows need them."""
+        names = self._used.kept_enough((wildcards.windowing, wildcards.scorer))
+        return [self._places.kept.format(selection=name) for name in names]
 
     def all_windows(self, wildcards) -> list[str]:
         """Windows of every shard of a store."""

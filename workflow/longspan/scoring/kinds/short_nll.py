@@ -17,7 +17,6 @@ class ShortNLL(ScorerKind):
     rule: ClassVar[str] = "score_short"
     table: ClassVar[str] = "nll_scores"
     stage: ClassVar[str] = "scoring.nll"
-    takes_kept: ClassVar[bool] = True
     less_memory: ClassVar[str] = "lower windows_per_batch, or take dtype bfloat16 or a smaller model"
     citations: ClassVar[tuple[str, ...]] = (TOKEN_WEIGHTING,)
 
@@ -46,11 +45,11 @@ class ShortNLL(ScorerKind):
         return {"bos_token_id": windows.bos_token_id}
 
     def load(self, model, windows, *, forward, threads=None):
-        """Score by :func:`longspan.scoring.nll.short_context_nll` and `long_context_nll`."""
+        """Score by :mod:`longspan.scoring.nll`; the first short window is the beginning of the long pass."""
         import torch
 
         from longspan.models.loading import load_model, pick_device
-        from longspan.scoring.nll import long_context_nll, short_context_nll
+        from longspan.scoring.nll import long_context_nll, short_context_nll, short_nll_beside_long
 
         if threads:
             torch.set_num_threads(threads)
@@ -65,9 +64,12 @@ class ShortNLL(ScorerKind):
         def score(unscored):
             for data_id, input_ids_T in unscored:
                 ids_1T = torch.from_numpy(input_ids_T)[None]
-                columns = {"short_nll": short_context_nll(scorer, ids_1T, **short_context)}
                 if self.store_long:
-                    columns["long_nll"] = long_context_nll(scorer, ids_1T)
+                    long_nll_1N = long_context_nll(scorer, ids_1T)
+                    short_nll_1N = short_nll_beside_long(scorer, ids_1T, long_nll_1N, **short_context)
+                    columns = {"short_nll": short_nll_1N, "long_nll": long_nll_1N}
+                else:
+                    columns = {"short_nll": short_context_nll(scorer, ids_1T, **short_context)}
                 for name, nll_1N in columns.items():
                     if not nll_1N.isfinite().all():
                         raise ValueError(f"{name} of window {data_id} is not finite; try dtype float32")
@@ -76,8 +78,10 @@ class ShortNLL(ScorerKind):
         return score
 
     def needs(self, shape, windows, *, window_tokens, dtype, compile_layers, device_flops):
-        """FLOPs of the short windows, and of the long one where it is stored."""
+        """FLOPs of the short windows, and of the long one that is stored in place of the first."""
         short = scoring_windows(window_tokens, self.base_length, self.base_stride)
+        if self.store_long:
+            short = short[1:]
         flops = sum(shape.forward_flops(self.base_length, part.stop - part.scored_start) for part in short)
         rows = self.base_length * min(self.windows_per_batch, len(short))
         if self.store_long:
