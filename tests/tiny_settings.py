@@ -168,6 +168,7 @@ def every_key():
             "losses/sparse": {
                 "variant": "sparse",
                 "sparsification": 0.5,
+                "shuffle_weights": True,
                 "self_scoring": {"base_length": 32, "base_stride": 24, "windows_per_batch": 2},
             },
             "losses/plain": {"variant": "plain"},

@@ -76,6 +76,7 @@ def _loss_faults(loss: LossBlock) -> Iterator[str]:
     where = f"losses.{loss.key}"
     try:
         weighting = loss.weighting()
+        loss.check()
     except ValueError as error:
         yield f"{where}.{error}"
         return
