@@ -64,12 +64,18 @@ class Evaluations:
         }
 
     def path(self, run: Run, trained: str, name: str) -> str:
-        """Table of an evaluation."""
+        """Table of an evaluation; the base model of a control is that of its run."""
+        if trained == BASE and run.control_of is not None:
+            run = run.control_of
         return self._places.evaluation.format(run=run.key, trained=trained, evaluation=name)
 
     def trained(self, run: Run) -> list[str]:
         """Names of a run's trained models."""
         return [f"{loss.key}/seed{seed}" for owner, loss, seed in self._used.trainings if owner is run]
+
+    def measured(self, run: Run) -> list[str]:
+        """Names of the models that are measured for a run: its trained ones, and before them its base."""
+        return [*([BASE] if run.control_of is None else []), *self.trained(run)]
 
     def all(self) -> list[str]:
         """Every evaluation: base and trained models of each run."""
@@ -77,5 +83,5 @@ class Evaluations:
             self.path(run, trained, name)
             for run in self._settings.runs.values()
             for name in self.of_run(run)
-            for trained in (BASE, *self.trained(run))
+            for trained in self.measured(run)
         ]

@@ -135,7 +135,7 @@ class Reports:
         found: dict[str, dict[str, str]] = {}
         for run in self._settings.runs.values():
             for name in self._evaluations.of_run(run):
-                for trained in (BASE, *self._evaluations.trained(run)):
+                for trained in self._evaluations.measured(run):
                     path = self._evaluations.path(run, trained, name)
                     found.setdefault(name, {})[f"{run.key}/{trained}"] = path
         return found
