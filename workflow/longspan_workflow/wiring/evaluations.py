@@ -2,7 +2,7 @@
 
 from longspan.evaluation.task import EvaluationTask
 from longspan.store.shards import HELD_OUT
-from longspan_workflow.settings.blocks import Run, Settings
+from longspan_workflow.settings.blocks import LossBlock, Run, Settings
 from longspan_workflow.settings.seeds import derive_seed
 from longspan_workflow.settings.used import Used
 from longspan_workflow.wiring.places import Places
@@ -72,6 +72,18 @@ class Evaluations:
     def trained(self, run: Run) -> list[str]:
         """Names of a run's trained models."""
         return [f"{loss.key}/seed{seed}" for owner, loss, seed in self._used.trainings if owner is run]
+
+    def short_context(self, run: Run, loss: LossBlock) -> int | None:
+        """Tokens of the short context that a training's loss or selection goes by; None where neither does.
+
+        Where they go by none, it is what the model was made for, if a window is longer.
+        """
+        scorers = [loss.self_scoring, loss.scorer, None if run.selection is None else run.selection.scorer]
+        for scorer in scorers:
+            if (tokens := getattr(scorer, "base_length", None)) is not None:
+                return tokens
+        made_for = run.model.max_position_embeddings
+        return made_for if made_for < run.windowing.window_tokens else None
 
     def measured(self, run: Run) -> list[str]:
         """Names of the models that are measured for a run: its trained ones, and before them its base."""
