@@ -66,6 +66,10 @@ PATHS = {
     "card": "results/exports/{export}/README.md",
     "publication": "results/exports/{export}/published.json",
     "estimate": "results/estimate.tsv",
+    "prepared_task": "results/tasks/{evaluation}/{windowing}.parquet",
+    "evaluation_table": "results/evaluation.tsv",
+    "evaluation_markdown": "results/evaluation.md",
+    "verdict": "results/verdict.txt",
     "settings_record": "results/settings.yaml",
     "summary": "results/summary.txt",
     "summary_table": "results/summary.tsv",
@@ -96,6 +100,8 @@ _PLUG_INS = {
     **{rule: [SCORER_KINDS.source_file(kind)] for rule, kind in SCORE_RULES.items()},
     "select_windows": [SELECTION_METHODS.source_file("longattn")],
     "evaluate": [EVALUATION_TASKS.source_file("position_nll")],
+    "prepare_task": [EVALUATION_TASKS.source_file("longppl")],
+    "compare_models": _TASKS,
     "summarize_results": _TASKS,
     "draw_figures": [*_METHODS, *_TASKS],
 }
@@ -180,6 +186,7 @@ class Chain:
         self.make("train")
         self.make("evaluate", trained="base")
         self.make("evaluate")
+        self.make("compare_models")
         self.make("summarize_results")
         self.make("draw_figures")
         self.make("record_settings")

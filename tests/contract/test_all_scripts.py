@@ -34,6 +34,7 @@ FILES = {
     "download_model": ["model"],
     "plan_shards": ["plan", "plan_index"],
     "record_frozen_weights": ["frozen_weights"],
+    "compare_models": ["evaluation_table", "evaluation_markdown", "verdict"],
     "summarize_results": ["summary", "summary_table", "funnel"],
     "draw_figures": ["figures"],
     "export_windows": ["data"],
@@ -41,6 +42,7 @@ FILES = {
     "record_settings": ["settings_record"],
 }
 # The tiny chain neither fetches texts nor publishes: test_downloads.py and test_publish.py have servers.
+# No tiny evaluation has an evaluator: test_declared_inputs.py has one that does.
 # Costs are of what Snakemake leaves of its jobs: tests/unit/reporting/test_costs.py.
 SCRIPT_NAMES = sorted(
     set(RULES)
@@ -49,6 +51,7 @@ SCRIPT_NAMES = sorted(
         "estimate",
         "index_references",
         "pin_revisions",
+        "prepare_task",
         "publish_export",
         "tabulate_costs",
     }

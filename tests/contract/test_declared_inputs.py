@@ -85,8 +85,14 @@ JOBS = [
     ("record_frozen_weights", {}),
     *(("export_windows", {"shard": shard}) for shard in SHARDS),
     ("write_data_card", {}),
-    ("train", {}),
-    *(("evaluate", {"trained": trained}) for trained in ("base", "dense/seed0")),
+    *(("train", {"loss": loss}) for loss in ("dense", "dense~shuffled")),
+    ("prepare_task", {"evaluation": "key"}),
+    *(
+        ("evaluate", {"trained": trained, "evaluation": evaluation})
+        for trained in ("base", "dense/seed0", "dense~shuffled/seed0")
+        for evaluation in ("position_nll", "key")
+    ),
+    ("compare_models", {}),
     ("summarize_results", {}),
     ("draw_figures", {}),
     ("record_settings", {}),
@@ -110,7 +116,9 @@ def test_every_script_takes_the_arguments_of_its_rule(monkeypatch):
 
 def test_the_report_is_given_all_that_it_waits_for(tmp_path):
     job = rule_job("report", NAMES, CONFIG, tmp_path)
-    assert {"results/settings.yaml", "results/summary.tsv", "results/funnel.tsv"} < set(job.inputs)
+    assert {
+        f"results/{name}" for name in ("settings.yaml", "summary.tsv", "funnel.tsv", "evaluation.tsv")
+    } < set(job.inputs)
     assert len([path for path in job.inputs if path.startswith("results/figures/")]) == 4
     assert set(job.inputs) < set(shlex.split(job.command))
 
@@ -121,6 +129,8 @@ def test_a_job_runs_again_with_other_code(tmp_path_factory, rule):
     if rule in WITHOUT_CODE:
         return
     names = {**NAMES, "scorer": SCORERS.get(rule, "tiny-32")}
+    if rule == "prepare_task":
+        names["evaluation"] = "key"
     params = rule_job(rule, names, CONFIG, tmp_path_factory.getbasetemp()).params
     if rule in STAGES:
         assert params["version"] == stage_version(STAGES[rule])

@@ -25,6 +25,7 @@ RULES = (
     ("export_windows", {}),
     ("train", {}),
     ("evaluate", {"trained": "base"}),
+    ("compare_models", {}),
     ("summarize_results", {}),
     ("draw_figures", {}),
 )

@@ -249,3 +249,33 @@ def test_a_stage_and_its_scorer_need_what_the_stages_before_leave():
 def estimated(wiring):
     rows = Estimates(wiring, dict.fromkeys(LLAMA3_8B["models"], SHAPE_8B)).rows()
     return {(row.stage, row.name): row.tokens for row in rows}
+
+
+def key_tokens(config):
+    """The run is measured by key tokens of another 8B."""
+    other = {"source": {"kind": "folder", "path": "elsewhere"}, "rope_theta": 15e6}
+    config["models"]["other"] = config["models"][MODEL] | other
+    config["evaluations"] = {"key": {"task": "longppl", "evaluator": "other"}}
+    config["runs"][NAMES.run]["evaluations"] = ["key"]
+
+
+def test_an_evaluator_reads_each_window_once_and_its_short_windows():
+    wiring = wiring_of(key_tokens)
+    needs = JobNeeds(wiring, dict.fromkeys(wiring.settings.models, SHAPE_8B))
+    run, key = wiring.settings.runs[NAMES.run], wiring.settings.evaluations["key"]
+    made = needs.preparation(key, run.windowing, 1000 * 32_768)
+    measured = needs.evaluation(run, key, 1000 * 32_768)
+    assert made.device_bytes == measured.device_bytes
+    # 28 short windows of 5,120 tokens are more tokens than a window of 32,768, and attend less far.
+    assert 3 < made.seconds / measured.seconds < 5
+    assert requests(needs, "prepare_task", evaluation="key")[0] == requests(needs, "evaluate")[0]
+    assert needs.preparation(key, run.windowing, None).seconds is None
+    assert JobNeeds(wiring).preparation(key, run.windowing, 1e6) is None
+
+
+def test_an_evaluator_that_no_device_holds_is_refused():
+    wiring = wiring_of(lambda config: key_tokens(config) or config.update(device={"memory_gb": 10}))
+    needs = JobNeeds(wiring, dict.fromkeys(wiring.settings.models, SHAPE_8B))
+    key = wiring.settings.evaluations["key"]
+    with pytest.raises(SettingsError, match=r"^evaluations\.key \(its evaluator\): needs about 1\d\.\d GB"):
+        needs.preparation(key, wiring.settings.windowings[WINDOWING], None)

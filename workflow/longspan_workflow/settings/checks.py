@@ -18,6 +18,7 @@ from longspan_workflow.settings.blocks import (
     Stage,
     WindowingBlock,
 )
+from longspan_workflow.settings.controls import is_plain
 from longspan_workflow.settings.faults import nearest
 from longspan_workflow.settings.used import Used
 
@@ -42,6 +43,8 @@ def checks_of(settings: Settings) -> Iterator[Iterator[str]]:
     for run in settings.runs.values():
         yield from (_run_faults(run), _execution_faults(run), _mixture_faults(run))
         yield _evaluation_faults(settings, run)
+        yield _evaluator_faults(settings, run)
+        yield _control_faults(run)
         yield from _self_scoring_faults(run)
         yield from _exposure_faults(run)
     yield _emptiness(settings)
@@ -236,6 +239,18 @@ def _run_faults(run: Run) -> Iterator[str]:
     yield from _position_faults(run.model, windowing.window_tokens, run.train.rope_theta, where)
 
 
+def _control_faults(run: Run) -> Iterator[str]:
+    where = f"runs.{run.key}.controls"
+    if "random_windows" in run.control_names:
+        if run.selection is None:
+            yield f"{where}: random_windows needs a selection to be compared with; the run takes all windows"
+        elif run.selection.method == "random" and all(map(is_plain, run.losses)):
+            yield f"{where}: random_windows is what the run is already; remove it"
+    for name in ("plain", "shuffled"):
+        if name in run.control_names and all(map(is_plain, run.losses)):
+            yield f"{where}: {name} needs a loss that weighs tokens; all of the run's are plain cross-entropy"
+
+
 def _self_scoring_faults(run: Run) -> Iterator[Iterator[str]]:
     for name in run.loss_names:
         yield _self_scoring_fault(run, name)
@@ -298,6 +313,30 @@ def _evaluation_faults(settings: Settings, run: Run) -> Iterator[str]:
             task.check_window(run.windowing.window_tokens)
         except ValueError as error:
             yield f"{where} (of run '{run.key}'): {error}"
+
+
+def _evaluator_faults(settings: Settings, run: Run) -> Iterator[str]:
+    for name in run.evaluations:
+        evaluation = settings.find("evaluations", name)
+        if (evaluator := evaluation.evaluator) is None:
+            continue
+        where = f"evaluations.{name}.evaluator (of run '{run.key}')"
+        for loss in run.losses:
+            if loss.scorer is not None and _same_model(loss.scorer.model, evaluator):
+                yield (
+                    f"{where}: '{evaluator.key}' is the model that loss '{loss.key}' scores by, so it would "
+                    "judge what it chose; take another model"
+                )
+            elif loss.self_scoring is not None and _same_model(run.model, evaluator):
+                yield (
+                    f"{where}: '{evaluator.key}' is the model that loss '{loss.key}' trains and scores by, "
+                    "so it would judge what it chose; take another model"
+                )
+        yield from _position_faults(evaluator, run.windowing.window_tokens, None, where)
+
+
+def _same_model(first: Model, second: Model) -> bool:
+    return first.key == second.key or first.source == second.source
 
 
 def _execution_faults(run: Run) -> Iterator[str]:

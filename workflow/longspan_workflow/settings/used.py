@@ -6,6 +6,7 @@ from functools import cached_property
 from longspan_workflow.settings.blocks import (
     Cascade,
     Corpus,
+    EvaluationBlock,
     LossBlock,
     Model,
     Run,
@@ -138,13 +139,24 @@ class Used:
         return list(dict.fromkeys([*selecting, *self.frozen_stores]))
 
     @cached_property
+    def prepared(self) -> list[tuple[EvaluationBlock, WindowingBlock]]:
+        """Evaluations that runs name and that an evaluator prepares, with the windowings that they are of."""
+        pairs = {
+            (name, run.windowing_name): (self._settings.find("evaluations", name), run.windowing)
+            for run in self._settings.runs.values()
+            for name in run.evaluations
+        }
+        return [pair for pair in pairs.values() if pair[0].evaluator is not None]
+
+    @cached_property
     def models(self) -> list[Model]:
-        """Models of tokenizers, scorers and runs."""
+        """Models of tokenizers, scorers, runs and evaluators."""
         return _each_once(
             [
                 *(windowing.tokenizer for windowing in self.windowings),
                 *(self._settings.find("scorers", scorer).model for _, scorer in self.stores),
                 *(run.model for run in self._settings.runs.values()),
+                *(evaluation.evaluator for evaluation, _ in self.prepared),
             ]
         )
 
