@@ -35,6 +35,7 @@ rule prepare_task:
         code=lambda wildcards: code_of(
             "prepare_task", EVALUATION_TASKS.source_file(evaluations.task(wildcards))
         ),
+        prelude=prelude,
     shell:
         in_job("""
         python -m longspan_workflow.running.claim_devices {resources.gpu} \

@@ -120,6 +120,7 @@ rule compare_models:
             "compare_models",
             *map(EVALUATION_TASKS.source_file, EVALUATION_TASKS.names()),
         ),
+        prelude=prelude,
     shell:
         in_job("""
         python "$SCRIPTS"/compare_models.py --settings {params.settings:q} --table {output.table:q} \

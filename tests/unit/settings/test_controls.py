@@ -6,7 +6,7 @@ from longspan_workflow.settings.controls import arms
 from longspan_workflow.settings.faults import SettingsError
 from longspan_workflow.settings.loading import load_settings
 from longspan_workflow.settings.used import Used
-from tiny_settings import tiny
+from tiny_settings import FUNNEL, tiny
 
 PLAIN = {"losses/plain": {"variant": "plain"}}
 
@@ -65,6 +65,30 @@ def test_a_random_selection_like_the_runs_own_is_used_again():
     assert made.key == "half~random"
     assert made.as_settings() == {"windowing": "short-128", "method": "random", "keep": {"ratio": 0.5}}
     assert made.windowing.key == "short-128"
+
+
+def test_a_cascades_random_control_draws_in_stages_that_keep_as_much():
+    changes = {"selections/funnel": FUNNEL, "runs/main/selection": "funnel"}
+    settings = loaded("random_windows", **changes)
+    made = settings.runs["main~random_windows"].selection
+    assert made.key == "funnel~random"
+    draws = [{"method": "random", "keep": stage["keep"]} for stage in FUNNEL["stages"]]
+    assert made.as_settings() == {"windowing": "short-128", "stages": draws}
+    names = [
+        "funnel.stage1",
+        "funnel.stage2",
+        "funnel",
+        *(f"funnel~random{part}" for part in (".stage1", ".stage2", "")),
+    ]
+    assert set(names) < settings.stages.keys()
+    assert settings.stages["funnel~random"].before is settings.stages["funnel~random.stage2"]
+    # The user's own cascade of draws is used again.
+    own = {"selections/drawn": {"windowing": "short-128", "stages": draws}}
+    assert loaded("random_windows", **changes, **own).runs["main~random_windows"].selection.key == "drawn"
+    with pytest.raises(SettingsError, match="random_windows is what the run is already; remove it"):
+        loaded(
+            "random_windows", **own, **PLAIN, **{"runs/main/selection": "drawn", "runs/main/loss": "plain"}
+        )
 
 
 def test_a_plain_loss_of_the_run_is_its_plain_control():

@@ -599,9 +599,9 @@ class Cascade(OverWindowing):
         return list({scorer.key: scorer for stage in self.stages for scorer in stage.scorers}.values())
 
     @property
-    def citations(self) -> tuple[str, ...]:
+    def cited(self) -> tuple[str, ...]:
         """BibTeX entries of all stages' methods."""
-        return tuple(entry for stage in self.stages for entry in stage.citations)
+        return tuple(entry for stage in self.stages for entry in stage.cited)
 
     def name_stages(self) -> None:
         """Tell each stage its name and place."""
@@ -1002,9 +1002,13 @@ class Settings(Options):
         for key, value in changes.items():
             if key[0] == "_":
                 setattr(derived, key, value)
+        if isinstance(derived, Cascade):
+            derived.name_stages()
         blocks = getattr(self, section)
         self._derived.setdefault((section, name), blocks.get(name))
         blocks[name] = derived
+        # Made of the selections.
+        vars(self).pop("stages", None)
 
     def as_settings(self, *left_out: str) -> dict[str, Any]:
         """The settings as they were given, with their defaults."""

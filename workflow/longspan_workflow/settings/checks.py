@@ -244,7 +244,9 @@ def _control_faults(run: Run) -> Iterator[str]:
     if "random_windows" in run.control_names:
         if run.selection is None:
             yield f"{where}: random_windows needs a selection to be compared with; the run takes all windows"
-        elif run.selection.method == "random" and all(map(is_plain, run.losses)):
+        elif all(stage.method == "random" for stage in run.selection.stages) and all(
+            map(is_plain, run.losses)
+        ):
             yield f"{where}: random_windows is what the run is already; remove it"
     for name in ("plain", "shuffled"):
         if name in run.control_names and all(map(is_plain, run.losses)):

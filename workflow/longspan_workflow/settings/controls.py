@@ -8,7 +8,15 @@ record of settings gives the same trainings again.
 
 from dataclasses import dataclass
 
-from longspan_workflow.settings.blocks import LOSSES, SELECTIONS, LossBlock, Run, SelectionBlock, Settings
+from longspan_workflow.settings.blocks import (
+    LOSSES,
+    SELECTIONS,
+    Cascade,
+    LossBlock,
+    Run,
+    SelectionBlock,
+    Settings,
+)
 
 _PLAIN = "control~plain"
 
@@ -102,12 +110,15 @@ def _add_random_windows(settings: Settings, run: Run) -> None:
     settings.derive("runs", key, run, **changes, _control_of=run, _control_losses=())
 
 
-def _random_selection(settings: Settings, selection: SelectionBlock) -> SelectionBlock:
+def _random_selection(settings: Settings, selection: SelectionBlock | Cascade) -> SelectionBlock | Cascade:
     """One that keeps as much of the same windows, at random: the user's own, or one that is added."""
-    like = {"windowing": selection.windowing_name, "method": "random", "keep": selection.keep.as_settings()}
+    drawn = [{"method": "random", "keep": stage.keep.as_settings()} for stage in selection.stages]
+    is_cascade = isinstance(selection, Cascade)
+    like = {"windowing": selection.windowing_name} | ({"stages": drawn} if is_cascade else drawn[0])
     own = (block for block in settings.selections.values() if block.as_settings() == like)
     if (found := next(own, None)) is not None:
         return found
     key = f"{selection.key}~random"
-    settings.derive("selections", key, SELECTIONS["random"].model_validate(like))
+    kind = Cascade if is_cascade else SELECTIONS["random"]
+    settings.derive("selections", key, kind.model_validate(like))
     return settings.selections[key]

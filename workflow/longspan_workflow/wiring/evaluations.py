@@ -115,8 +115,8 @@ class Evaluations:
 
         Where they go by none, it is what the model was made for, if a window is longer.
         """
-        scorers = [loss.self_scoring, loss.scorer, None if run.selection is None else run.selection.scorer]
-        for scorer in scorers:
+        chosen_by = [] if run.selection is None else run.selection.scorers
+        for scorer in (loss.self_scoring, loss.scorer, *chosen_by):
             if (tokens := getattr(scorer, "base_length", None)) is not None:
                 return tokens
         made_for = run.model.max_position_embeddings
