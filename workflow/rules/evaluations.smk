@@ -35,10 +35,12 @@ rule prepare_task:
         code=lambda wildcards: code_of(
             "prepare_task", EVALUATION_TASKS.source_file(evaluations.task(wildcards))
         ),
+        prelude=prelude,
     shell:
         in_job("""
+        printf %s {params.settings:q} > {log:q}.settings.json
         python -m longspan_workflow.running.claim_devices {resources.gpu} \
-            python "$SCRIPTS"/prepare_task.py --task {params.task} --settings {params.settings:q} \
+            python "$SCRIPTS"/prepare_task.py --task {params.task} --settings {log:q}.settings.json \
             --model {input.model:q} --tokens {input.tokens:q} --windows {input.windows:q} \
             --documents {input.documents:q} --prepared {output:q} --threads {threads} 2>&1 | tee {log:q}
         """)

@@ -599,9 +599,9 @@ class Cascade(OverWindowing):
         return list({scorer.key: scorer for stage in self.stages for scorer in stage.scorers}.values())
 
     @property
-    def citations(self) -> tuple[str, ...]:
+    def cited(self) -> tuple[str, ...]:
         """BibTeX entries of all stages' methods."""
-        return tuple(entry for stage in self.stages for entry in stage.citations)
+        return tuple(entry for stage in self.stages for entry in stage.cited)
 
     def name_stages(self) -> None:
         """Tell each stage its name and place."""
