@@ -413,11 +413,9 @@ def test_memory_holds_one_document_and_not_the_shard(tmp_path, monkeypatch):
     shard = shard_of(tmp_path)
     reads = []
     shard.documents.read(["document_id"])
-    read = pq.ParquetFile.read_row_group
+    read = shard.documents._read
     monkeypatch.setattr(
-        pq.ParquetFile,
-        "read_row_group",
-        lambda file, group, **options: reads.append(group) or read(file, group, **options),
+        shard.documents, "_read", lambda file, group: reads.append(group) or read(file, group)
     )
     seen = []
     for row in exported_rows(shard, shard.data_ids):
