@@ -1,7 +1,7 @@
 """What a cascade keeps of its last stage's choice, and what it costs, on the texts of some settings.
 
-    python benchmarks/cascade.py --configfile mine.yaml --selection funnel --results /scratch/cascade \
-        [--top 0.2] [--cores 8] [--gpus 1]
+    python benchmarks/cascade.py --configfile benchmarks/cascade.yaml --selection funnel \
+        --results /scratch/cascade [--top 0.2] [--cores 8] [--gpus 1]
 
 Runs the workflow up to two selections: the cascade as the settings have it, and its last stage alone over all
 windows, by a scorer of its own with the same settings, which keeps the best `--top`. It prints the share of

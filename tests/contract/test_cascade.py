@@ -1,6 +1,10 @@
 """A cascade over the tiny chain: a stage scores what the one before kept, the last tells of all windows."""
 
 import copy
+import importlib.util
+import re
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,7 +18,8 @@ from longspan.windows.shard import Shard
 from longspan_workflow.commands.explanations import explain
 from longspan_workflow.settings.loading import load_settings
 from longspan_workflow.wiring.wiring import Wiring
-from tiny_chain import TINY, Chain
+from refusals import refused
+from tiny_chain import ROOT, TINY, Chain
 
 SHARDS = ("00000", "00001")
 STAGES = ("funnel.stage1", "funnel.stage2", "funnel")
@@ -293,3 +298,44 @@ def test_a_selection_without_stages_has_the_bytes_that_it_had(chain):
     chain.make("select_windows")
     assert path.read_bytes() == before
     assert selection(chain, "half")["reason"].str.match(r"(kept|dropped): place ").all()
+
+
+def test_the_benchmark_tells_what_the_cascade_keeps_of_its_last_stages_choice_and_at_what_cost(chain, whole):
+    specification = importlib.util.spec_from_file_location("cascade", ROOT / "benchmarks" / "cascade.py")
+    sys.modules["cascade"] = benchmark = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(benchmark)
+    compared = benchmark.compared_settings(cascading(), "funnel", "results", 0.25)
+    both = Chain(compared)
+    run_cascade(both)
+    for shard in SHARDS:
+        both.make("score_short", scorer=benchmark.ALONE, shard=shard)
+    both.make("select_windows", selection=benchmark.ALONE)
+    seconds = {
+        **{f"score_attention/short-128/tiny-layer0/{shard}": 1 for shard in SHARDS},
+        **{f"score_short/short-128/tiny-32/{shard}": 4 for shard in SHARDS},
+        **{f"score_short/short-128/{benchmark.ALONE}/{shard}": 20 for shard in SHARDS},
+        **{f"select_windows/{name}": 0.5 for name in (*STAGES, benchmark.ALONE)},
+    }
+    # As Snakemake leaves them of its jobs.
+    for name, value in seconds.items():
+        path = Path("results/benchmarks", f"{name}.tsv")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"s\th:m:s\n{value}\t0:00:00\n")
+    told = benchmark.report(load_settings(compared), "funnel")
+    last, alone = selection(both, "funnel"), selection(both, benchmark.ALONE)
+    chosen, second = set(alone.query("kept")["data_id"]), selection(both, "funnel.stage2")
+    kept, came = (len(chosen & set(table.query("kept")["data_id"])) / len(chosen) for table in (last, second))
+    assert f"of these {len(chosen)} the cascade keeps {kept:.1%}; {came:.1%} came to its last stage" in told
+    rows = {line[:32].strip(): line[32:].split() for line in told.splitlines()[3:]}
+    number = len(second.query("kept"))
+    # Tokens, seconds by FLOPs and as measured, and shares of both.
+    assert rows["stage 1: gzip"] == ["0", "0", "0.5", "0.0%", "1.2%"]
+    assert [rows[name][0] for name in ("stage 2: longattn", "stage 3: nll_gain", benchmark.ALONE)] == [
+        f"{windows * 128:,}" for windows in (11, number, len(last))
+    ]
+    share = float(rows["stage 3: nll_gain"][3].rstrip("%"))
+    assert share == pytest.approx(100 * number / len(last), abs=0.1)
+    assert [rows[name][2] for name in ("cascade", benchmark.ALONE)] == ["11.5", "40.5"]
+    assert re.fullmatch(r"\d+\.\d%", rows["cascade"][3])
+    with refused("selections.drawn is no cascade whose last stage has a scorer; name another"):
+        benchmark.compared_settings(cascading(), "drawn", "results", 0.2)

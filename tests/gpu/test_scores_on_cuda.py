@@ -3,7 +3,7 @@ import torch
 
 from longspan.models.layers import compile_layers
 from longspan.models.token_nll import token_nll
-from longspan.scoring.nll import long_context_nll, short_context_nll
+from longspan.scoring.nll import long_context_nll, short_context_nll, short_nll_beside_long
 from longspan.scoring.self_scoring import SelfScoring
 from longspan.weighting.loss import WeightedLM
 from longspan.weighting.variant import weighting_from_settings
@@ -72,6 +72,20 @@ def test_token_nll_never_holds_all_logits():
     token_nll(hidden, weight, target).sum().backward()
     logits_bytes = 16384 * 64000 * 4
     assert torch.cuda.max_memory_allocated() - before < 0.5 * logits_bytes
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.bfloat16, 0.1)])
+def test_scores_beside_a_long_pass_are_those_of_passes_of_their_own(architecture, dtype, tolerance):
+    model, ids = tiny_model(architecture, dtype).cuda(), random_ids(2, 40)
+    long_nll = long_context_nll(model, ids)
+    beside = short_nll_beside_long(model, ids, long_nll, **BASE, bos_token_id=1)
+    apart = short_context_nll(model, ids, **BASE, bos_token_id=1)
+    # A window a pass: only the first one's shape differs.
+    assert torch.equal(beside[:, 15:], apart[:, 15:])
+    assert torch.equal(beside[:, :15], long_nll[:, :15])
+    difference = (beside - apart)[:, :15].norm() / apart[:, :15].norm()
+    assert difference < tolerance
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

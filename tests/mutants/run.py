@@ -49,6 +49,7 @@ KILLERS = {
     "index_references": [INPUTS, "tests/contract/test_texts_and_windows.py"],
     "estimate": ["tests/contract/test_estimate.py"],
     "score_windows": [INPUTS, f"{SCRIPTS}[score_short]", f"{SCRIPTS}[score_attention]", WHOLE],
+    "select_windows": [INPUTS, f"{SCRIPTS}[select_windows]", "tests/contract/test_cascade.py", WHOLE],
     "report": [f"{INPUTS}::test_the_report_is_given_all_that_it_waits_for", WHOLE],
     "publish": ["tests/workflow/test_dry_runs.py"],
     "download": ["tests/workflow/test_three_sources.py"],

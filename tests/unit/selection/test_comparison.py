@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+from longspan.selection.cascade import stage_table
 from longspan.selection.comparison import compare_selections, rank_correlation
 from longspan.selection.table import selection_table
 from longspan.store.tables import read_table, write_table
@@ -44,6 +45,24 @@ def test_selections_are_compared_over_all_windows_and_by_category(tmp_path):
     assert str(found) == (
         f"{expected:.2f} (7 windows; one undefined, prose 1.00, verse -1.00), 3 of 4 and 3 kept by both"
     )
+
+
+def test_windows_that_fell_before_a_cascades_last_stage_are_in_no_correlation(tmp_path):
+    ids, category = list("abcdef"), ["prose"] * 3 + ["verse"] * 3
+    plain = write_selection(tmp_path / "plain", [1, 2, 3, 4, 5, 6.0], ids, category, {"windows": 2})
+    cascade = selection_table(ids, [6, 5, 4, 3, 2, 1.0], category=category, keep={"windows": 3})
+    left = selection_table(["a", "b", "c"], [7, 8, 9.0], category=category[:3], keep={"windows": 2})
+    rows = stage_table(left, stage=2, method="gzip", before=cascade)
+    write_table(tmp_path / "cascade", "selection", rows.to_dict("records"), settings={})
+    last = read_table(tmp_path / "cascade", "selection")[0]
+    assert last.column("score").null_count == 3
+    for found in (
+        compare_selections(plain, last.to_pandas(), "plain, cascade"),
+        compare_selections(last.to_pandas(), plain, "cascade, plain"),
+    ):
+        assert (found.correlation, found.num_windows) == (pytest.approx(1), 3)
+        assert found.by_category == {"prose": (pytest.approx(1), 3)}
+        assert found.num_common == 0
 
 
 def test_selections_over_other_windows_are_not_compared(tmp_path):

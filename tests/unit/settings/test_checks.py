@@ -4,6 +4,7 @@ import copy
 
 import pytest
 
+from longspan.selection.method import SELECTION_METHODS
 from longspan_workflow.settings.faults import SettingsError
 from longspan_workflow.settings.loading import load_settings
 from refusals import refused
@@ -312,7 +313,7 @@ def stages(*given):
         ),
         (
             {"selections/funnel": {"windowing": "short-128", "keep": {"ratio": 0.5}}},
-            "selections.funnel.method: 'None' is unknown; valid are: gzip, longattn, nll_gain, random",
+            f"selections.funnel.method: 'None' is unknown; valid are: {', '.join(SELECTION_METHODS.names())}",
         ),
         (
             stages(GZIP | {"method": "gzipp"}),
