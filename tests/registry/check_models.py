@@ -32,7 +32,7 @@ from verdicts import ASPECTS, CRASH, QUICK_ASPECTS, REFUSED, RIGHT, VERDICTS
 
 NOT_MADE = "not made"
 _BEGIN, _END = "<!-- table -->", "<!-- end of table -->"
-_MARKS = {RIGHT: "right", REFUSED: "refused", NOT_MADE: "–"}
+_MARKS = {RIGHT: "right", REFUSED: "refused", NOT_MADE: "–", "": ""}
 
 
 def check(
@@ -95,7 +95,8 @@ def table(found: dict[str, dict]) -> list[str]:
     aspects = [aspect for aspect in ASPECTS if any(aspect in by_aspect for by_aspect in found.values())]
     lines = [f"| type | {' | '.join(aspects)} |", f"|---|{'---|' * len(aspects)}"]
     for name, by_aspect in found.items():
-        cells = [by_aspect.get(aspect, (NOT_MADE, ""))[0] for aspect in aspects]
+        # An aspect that was not looked at is left empty.
+        cells = [by_aspect.get(aspect, ("", ""))[0] for aspect in aspects]
         lines.append(f"| {name} | {' | '.join(_MARKS.get(cell, f'**{cell}**') for cell in cells)} |")
     return lines
 

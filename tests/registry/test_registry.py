@@ -23,10 +23,10 @@ RIGHT_THROUGHOUT = {
 }
 REFUSED = {
     # Attention sinks: whole windows by its own attention alone.
-    "gpt_oss": {"first layer", "documents"},
+    "gpt_oss": {"first layer", "layers", "documents"},
     # Linear attention carries a state from document to document.
-    "qwen3_next": {"documents"},
-    "mamba": {"first layer", "documents"},
+    "qwen3_next": {"layers", "documents"},
+    "mamba": {"first layer", "layers", "documents"},
 }
 
 

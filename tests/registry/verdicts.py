@@ -19,13 +19,14 @@ from transformers import AutoModelForCausalLM
 from longspan.models.document_attention import NAME
 from longspan.models.layers import checkpoint_layers, compile_layers, naming_compiled_layers
 from longspan.models.loading import load_model
+from longspan.scoring.decoder_attention import DecoderAttention
 from longspan.scoring.first_layer import FirstLayer, load_first_layer
 from longspan.scoring.nll import long_context_nll, short_context_nll
 from longspan.weighting.loss import WeightedLM
 
 RIGHT, REFUSED, WRONG, CRASH, UNCLEAR = "right", "refused", "wrong", "crash", "unclear"
 VERDICTS = (RIGHT, REFUSED, WRONG, CRASH, UNCLEAR)
-ASPECTS = ("scoring", "first layer", "training", "recomputed", "compiled", "documents")
+ASPECTS = ("scoring", "first layer", "layers", "training", "recomputed", "compiled", "documents")
 QUICK_ASPECTS = tuple(aspect for aspect in ASPECTS if aspect != "compiled")
 _NATS = 5e-4  # between two ways through a model in float32
 _GRADIENT = 2e-3  # of the gradient's norm, for each parameter
@@ -60,6 +61,7 @@ def verdicts_of(name: str, folder: Path, aspects: Collection[str]) -> dict[str, 
     checks: dict[str, Callable[[Case], None]] = {
         "scoring": check_scoring,
         "first layer": check_first_layer,
+        "layers": check_layers,
         "training": check_training,
         "recomputed": functools.partial(check_training, prepare=checkpoint_layers),
         "compiled": functools.partial(check_training, prepare=_compile),
@@ -190,7 +192,7 @@ def check_first_layer(case: Case) -> None:
         except Refused as refused:
             refusals.append(refused)
             continue
-        expected_BHTT = _own_attention(case.reference(), ids_BT)
+        expected_BHTT = _own_attentions(case.reference(), ids_BT)[0]
         _require_close("attention", _softmax(whole), expected_BHTT, 1e-4)
         with case.refusing():
             pieces = FirstLayer(case.reference(), tokens_at_once=2 * 7).queries_keys(ids_BT)
@@ -198,6 +200,30 @@ def check_first_layer(case: Case) -> None:
         with case.refusing():
             saved = load_first_layer(case.folder, dtype="float32").queries_keys(ids_BT)
         _require_close("attention of the folder", _softmax(saved), expected_BHTT, 1e-4)
+    if len(refusals) == 2:
+        raise refusals[0]
+
+
+def check_layers(case: Case) -> None:
+    """The softmax of every layer's queries and keys, as the whole model comes by them."""
+    refusals = []
+    for tokens in (16, 40):
+        ids_BT = random_ids(2, tokens)
+        found: dict[int, torch.Tensor] = {}
+        try:
+            with case.refusing():
+                attention = DecoderAttention(case.reference(), attention="eager")
+                attention.visit(
+                    ids_BT, lambda layer, seen, found=found: found.update({layer: _softmax(seen)})
+                )
+        except Refused as refused:
+            refusals.append(refused)
+            continue
+        expected = _own_attentions(case.reference(), ids_BT)
+        if len(found) != len(expected):
+            raise Wrong(f"{len(found)} layers instead of {len(expected)}")
+        for (layer, ours_BHTT), theirs_BHTT in zip(found.items(), expected, strict=True):
+            _require_close(f"attention of layer {layer}", ours_BHTT, theirs_BHTT, 1e-4)
     if len(refusals) == 2:
         raise refusals[0]
 
@@ -213,8 +239,8 @@ def _softmax(layer) -> torch.Tensor:
     return scores.masked_fill(later, -math.inf).softmax(-1)
 
 
-def _own_attention(model: nn.Module, ids_BT: torch.Tensor) -> torch.Tensor:
-    """Weights [B, H, T, T] of the first attention that the model computes itself."""
+def _own_attentions(model: nn.Module, ids_BT: torch.Tensor) -> list[torch.Tensor]:
+    """Weights [B, H, T, T] of each attention that the model computes itself."""
     seen = []
 
     def noting(function):
@@ -237,8 +263,8 @@ def _own_attention(model: nn.Module, ids_BT: torch.Tensor) -> torch.Tensor:
     finally:
         for module, function in zip(own, kept, strict=True):
             module.eager_attention_forward = function
-    weights = seen[0] if seen else (getattr(output, "attentions", None) or [None])[0]
-    if weights is None:
+    weights = seen or list(getattr(output, "attentions", None) or [None])
+    if weights[0] is None:
         raise Unclear("transformers tells no attention weights of the first layer")
     return weights
 

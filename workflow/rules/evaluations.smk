@@ -38,8 +38,9 @@ rule prepare_task:
         prelude=prelude,
     shell:
         in_job("""
+        printf %s {params.settings:q} > {log:q}.settings.json
         python -m longspan_workflow.running.claim_devices {resources.gpu} \
-            python "$SCRIPTS"/prepare_task.py --task {params.task} --settings {params.settings:q} \
+            python "$SCRIPTS"/prepare_task.py --task {params.task} --settings {log:q}.settings.json \
             --model {input.model:q} --tokens {input.tokens:q} --windows {input.windows:q} \
             --documents {input.documents:q} --prepared {output:q} --threads {threads} 2>&1 | tee {log:q}
         """)

@@ -123,7 +123,8 @@ rule compare_models:
         prelude=prelude,
     shell:
         in_job("""
-        python "$SCRIPTS"/compare_models.py --settings {params.settings:q} --table {output.table:q} \
+        printf %s {params.settings:q} > {log:q}.settings.json
+        python "$SCRIPTS"/compare_models.py --settings {log:q}.settings.json --table {output.table:q} \
             --markdown {output.markdown:q} --verdict {output.verdict:q} 2>&1 | tee {log:q}
         """)
 

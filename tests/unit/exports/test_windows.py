@@ -1,6 +1,5 @@
 import io
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -407,17 +406,16 @@ def test_a_manifest_that_is_none_is_refused(tmp_path):
         read_export_manifest(path)
 
 
-def test_memory_holds_one_document_and_not_the_shard(tmp_path):
+def test_memory_holds_one_document_and_not_the_shard(tmp_path, monkeypatch):
     """Documents of many row groups: only the one at hand is read."""
     texts = {f"{number}.txt": "x" * 300_000 for number in range(6)}
     write_shard(tmp_path, texts, window_tokens=1000)
     shard = shard_of(tmp_path)
     reads = []
-    file = shard.documents._file
     shard.documents.read(["document_id"])
-    shard.documents._file = SimpleNamespace(
-        read=file.read,
-        read_row_group=lambda group, **options: reads.append(group) or file.read_row_group(group, **options),
+    read = shard.documents._read
+    monkeypatch.setattr(
+        shard.documents, "_read", lambda file, group: reads.append(group) or read(file, group)
     )
     seen = []
     for row in exported_rows(shard, shard.data_ids):

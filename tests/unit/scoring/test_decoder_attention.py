@@ -209,3 +209,31 @@ def test_attention_that_is_more_than_a_softmax_is_refused(monkeypatch):
 def test_other_attentions_are_refused():
     with pytest.raises(ValueError, match="with attention sdpa or eager, not 'flash_attention_2'"):
         DecoderAttention(tiny_model(CONFIGS["llama"]), attention="flash_attention_2")
+
+
+def test_a_model_that_attends_otherwise_by_an_unknown_name_is_refused(monkeypatch):
+    model = tiny_model(CONFIGS["llama"])
+    attention = type(model.model.layers[1].self_attn)
+    forward = attention.forward
+
+    def by_name(self, hidden_states, *inputs, **options):
+        known = self.config._attn_implementation in ("eager", "sdpa")
+        return forward(self, hidden_states * (1.0 if known else 1.5), *inputs, **options)
+
+    monkeypatch.setattr(attention, "forward", by_name)
+    for implementation in ("eager", "sdpa"):
+        with pytest.raises(ValueError, match=r"LlamaForCausalLM \(llama\) attends in another way while its"):
+            DecoderAttention(model, [0], attention=implementation)
+
+
+def test_a_choice_of_keys_is_refused_by_name():
+    model = tiny_model(CONFIGS["llama"])
+    for layer in model.model.layers:
+        layer.self_attn.register_forward_pre_hook(
+            lambda module, inputs, options: (inputs, options | {"indices": torch.zeros(1, 4)}),
+            with_kwargs=True,
+        )
+    with pytest.raises(
+        ValueError, match=r"the first layer of Llama.* attends by indices of its own, which the"
+    ):
+        DecoderAttention(model)

@@ -28,9 +28,11 @@ from longspan.scoring.queries_keys import (
     model_name,
     noted_mask,
     own_eager_attention,
+    probability_bound,
 )
 
-ATTENTIONS = ("sdpa", "eager")
+_LOOKING = {"sdpa": "longspan_look_sdpa", "eager": "longspan_look_eager"}
+ATTENTIONS = tuple(_LOOKING)
 Look = Callable[[int, QueriesKeys], None]
 
 
@@ -81,24 +83,27 @@ class DecoderAttention:
                 f"a window of {num_tokens} tokens is longer than the position table of "
                 f"{model_name(self.model)}, max_position_embeddings = {self.max_positions}"
             )
-        self._run(input_ids_BL, f"longspan_look_{self._attention}", _Visit(self, look))
+        try:
+            self._run(input_ids_BL, _LOOKING[self._attention], _Visit(self, look))
+        except _Done as done:
+            done.__traceback__ = None  # its frames would keep the intermediate results alive
 
-    def _run(self, input_ids_BL: torch.Tensor, implementation: str, visit: "_Visit") -> None:
+    def _run(self, input_ids_BL: torch.Tensor, implementation: str, visit: "_Visit | None") -> torch.Tensor:
+        """Last hidden states [B, L, …]."""
         forget_masks()
         with _attending(self.model, implementation), _visiting(visit), fastest_attention(input_ids_BL.device):
-            try:
-                self._decoder(input_ids=input_ids_BL, use_cache=False)
-            except _Done as done:
-                done.__traceback__ = None  # its frames would keep the intermediate results alive
+            return self._decoder(input_ids=input_ids_BL, use_cache=False).last_hidden_state
 
     @torch.no_grad()
     def _check(self) -> None:
-        """Compare each layer's softmax with its own attention, in a short pass by eager attention."""
+        """Compare each layer's softmax with its own attention, and the model looked at with itself."""
         ids_1L = check_ids(self.model, self.model.get_input_embeddings().weight.device, self.max_positions)
         found: list[int] = []
-        visit = _Visit(self, lambda layer, _: found.append(layer), checks=True)
+        # To the end: a layer may attend again.
+        visit = _Visit(self, lambda layer, _: found.append(layer), ends=False, compares=True)
         try:
-            self._run(ids_1L, "longspan_look_eager", visit)
+            self._run(ids_1L, _LOOKING["eager"], visit)
+            self._require_same_pass(ids_1L)
         except (ValueError, OSError, torch.OutOfMemoryError):
             raise
         except Exception as error:
@@ -116,6 +121,19 @@ class DecoderAttention:
         print(
             f"checked {len(self.layers)} layers of {model_name(self.model)}: their softmax is their attention"
         )
+
+    def _require_same_pass(self, ids_1L: torch.Tensor) -> None:
+        # Some models attend in another way by a name that they do not know.
+        own = self._run(ids_1L, self._attention, None).double()
+        seen = self._run(
+            ids_1L, _LOOKING[self._attention], _Visit(self, lambda *_: None, ends=False)
+        ).double()
+        share = ((seen - own).norm() / own.norm().clamp_min(1e-12)).item()
+        if own.isfinite().all() and not share <= probability_bound(self.model.dtype):
+            raise ValueError(
+                f"{model_name(self.model)} attends in another way while its attention is looked at (hidden "
+                f"states differ by {share:.2g} of their size); take another scoring model"
+            )
 
 
 def load_decoder_attention(
@@ -176,8 +194,8 @@ class _Done(Exception):  # noqa: N818 - it ends the forward pass, it is no error
 class _Visit:
     """One pass: which layers have been seen, and who looks at them."""
 
-    def __init__(self, of: DecoderAttention, look: Look, *, checks: bool = False):
-        self._of, self._look, self._checks = of, look, checks
+    def __init__(self, of: DecoderAttention, look: Look, *, ends: bool = True, compares: bool = False):
+        self._of, self._look, self._ends, self._compares = of, look, ends, compares
         self.seen: list[int] = []
 
     def see(self, call: AttentionCall) -> None:
@@ -188,20 +206,19 @@ class _Visit:
             if layer in self.seen:
                 raise ValueError(f"{where} attends more than once; take another layer or scoring model")
             call.require_whole(where, self._of._config, call.queries_keys.q.shape[2])
-            if self._checks:
+            if self._compares:
                 call.require_own_softmax(where)
             self._look(layer, call.queries_keys)
         self.seen.append(layer)
-        # The check goes on to the end: a layer may attend again.
-        if wanted and not self._checks and layer == self._of.layers[-1]:
+        if wanted and self._ends and layer == self._of.layers[-1]:
             raise _Done
 
 
-_visits: list[_Visit] = []
+_visits: list[_Visit | None] = []
 
 
 @contextlib.contextmanager
-def _visiting(visit: _Visit) -> Iterator[None]:
+def _visiting(visit: _Visit | None) -> Iterator[None]:
     _visits.append(visit)
     try:
         yield

@@ -18,6 +18,8 @@ from transformers.masking_utils import eager_mask
 
 CHECKED_TOKENS = 24
 _BOUND = 1e-3  # of a probability
+_IN_SOFTMAX = ("s_aux", "position_bias")
+_OF_POSITIONS = ("position_ids", "cache_position")
 
 
 @dataclass(frozen=True)
@@ -73,13 +75,17 @@ class AttentionCall:
             num_tokens: tokens of the window.
 
         Raises:
-            ValueError: sinks, position biases, a sliding window or chunk that is shorter than the window.
+            ValueError: sinks, position biases, a choice of keys, a sliding window or chunk that is shorter
+                than the window.
         """
         if not getattr(self.module, "is_causal", True):
             raise ValueError(f"{where} is not causal")
-        for option in ("s_aux", "position_bias"):
-            if self.given.get(option) is not None:
+        for option, value in self.given.items():
+            if option in _IN_SOFTMAX and value is not None:
                 raise ValueError(f"{where} adds {option} to its softmax, which the sums leave out")
+            # A choice of keys, say, of which a short sequence shows nothing.
+            if isinstance(value, torch.Tensor) and option not in _OF_POSITIONS:
+                raise _more(where, f"{option} of its own")
         kinds = getattr(config, "layer_types", None) or []
         layer = self.layer or 0
         kind = kinds[layer] if layer < len(kinds) else None

@@ -188,6 +188,9 @@ class Ladm(ScorerKind):
     def needs(self, shape, windows, *, window_tokens, dtype, compile_layers, device_flops):
         """FLOPs of the products of queries and keys, and behind the first layer of the pass up to them."""
         count = shape.num_hidden_layers if self.layers == "all" else len(set(self.layers))
+        # Mode released multiplies the queries of every so many spans only.
+        spans = self.near_spans if self.mode == "released" else 1
+        products = shape.num_attention_heads * shape.head_dim * window_tokens**2
         disk = None if windows is None else windows * (_ROW_BYTES + _LAYER_BYTES * count)
         if self.first_layer_only:
             width = width_of(dtype)
@@ -205,10 +208,9 @@ class Ladm(ScorerKind):
             )
         depth = shape.num_hidden_layers if self.layers == "all" else max(self.layers) + 1
         passed = shape.forward_flops(window_tokens, 0) * depth / shape.num_hidden_layers
-        products = count * shape.num_attention_heads * shape.head_dim * window_tokens**2
         needs = forward_needs(
             shape,
-            passed + products * SCORING_SHARE / ATTENTION_SHARE,
+            passed + count * products / spans * SCORING_SHARE / ATTENTION_SHARE,
             windows,
             window_tokens,
             dtype=dtype,
