@@ -1,4 +1,5 @@
 from longspan_workflow.settings.used import Used
+from tiny_settings import FUNNEL
 from tiny_wiring import WILDCARDS, put, wildcards, wiring_of
 
 
@@ -89,6 +90,10 @@ def test_the_short_context_is_the_losss_or_the_selections_or_what_the_model_was_
         gain = {"method": "nll_gain", "scorer": "tiny-32", "windowing": "short-128", "keep": {"ratio": 0.5}}
         settings["selections"]["half"] = gain
 
+    def by_stages(settings):
+        plain(settings)
+        settings["selections"]["half"] = FUNNEL
+
     def beyond(settings):
         plain(settings)
         settings["models"]["tiny"] |= {"max_position_embeddings": 100, "rope_theta": 1e6}
@@ -96,5 +101,6 @@ def test_the_short_context_is_the_losss_or_the_selections_or_what_the_model_was_
     assert context() == 32
     assert context(own) == 64
     assert context(by_gain) == 32
+    assert context(by_stages) == 32
     assert context(plain) is None
     assert context(beyond) == 100
