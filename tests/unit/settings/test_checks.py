@@ -168,6 +168,20 @@ def stages(*given):
         ),
         (
             {
+                "models/other": {
+                    "source": {"kind": "folder", "path": "inputs/model"},
+                    "license": "l",
+                    "max_position_embeddings": 512,
+                    "attention": "flash_attention_2",
+                },
+                "scorers/spans": {"kind": "ladm", "model": "other", "span_tokens": 4, "layers": "all"},
+                "selections/spans": GAIN | {"method": "ladm", "scorer": "spans"},
+            },
+            "scorers.spans (for selection 'spans'): kind ladm with these options needs attention: sdpa or "
+            "eager of model 'other', which has flash_attention_2",
+        ),
+        (
+            {
                 "scorers/pairs": {"kind": "prolong", "model": "tiny", "segment_tokens": 100},
                 "selections/pairs": GAIN | {"method": "prolong", "scorer": "pairs"},
             },

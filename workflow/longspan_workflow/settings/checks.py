@@ -402,6 +402,12 @@ def _store_faults(settings: Settings) -> Iterator[str]:
             yield f"{where}: {error}"
             continue
         yield from _position_faults(scorer.model, scorer.longest_pass(tokens), scorer.rope_theta, where)
+        if scorer.attentions is not None and scorer.model.attention not in scorer.attentions:
+            yield (
+                f"{where}: kind {scorer.kind} with these options needs attention: "
+                f"{' or '.join(scorer.attentions)} of model '{scorer.model_name}', which has "
+                f"{scorer.model.attention}"
+            )
 
 
 def _geometry_faults(tokens: int, scoring, where: str) -> Iterator[str]:
