@@ -73,7 +73,7 @@ def in_job(command):
 
     Settings go to a file beside the log: an argument may hold 128 KiB, a word of a shell any number.
     """
-    return "\n{params.prelude}" + command
+    return f"\n{{params.prelude}}{command}"
 
 
 wildcard_constraints:
