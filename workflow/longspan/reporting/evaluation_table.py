@@ -150,10 +150,11 @@ def _rows_of(block: Mapping, read: Reader, seed: int) -> Iterator[Row]:
                 if group in _foreign_contexts(contexts, model["short_context"]):
                     continue
                 trained = part[model["run"], model["loss"]]
-                others = {BASE: BASE} | {name: tuple(of) for name, of in model["controls"].items()}
+                others = {BASE: BASE} | {other: tuple(of) for other, of in model["controls"].items()}
                 differences = {
-                    other: Difference(_estimate(group, seed, trained, part[of]))
-                    for other, of in others.items()
+                    other: Difference(_estimate(group, seed, trained, part[others[other]]))
+                    for other in COMPARED
+                    if other in others
                 }
                 yield Row(
                     model["run"],
