@@ -60,8 +60,15 @@ class Used:
 
     @cached_property
     def selections(self) -> list[SelectionBlock | Cascade]:
-        """Selections of runs and exports."""
-        blocks = [*self._settings.runs.values(), *self._settings.exports.values()]
+        """Selections of runs and exports, those of controls behind them."""
+        controls = [run for run in self._settings.runs.values() if run.control_of is not None]
+        return _each_once([*self.own_selections, *(run.selection for run in controls if run.selection)])
+
+    @cached_property
+    def own_selections(self) -> list[SelectionBlock | Cascade]:
+        """Selections of exports, and of runs that are no control."""
+        runs = [run for run in self._settings.runs.values() if run.control_of is None]
+        blocks = [*runs, *self._settings.exports.values()]
         return _each_once(block.selection for block in blocks if block.selection is not None)
 
     @cached_property
