@@ -208,6 +208,19 @@ def every_key():
             },
             "evaluation": {"windows_per_document": 2, "position_bins": 4},
             "evaluations/wide": {"task": "position_nll", "windows_per_document": 1, "position_bins": 2},
+            "evaluations/codes": {
+                "task": "needle",
+                "corpus": "other",
+                "devices": 2,
+                "lengths": [256, 512],
+                "tokens_per_batch": 1024,
+                "variants": ["single", "multi_key"],
+                "depths": [0.0, 0.5],
+                "samples": 2,
+                "codes": 3,
+                "values": "words",
+                "prompt": "chat",
+            },
             "report": {"title": "t", "compare_selections": ["gain", "packed"]},
         }
     )

@@ -1,7 +1,7 @@
 """What a task of evaluation is: a plug-in that measures a model on what was held out."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from longspan.plugins.registry import PlugInKind
 from longspan.plugins.tables import WithTable
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from longspan.corpora.source import SourceKind
     from longspan.costs.needs import Needs
     from longspan.costs.shape import DecoderShape
     from longspan.windows.store import WindowStore
@@ -18,13 +19,24 @@ if TYPE_CHECKING:
 class EvaluationTask(WithTable):
     """A way to measure a base or trained model; its fields are its options.
 
-    The same rows are measured for every model, so that any two can be compared pair by pair.
+    The same rows are measured for every model, so that any two can be compared pair by pair. A task over
+    prompts that are made first derives from :class:`longspan.evaluation.generated.GeneratedTask`.
 
     Attributes:
         label: what it measures, with its unit.
+        reads: what it measures on: the run's held-out "windows", or "inputs", tables of prompts that rule
+            make_task makes; a task that reads "model" brings its own data.
+        reads_documents: whether its prompts are made of held-out works.
     """
 
     label: ClassVar[str]
+    reads: ClassVar[Literal["windows", "inputs", "model"]] = "windows"
+    reads_documents: ClassVar[bool] = False
+
+    @property
+    def archives(self) -> "Sequence[SourceKind]":
+        """Archives that it needs, each as a source of texts that is fetched and checked."""
+        return ()
 
     def check_window(self, window_tokens: int) -> None:
         """Refuse windows that it cannot measure on, before any job starts.
@@ -57,6 +69,10 @@ class EvaluationTask(WithTable):
     def windows_measured(self, held_out: float | None, works: int | None) -> float | None:
         """Windows that it measures on, of so many held-out windows and works; None if that is not known."""
         return held_out
+
+    def tokens_measured(self, windows: float | None, window_tokens: int) -> float | None:
+        """Tokens that a model reads, on so many windows; None if that is not known."""
+        return None if windows is None else windows * window_tokens
 
     def needs(
         self,
