@@ -168,6 +168,7 @@ def every_key():
             "losses/sparse": {
                 "variant": "sparse",
                 "sparsification": 0.5,
+                "shuffle_weights": True,
                 "self_scoring": {"base_length": 32, "base_stride": 24, "windows_per_batch": 2},
             },
             "losses/plain": {"variant": "plain"},
@@ -179,6 +180,7 @@ def every_key():
             "runs/main/select_first": True,
             "runs/main/evaluations": ["wide"],
             "runs/main/seeds": [0, 7],
+            "runs/main/controls": ["plain", "shuffled", "random_windows"],
             "runs/main/train": {
                 "max_steps": 4,
                 "per_device_train_batch_size": 2,
@@ -218,7 +220,7 @@ def every_key():
                 "depths": [0.0, 0.5],
                 "samples": 2,
                 "codes": 3,
-                "values": "words",
+                "form": "words",
                 "prompt": "chat",
             },
             "report": {"title": "t", "compare_selections": ["gain", "packed"]},

@@ -83,6 +83,7 @@ JOBS = [
         for trained in ("base", "dense/seed0")
         for evaluation in ("position_nll", "codes")
     ),
+    ("compare_models", {}),
     ("summarize_results", {}),
     ("draw_figures", {}),
     ("record_settings", {}),
@@ -106,7 +107,9 @@ def test_every_script_takes_the_arguments_of_its_rule(monkeypatch):
 
 def test_the_report_is_given_all_that_it_waits_for(tmp_path):
     job = rule_job("report", NAMES, CONFIG, tmp_path)
-    assert {"results/settings.yaml", "results/summary.tsv", "results/funnel.tsv"} < set(job.inputs)
+    assert {
+        f"results/{name}" for name in ("settings.yaml", "summary.tsv", "funnel.tsv", "evaluation.tsv")
+    } < set(job.inputs)
     assert len([path for path in job.inputs if path.startswith("results/figures/")]) == 4
     assert set(job.inputs) < set(shlex.split(job.command))
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from longspan.evaluation.answering import answer_all
 from longspan.evaluation.answers import AnsweringModel
 from longspan.evaluation.prompts import PromptTokenizer
-from longspan.evaluation.samples import Samples
+from longspan.evaluation.samples import PromptTables
 from longspan.evaluation.task import EVALUATION_TASKS
 from longspan.models.folders import read_manifest
 from longspan.models.loading import load_model, pick_device
@@ -58,7 +58,7 @@ def main(argv=None):
         return load_model(arguments.model.parent, **forward, device=pick_device()).eval()
 
     if task.reads == "inputs":
-        samples, tokenizer = Samples(arguments.inputs), PromptTokenizer(arguments.model)
+        samples, tokenizer = PromptTables(arguments.inputs), PromptTokenizer(arguments.model)
         samples.require_model(arguments.model, tokenizer.identity)
         answer_all(
             task,

@@ -137,6 +137,14 @@ NAMED = {"runs/main/evaluations": ["codes"]}
             "losses.dense.self_scoring: plain cross-entropy uses no scores; remove it",
         ),
         (
+            {"losses/dense": {"variant": "plain", "shuffle_weights": True}},
+            "losses.dense.shuffle_weights: all weights of plain cross-entropy are 1; remove it",
+        ),
+        (
+            {"losses/dense": {"interpolation": 1, "shuffle_weights": True}},
+            "losses.dense.shuffle_weights: all weights of plain cross-entropy are 1; remove it",
+        ),
+        (
             {"losses/dense": {"variant": "dense"}},
             "losses.dense: a weighted loss needs either 'scorer' (frozen, of kind short_nll) "
             "or 'self_scoring'",

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from longspan.evaluation.answers import AnsweringModel
 from longspan.evaluation.generated import GeneratedTask
-from longspan.evaluation.samples import Samples
+from longspan.evaluation.samples import PromptTables
 from longspan.process.ranks import barrier, decided_by_first, is_first_process, process_count, process_number
 from longspan.store.resumable import ResumableTable
 
@@ -26,7 +26,7 @@ class AnswerTable(ResumableTable):
 
 def answer_all(
     task: GeneratedTask,
-    samples: Samples,
+    samples: PromptTables,
     load: Callable[[], AnsweringModel],
     path: Path | str,
     **manifest,
@@ -73,7 +73,7 @@ def answer_all(
 
 
 def _answers(
-    task: GeneratedTask, samples: Samples, model: AnsweringModel, batches: list[list[str]]
+    task: GeneratedTask, samples: PromptTables, model: AnsweringModel, batches: list[list[str]]
 ) -> Iterator[list[dict]]:
     total = sum(map(len, batches))
     with tqdm(desc=task.name, total=total, unit="sample", mininterval=2) as progress:
@@ -82,7 +82,7 @@ def _answers(
             progress.update(len(batch))
 
 
-def _require_words(samples: Samples, table: ResumableTable) -> None:
+def _require_words(samples: PromptTables, table: ResumableTable) -> None:
     """Refuse a model that writes nothing to any sample: its prompts end where a text does."""
     rows = {row["sample_id"]: row for row in table.rows.select(["sample_id", "text", "stop"]).to_pylist()}
     written = [rows[name] for name in samples.ids if rows[name]["text"] is not None]

@@ -93,6 +93,7 @@ class GeneratedTask(EvaluationTask):
     """
 
     reads: ClassVar[Literal["inputs"]] = "inputs"
+    lengths_are_a_grid: ClassVar[bool] = True
     table: ClassVar[str] = "answers"
     stops: ClassVar[tuple[str, ...]] = ()
     measuring_options: ClassVar[tuple[str, ...]] = ("lengths", "tokens_per_batch")
@@ -162,6 +163,40 @@ class GeneratedTask(EvaluationTask):
         return answer_samples(self, model, samples)
 
     # Reports
+
+    def values(self, rows):
+        """Of each sample those of the task's `measures` that have one of these names.
+
+        - "score": the score.
+        - "nll": NLL of the right answer a token, weighed by its tokens.
+        - "gain": what the evidence adds to the log-likelihood of the right answer, a token, weighed as well.
+        - "margin": log-likelihood of the right answer over that of the likeliest foil.
+        """
+        import pandas as pd
+
+        tokens = rows["tokens"].str[0].astype(float)
+        nll, control = rows["nll"].str[0].astype(float), rows["control_nll"].str[0].astype(float)
+        foils = pd.Series([min(values[1:], default=float("nan")) for values in rows["nll"]], rows.index)
+        one = pd.Series(1.0, rows.index)
+        found = {
+            "score": (rows["score"].astype(float), one),
+            "nll": (nll / tokens, tokens),
+            "gain": ((control - nll) / tokens, tokens),
+            "margin": (foils - nll, one),
+        }
+        table = {
+            "sample": rows["sample_id"],
+            "cluster": rows["document_id"].fillna(rows["sample_id"]),
+            "group": rows["group"],
+            "length": rows["length"],
+        }
+        parts = [
+            pd.DataFrame({"measure": measure.name, **table, "value": value, "weight": weight})
+            for measure in self.measures
+            if measure.name in found
+            for value, weight in [found[measure.name]]
+        ]
+        return pd.concat([part[part["value"].notna()] for part in parts], ignore_index=True)
 
     def summary(self, base, trained):
         """Mean score, or else NLL of the right answer a token, by group and length, before and after."""

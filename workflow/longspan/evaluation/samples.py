@@ -39,7 +39,7 @@ class Sample:
         return {name: getattr(self, name) for name in _ORIGIN}
 
 
-class Samples:
+class PromptTables:
     """Samples of one evaluation, read when they are asked for.
 
     Args:

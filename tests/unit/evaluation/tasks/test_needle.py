@@ -28,9 +28,9 @@ def test_a_sample_for_each_variant_depth_and_number(sources):
         assert (row["depth"] is None) == (row["group"] == "multi_value")
 
 
-@pytest.mark.parametrize("values", ["digits", "words"])
-def test_the_prompt_asks_for_what_stands_in_it_once(sources, values):
-    for row in rows(Needle(variants=VARIANTS, depths=[0.25], samples=3, codes=2, values=values), sources):
+@pytest.mark.parametrize("form", ["digits", "words"])
+def test_the_prompt_asks_for_what_stands_in_it_once(sources, form):
+    for row in rows(Needle(variants=VARIANTS, depths=[0.25], samples=3, codes=2, form=form), sources):
         text = text_of(sources, row["prompt_ids"])
         (candidate,) = row["candidate_ids"]
         assert text_of(sources, candidate) == f" {', '.join(row['answers'])}"
@@ -106,3 +106,31 @@ def test_a_chat_prompt_needs_a_template(sources):
 def test_scores(answers, text, score):
     sample = type("Sample", (), {"answers": answers})
     assert Needle().score(sample, [1.0], text) == score
+
+
+def test_values_are_nll_and_score_of_each_sample():
+    import pandas as pd
+
+    rows = pd.DataFrame(
+        {
+            "sample_id": ["a", "b"],
+            "group": ["single", "single"],
+            "document_id": ["work", None],
+            "length": [256, 512],
+            "nll": [[6.0], [3.0]],
+            "tokens": [[3], [6]],
+            "control_nll": [None, None],
+            "score": [1.0, 0.0],
+        }
+    )
+    found = Needle().checked_values(rows, "table").reset_index()
+    assert found.to_dict("records") == [
+        {"measure": measure, "sample": name, "cluster": cluster, "group": "single", "length": length}
+        | {"value": value, "weight": weight}
+        for measure, name, cluster, length, value, weight in (
+            ("nll", "a", "work", 256, 2.0, 3),
+            ("nll", "b", "b", 512, 0.5, 6),
+            ("score", "a", "work", 256, 1, 1),
+            ("score", "b", "b", 512, 0, 1),
+        )
+    ]

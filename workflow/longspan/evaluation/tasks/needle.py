@@ -11,6 +11,7 @@ from longspan.evaluation.codes import draw_codes, draw_names
 from longspan.evaluation.generated import Cost, GeneratedTask
 from longspan.evaluation.haystack import Haystack, put_into, without_words
 from longspan.evaluation.prompts import Prompt
+from longspan.evaluation.task import Measure
 from longspan.plugins.options import Number, option, unique
 
 # Tokens that a model may write beside the answer's own: a space, a full stop, a line's end.
@@ -24,6 +25,10 @@ class Needle(GeneratedTask):
 
     name: ClassVar[str] = "needle"
     label: ClassVar[str] = "codes found (share)"
+    measures: ClassVar[tuple[Measure, ...]] = (
+        Measure("nll", "NLL of codes (nats a token)", higher_is_better=False),
+        Measure("score", "codes found (share)", higher_is_better=True),
+    )
     reads_documents: ClassVar[bool] = True
     stops: ClassVar[tuple[str, ...]] = ("\n",)
 
@@ -40,7 +45,7 @@ class Needle(GeneratedTask):
     )
     samples: int = option(20, "Samples of each variant, length and depth.", ge=1)
     codes: int = option(4, "Codes in a text of multi_key and multi_value.", ge=2, le=64)
-    values: Literal["digits", "words"] = option(
+    form: Literal["digits", "words"] = option(
         "digits", "What a code is: a number of five digits, or two words."
     )
     prompt: Literal["base", "chat"] = option(
@@ -114,7 +119,7 @@ class Needle(GeneratedTask):
         """Name and value of each code; what is asked for is the first name."""
         count = 1 if variant == "single" else self.codes
         names = draw_names(draw, count if variant == "multi_key" else 1)
-        if self.values == "digits":
+        if self.form == "digits":
             codes = draw_codes(draw, count)
         else:
             codes = draw_names(draw, count, absent_from=" ".join(names))
