@@ -233,6 +233,18 @@ def every_key():
                 "evidence_tokens": 48,
             },
             "evaluations/words": {"task": "cloze", "lengths": [128], "samples": 2, "foils": 1},
+            "evaluations/harness": {
+                "task": "lm_eval",
+                "tasks": ["arc_easy"],
+                "task_folder": ".",
+                "data_folder": ".",
+                "num_fewshot": 2,
+                "limit": 3,
+                "apply_chat_template": True,
+                "batch_size": 2,
+                "max_length": 64,
+                "guard": True,
+            },
             "report": {"title": "t", "compare_selections": ["gain", "packed"]},
         }
     )

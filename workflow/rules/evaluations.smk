@@ -50,6 +50,7 @@ rule make_task:
 rule evaluate:
     """A model's measures by one task, base or trained."""
     input:
+        lambda wildcards: of_user(evaluations.files(wildcards)),
         model=evaluations.model,
         tokens=evaluations.tokens,
         windows=evaluations.windows,

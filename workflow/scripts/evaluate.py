@@ -10,6 +10,7 @@ A task over prompts gets --inputs results/tasks/needle/llama/4096.parquet … in
 goes on after a kill, and torchrun shares its samples over several processes.
 """
 
+import os
 from pathlib import Path
 
 from longspan.evaluation.answering import answer_all
@@ -24,7 +25,7 @@ from longspan.process.command_line import parser_for, run_script
 from longspan.process.ranks import join_processes, process_count
 from longspan.scoring.vocabulary import require_embeddings
 from longspan.store.code import code_digest
-from longspan.store.tables import write_table
+from longspan.store.tables import digest_file, write_table
 from longspan.windows.store import WindowStore
 
 
@@ -41,6 +42,8 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     settings, kind = arguments.settings, EVALUATION_TASKS[arguments.task]
     task = kind(**own_options(kind, settings))
+    # Before the packages that look at it are imported.
+    os.environ.update(task.environment)
 
     import torch
 
@@ -57,6 +60,7 @@ def main(argv=None):
     def load():
         return load_model(arguments.model.parent, **forward, device=pick_device()).eval()
 
+    task.prepare()
     if task.reads == "inputs":
         samples, tokenizer = PromptTables(arguments.inputs), PromptTokenizer(arguments.model)
         samples.require_model(arguments.model, tokenizer.identity)
@@ -68,6 +72,13 @@ def main(argv=None):
             **about,
             inputs={"model": manifest["digest"]} | samples.digests,
             tokenizer=samples.tokenizer,
+        )
+        return
+    if task.reads == "model":
+        rows = task.measure(load(), arguments.model, seed=settings["seed"])
+        files = {f"files/{path}": digest_file(path) for path in task.files}
+        write_table(
+            arguments.evaluation, task.table, rows, **about, inputs={"model": manifest["digest"]} | files
         )
         return
     windows = WindowStore({"held_out": (arguments.tokens, arguments.windows)})

@@ -79,12 +79,29 @@ class EvaluationTask(WithTable):
             ValueError: saying why, and what would do.
         """
 
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Environment variables of its job."""
+        return {}
+
+    @property
+    def files(self) -> Sequence[str]:
+        """Files of the user that it reads beside what the settings name."""
+        return ()
+
+    def prepare(self) -> None:
+        """Refuse what it cannot measure by, in its job, before the model is loaded.
+
+        Raises:
+            ValueError: saying what is missing, and what to do.
+        """
+
     def measure(self, model: Any, windows: "WindowStore", *, seed: int) -> list[dict]:
         """Rows of the task's table.
 
         Args:
             model: a Hugging Face causal language model, in evaluation mode on its device.
-            windows: the held-out windows.
+            windows: the held-out windows; for a task that reads "model" the path of the model's manifest.
             seed: what a draw depends on, beside the ids.
 
         Raises:

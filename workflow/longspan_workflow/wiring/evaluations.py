@@ -60,6 +60,10 @@ class Evaluations:
         """Tables of prompts, one a length, for a task that measures on them."""
         return self.inputs_of(self._run(wildcards), wildcards.evaluation)
 
+    def files(self, wildcards) -> list[str]:
+        """Files of the user that a task reads."""
+        return list(self._task(wildcards).files)
+
     def inputs_of(self, run: Run, name: str) -> list[str]:
         """Tables of prompts that a run's models answer in an evaluation."""
         task, windowing = self.named()[name], run.windowing
