@@ -92,7 +92,7 @@ def model(model_folder):
 
 
 def measure(task, model, model_folder):
-    task.prepare()
+    task.require_ready()
     rows = task.measure(model, model_folder / "longspan.json", seed=5)
     pa_schema = CONTRACTS["lm_eval"].columns
     assert all(set(row) == set(pa_schema.names) for row in rows)
@@ -169,7 +169,7 @@ def test_what_would_be_cut_is_refused(harness, environment, tasks, model, model_
 )
 def test_tasks_and_data_that_are_not_there_are_named(harness, environment, tasks, names, message):
     with pytest.raises(ValueError, match=message):
-        LMEval(tasks=names, task_folder=str(tasks)).prepare()
+        LMEval(tasks=names, task_folder=str(tasks)).require_ready()
 
 
 def test_a_chat_template_that_is_missing_is_named(harness, environment, tasks, model, model_folder):
@@ -181,13 +181,13 @@ def test_a_chat_template_that_is_missing_is_named(harness, environment, tasks, m
 def test_another_version_is_refused(harness, monkeypatch):
     monkeypatch.setattr("importlib.metadata.version", lambda name: "0.4.9")
     with pytest.raises(ValueError, match=rf"needs lm-eval=={VERSION}, installed is 0.4.9, whose numbers may"):
-        LMEval(tasks=["arc_easy"]).prepare()
+        LMEval(tasks=["arc_easy"]).require_ready()
 
 
 def test_a_package_that_is_not_installed_is_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"run pip install 'longspan\[lm-eval\]'"):
-        LMEval(tasks=["arc_easy"]).prepare()
+        LMEval(tasks=["arc_easy"]).require_ready()
 
 
 def test_a_folder_that_is_not_there_is_named_before_any_job(tmp_path):

@@ -115,7 +115,7 @@ class LMEval(EvaluationTask):
             if folder is not None and not Path(folder).is_dir():
                 raise ValueError(f"{key}: there is no folder {folder}; correct the path")
 
-    def prepare(self):
+    def require_ready(self):
         """Refuse a package that is not there or is another version, tasks that it lacks, and missing data."""
         if importlib.util.find_spec("lm_eval") is None:
             raise ValueError(f"task lm_eval needs lm-eval=={VERSION}; run pip install 'longspan[lm-eval]'")
