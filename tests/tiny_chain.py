@@ -39,6 +39,7 @@ NAMES = {
     "shard": "00000",
     "trained": "dense/seed0",
     "evaluation": "position_nll",
+    "length": "256",
     "export": "kept",
     "ending": "jsonl.zst",
 }
@@ -60,6 +61,7 @@ PATHS = {
     "selection": "results/selections/{selection}.parquet",
     "kept": "results/selections/{selection}.kept.parquet",
     "run": "results/runs/{run}/{loss}/seed{seed}",
+    "task_inputs": "results/tasks/{evaluation}/{tokenizer}/{length}.parquet",
     "evaluation": "results/evaluations/{run}/{trained}/{evaluation}.parquet",
     "data": "results/exports/{export}/data/{shard}.{ending}",
     "manifest": "results/exports/{export}/manifests/{shard}.{ending}.json",
@@ -100,6 +102,7 @@ _PLUG_INS = {
     **{rule: [SCORER_KINDS.source_file(kind)] for rule, kind in SCORE_RULES.items()},
     "select_windows": [SELECTION_METHODS.source_file("longattn")],
     "evaluate": [EVALUATION_TASKS.source_file("position_nll")],
+    "make_task": [EVALUATION_TASKS.source_file("needle")],
     "prepare_task": [EVALUATION_TASKS.source_file("longppl")],
     "compare_models": _TASKS,
     "summarize_results": _TASKS,

@@ -42,6 +42,7 @@ class Places:
         self.export_card = f"{self.export}/README.md"
         self.publication = f"{self.export}/published.json"
         self.run = f"{results}/runs/{{run}}/{{loss}}/seed{{seed}}"
+        self.task_inputs = f"{results}/tasks/{{evaluation}}/{{tokenizer}}/{{length}}.parquet"
         self.evaluation = f"{results}/evaluations/{{run}}/{{trained}}/{{evaluation}}.parquet"
         self.prepared_task = f"{results}/tasks/{{evaluation}}/{{windowing}}.parquet"
         self.evaluation_table = f"{results}/evaluation.tsv"
