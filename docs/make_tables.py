@@ -17,11 +17,11 @@ from typing import Any
 
 from longspan.corpora.source import SOURCE_KINDS
 from longspan.evaluation.task import EVALUATION_TASKS
-from longspan.plugins.options import is_absent
+from longspan.plugins.options import Options, is_absent
 from longspan.plugins.registry import PlugIn, PlugInKind
 from longspan.scoring.kind import SCORER_KINDS
 from longspan.selection.method import SELECTION_METHODS
-from longspan.weighting.variant import LOSS_VARIANTS, LossParts
+from longspan.weighting.variant import LOSS_VARIANTS, Loss, LossParts
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("longspan", "longspan_workflow")
@@ -135,9 +135,10 @@ def source_kinds() -> str:
 
 
 def loss_variants() -> str:
-    """Built-in loss variants, and the parts of a loss."""
-    parts = f"### Without `variant`\n\nA loss by its parts.\n\n{_options(LossParts)}"
-    return _members(LOSS_VARIANTS, lambda member: {"name": member.label}) + "\n\n" + parts
+    """Built-in loss variants, the parts of a loss, and what all of them have."""
+    variants = _members(LOSS_VARIANTS, lambda member: {"name": member.label}, shared=Loss)
+    parts = f"### Without `variant`\n\nA loss by its parts.\n\n{_options(LossParts, shared=Loss)}"
+    return f"{variants}\n\n{parts}\n\n### Of every loss\n\n{_options(Loss)}"
 
 
 def evaluation_tasks() -> str:
@@ -145,7 +146,9 @@ def evaluation_tasks() -> str:
     return _members(EVALUATION_TASKS, lambda member: {"measures": member.label, "table": f"`{member.table}`"})
 
 
-def _members(kind: PlugInKind, facts: Callable[[type[PlugIn]], dict[str, str]]) -> str:
+def _members(
+    kind: PlugInKind, facts: Callable[[type[PlugIn]], dict[str, str]], shared: type[Options] = Options
+) -> str:
     package = kind.package + "."
     sections = []
     # Those of other packages are not of this project's docs.
@@ -155,8 +158,8 @@ def _members(kind: PlugInKind, facts: Callable[[type[PlugIn]], dict[str, str]]) 
         if cited := re.findall(r"@\w+\{(\w+),", "\n".join(member.citations)):
             lines.append(f"cites: {', '.join(f'`{key}`' for key in cited)}")
         sections += ["; ".join(lines) + "."]
-        if member.model_fields:
-            sections.append(_options(member))
+        if member.model_fields.keys() - shared.model_fields.keys():
+            sections.append(_options(member, shared))
     return "\n\n".join(sections)
 
 
@@ -168,9 +171,11 @@ def _needs(needs: Any) -> str:
     return ", ".join(parts) or "ids alone"
 
 
-def _options(block: Any) -> str:
+def _options(block: type[Options], shared: type[Options] = Options) -> str:
     rows = []
     for name, field in block.model_fields.items():
+        if name in shared.model_fields:
+            continue
         if field.is_required():
             default = "required"
         else:

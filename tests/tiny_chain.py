@@ -34,6 +34,7 @@ NAMES = {
     "shard": "00000",
     "trained": "dense/seed0",
     "evaluation": "position_nll",
+    "length": "256",
     "export": "kept",
     "ending": "jsonl.zst",
 }
@@ -55,12 +56,16 @@ PATHS = {
     "selection": "results/selections/{selection}.parquet",
     "kept": "results/selections/{selection}.kept.parquet",
     "run": "results/runs/{run}/{loss}/seed{seed}",
+    "task_inputs": "results/tasks/{evaluation}/{tokenizer}/{length}.parquet",
     "evaluation": "results/evaluations/{run}/{trained}/{evaluation}.parquet",
     "data": "results/exports/{export}/data/{shard}.{ending}",
     "manifest": "results/exports/{export}/manifests/{shard}.{ending}.json",
     "card": "results/exports/{export}/README.md",
     "publication": "results/exports/{export}/published.json",
     "estimate": "results/estimate.tsv",
+    "evaluation_table": "results/evaluation.tsv",
+    "evaluation_markdown": "results/evaluation.md",
+    "verdict": "results/verdict.txt",
     "settings_record": "results/settings.yaml",
     "summary": "results/summary.txt",
     "summary_table": "results/summary.tsv",
@@ -84,6 +89,8 @@ _PLUG_INS = {
     **{rule: [SCORER_KINDS.source_file(kind)] for rule, kind in SCORE_RULES.items()},
     "select_windows": [SELECTION_METHODS.source_file("longattn")],
     "evaluate": [EVALUATION_TASKS.source_file("position_nll")],
+    "make_task": [EVALUATION_TASKS.source_file("needle")],
+    "compare_models": _TASKS,
     "summarize_results": _TASKS,
     "draw_figures": [*_METHODS, *_TASKS],
 }
@@ -167,6 +174,7 @@ class Chain:
         self.make("train")
         self.make("evaluate", trained="base")
         self.make("evaluate")
+        self.make("compare_models")
         self.make("summarize_results")
         self.make("draw_figures")
         self.make("record_settings")

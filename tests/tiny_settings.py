@@ -168,6 +168,7 @@ def every_key():
             "losses/sparse": {
                 "variant": "sparse",
                 "sparsification": 0.5,
+                "shuffle_weights": True,
                 "self_scoring": {"base_length": 32, "base_stride": 24, "windows_per_batch": 2},
             },
             "losses/plain": {"variant": "plain"},
@@ -179,6 +180,7 @@ def every_key():
             "runs/main/select_first": True,
             "runs/main/evaluations": ["wide"],
             "runs/main/seeds": [0, 7],
+            "runs/main/controls": ["plain", "shuffled", "random_windows"],
             "runs/main/train": {
                 "max_steps": 4,
                 "per_device_train_batch_size": 2,
@@ -208,6 +210,19 @@ def every_key():
             },
             "evaluation": {"windows_per_document": 2, "position_bins": 4},
             "evaluations/wide": {"task": "position_nll", "windows_per_document": 1, "position_bins": 2},
+            "evaluations/codes": {
+                "task": "needle",
+                "corpus": "other",
+                "devices": 2,
+                "lengths": [256, 512],
+                "tokens_per_batch": 1024,
+                "variants": ["single", "multi_key"],
+                "depths": [0.0, 0.5],
+                "samples": 2,
+                "codes": 3,
+                "form": "words",
+                "prompt": "chat",
+            },
             "report": {"title": "t", "compare_selections": ["gain", "packed"]},
         }
     )

@@ -148,7 +148,7 @@ def upload_hub():
             if self.command != "HEAD":
                 self.wfile.write(payload)
 
-        do_GET = do_HEAD = do_POST = do_PUT = answer  # noqa: N815
+        do_GET = do_HEAD = do_POST = do_PUT = answer
 
         def log_message(self, *arguments):
             pass

@@ -32,13 +32,15 @@ FILES = {
     "download_model": ["model"],
     "plan_shards": ["plan", "plan_index"],
     "record_frozen_weights": ["frozen_weights"],
+    "compare_models": ["evaluation_table", "evaluation_markdown", "verdict"],
     "summarize_results": ["summary", "summary_table", "funnel"],
     "draw_figures": ["figures"],
     "export_windows": ["data"],
     "write_data_card": ["card"],
     "record_settings": ["settings_record"],
 }
-# The tiny chain neither fetches texts nor publishes: test_downloads.py and test_publish.py have servers.
+# The tiny chain has no task over prompts (test_answers.py has).
+# It neither fetches texts nor publishes: test_downloads.py and test_publish.py have servers.
 # Costs are of what Snakemake leaves of its jobs: tests/unit/reporting/test_costs.py.
 SCRIPT_NAMES = sorted(
     set(RULES)
@@ -46,6 +48,7 @@ SCRIPT_NAMES = sorted(
         "download_texts",
         "estimate",
         "index_references",
+        "make_task",
         "pin_revisions",
         "publish_export",
         "tabulate_costs",

@@ -48,6 +48,8 @@ def settings() -> dict:
     found["scorers"]["tiny-32"] = found["scorers"]["gpt2-32"] | {"model": "tiny"}
     found["report"]["compare_selections"] = ["drawn", "gain", "packed"]
     found["exports"]["kept"]["repo"] = "owner/kept"
+    found["evaluations"] = {"codes": {"task": "needle", "lengths": [256], "depths": [0.5], "samples": 2}}
+    found["runs"]["main"]["evaluations"] = ["codes"]
     return found
 
 
@@ -75,7 +77,13 @@ JOBS = [
     *(("export_windows", {"shard": shard}) for shard in SHARDS),
     ("write_data_card", {}),
     ("train", {}),
-    *(("evaluate", {"trained": trained}) for trained in ("base", "dense/seed0")),
+    ("make_task", {"evaluation": "codes"}),
+    *(
+        ("evaluate", {"trained": trained, "evaluation": evaluation})
+        for trained in ("base", "dense/seed0")
+        for evaluation in ("position_nll", "codes")
+    ),
+    ("compare_models", {}),
     ("summarize_results", {}),
     ("draw_figures", {}),
     ("record_settings", {}),
@@ -99,8 +107,10 @@ def test_every_script_takes_the_arguments_of_its_rule(monkeypatch):
 
 def test_the_report_is_given_all_that_it_waits_for(tmp_path):
     job = rule_job("report", NAMES, CONFIG, tmp_path)
-    assert {"results/settings.yaml", "results/summary.tsv", "results/funnel.tsv"} < set(job.inputs)
-    assert len([path for path in job.inputs if path.startswith("results/figures/")]) == 3
+    assert {
+        f"results/{name}" for name in ("settings.yaml", "summary.tsv", "funnel.tsv", "evaluation.tsv")
+    } < set(job.inputs)
+    assert len([path for path in job.inputs if path.startswith("results/figures/")]) == 4
     assert set(job.inputs) < set(shlex.split(job.command))
 
 
@@ -110,6 +120,7 @@ def test_a_job_runs_again_with_other_code(tmp_path_factory, rule):
     if rule in WITHOUT_CODE:
         return
     names = {**NAMES, "scorer": "tiny-layer0" if rule == "score_attention" else "tiny-32"}
+    names |= {"evaluation": "codes"} if rule == "make_task" else {}
     params = rule_job(rule, names, CONFIG, tmp_path_factory.getbasetemp()).params
     if rule in STAGES:
         assert params["version"] == stage_version(STAGES[rule])
@@ -171,7 +182,7 @@ def home(tmp_path_factory):
 
 
 def test_every_job_gets_by_with_its_inputs_alone(home):
-    assert len(list((home / "results/figures").iterdir())) == 3
+    assert len(list((home / "results/figures").iterdir())) == 4
     rules = {script for script, _ in JOBS}
     assert set(RULES) - rules == {
         "download_texts",

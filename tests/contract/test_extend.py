@@ -78,7 +78,7 @@ def served_tales(tmp_path):
 def test_the_pages_own_tests_pass(package):
     folder, environment = package
     output = run("pytest", "-q", "-p", "no:cacheprovider", "tests", cwd=folder, **environment)
-    assert "5 passed" in output
+    assert "6 passed" in output
 
 
 def test_one_run_uses_all_five(package, served_tales):

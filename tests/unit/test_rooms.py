@@ -19,7 +19,17 @@ LIBRARY = {
     "scoring": {"costs", "models", "plugins", "process", "store", "tokens", "windows"},
     "selection": {"plugins", "scoring", "store", "windows"},
     "weighting": {"models", "plugins", "scoring"},
-    "evaluation": {"costs", "plugins", "scoring", "store", "windows"},
+    "evaluation": {
+        "corpora",
+        "costs",
+        "models",
+        "plugins",
+        "process",
+        "scoring",
+        "store",
+        "tokens",
+        "windows",
+    },
     "exports": {"scoring", "store", "weighting", "windows"},
     "reporting": {"evaluation", "plugins", "scoring", "selection", "store", "windows"},
     "training": {

@@ -76,5 +76,6 @@ wildcard_constraints:
     loss=alternatives(settings.losses),
     evaluation=alternatives(wiring.evaluations.named()),
     seed=r"\d+",
+    length=r"\d+",
     shard=r"\d{5}|held_out",
     ending=r"parquet|jsonl|jsonl\.zst",

@@ -15,7 +15,7 @@ from longspan.process.command_line import parser_for, run_script
 from longspan.scoring.index import IndexedScores
 from longspan.store.code import code_digest
 from longspan.store.tables import digest_of
-from longspan.weighting.variant import variant_files, weighting_from_settings
+from longspan.weighting.variant import loss_of_settings, variant_files
 from longspan.windows.shard import Shard
 from longspan.windows.store import kept_ids
 
@@ -49,9 +49,7 @@ def main(argv=None):
             digests,
             columns=("short_nll", "long_nll"),
         )
-        weights_of = partial(
-            frozen_weights, scores, weighting_from_settings(settings["loss"]), settings["seed"]
-        )
+        weights_of = partial(frozen_weights, scores, loss_of_settings(settings["loss"]), settings["seed"])
         inputs["scores"] = scores.digests[shard.name]
     with ExportWriter(
         arguments.export,

@@ -21,7 +21,7 @@ from longspan.exports.windows import (
 )
 from longspan.store.contracts import CONTRACTS
 from longspan.store.tables import TableWriter, digest_file, open_table, read_table, write_table
-from longspan.weighting.variant import weighting_from_settings
+from longspan.weighting.variant import loss_of_settings
 from longspan.windows.assignment import Windowing, windows_of
 from longspan.windows.shard import Shard
 from refusals import refused
@@ -157,7 +157,7 @@ def test_tables_that_were_not_made_from_each_other_are_refused(tmp_path):
 def test_weights_stand_where_a_trainer_has_its_labels():
     short, long = np.array([3.0, 1.0, 2.0], np.float32), np.array([1.0, 1.0, 2.5], np.float32)
     scores = {"w": {"short_nll": short, "long_nll": long}}
-    dense = weighting_from_settings({"variant": "dense", "interpolation": 0.75})
+    dense = loss_of_settings({"variant": "dense", "interpolation": 0.75})
     weights = frozen_weights(scores, dense, 0, "w")
     # Dense: |d| with mean 1, a quarter of it and three quarters of plain cross-entropy.
     gain = np.abs(long - short)
@@ -176,7 +176,7 @@ def test_the_draw_among_ties_goes_by_seed_and_id():
     scores = {
         name: {"short_nll": np.ones(64, np.float32), "long_nll": np.ones(64, np.float32)} for name in "ab"
     }
-    sparse = weighting_from_settings({"variant": "sparse", "sparsification": 0.25})
+    sparse = loss_of_settings({"variant": "sparse", "sparsification": 0.25})
     found = [
         frozen_weights(scores, sparse, seed, name) for seed, name in ((0, "a"), (0, "a"), (1, "a"), (0, "b"))
     ]
@@ -184,6 +184,20 @@ def test_the_draw_among_ties_goes_by_seed_and_id():
     assert found[0].tolist() != found[2].tolist()
     assert found[0].tolist() != found[3].tolist()
     assert [np.count_nonzero(weights) for weights in found] == [16] * 4
+
+
+def test_a_control_has_the_same_weights_in_an_order_drawn_by_seed_and_id():
+    draw = np.random.default_rng(0)
+    nll = {name: draw.uniform(0, 5, 64).astype(np.float32) for name in ("short_nll", "long_nll")}
+    scores = {"a": nll, "b": nll}
+    dense = frozen_weights(scores, loss_of_settings({"variant": "dense"}), 0, "a")
+    control = loss_of_settings({"variant": "dense", "shuffle_weights": True})
+    found = [
+        frozen_weights(scores, control, seed, name) for seed, name in ((0, "a"), (0, "a"), (1, "a"), (0, "b"))
+    ]
+    assert all(weights[0] == 0 and sorted(weights) == sorted(dense) for weights in found)
+    assert found[0].tolist() == found[1].tolist()
+    assert len({tuple(weights) for weights in [dense, *found]}) == 4
 
 
 # Writers

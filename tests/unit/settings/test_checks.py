@@ -20,6 +20,7 @@ ARCHIVE = {
     "category": "c",
     "license": "l",
 }
+NAMED = {"runs/main/evaluations": ["codes"]}
 
 
 @pytest.mark.parametrize(
@@ -136,6 +137,14 @@ ARCHIVE = {
             "losses.dense.self_scoring: plain cross-entropy uses no scores; remove it",
         ),
         (
+            {"losses/dense": {"variant": "plain", "shuffle_weights": True}},
+            "losses.dense.shuffle_weights: all weights of plain cross-entropy are 1; remove it",
+        ),
+        (
+            {"losses/dense": {"interpolation": 1, "shuffle_weights": True}},
+            "losses.dense.shuffle_weights: all weights of plain cross-entropy are 1; remove it",
+        ),
+        (
             {"losses/dense": {"variant": "dense"}},
             "losses.dense: a weighted loss needs either 'scorer' (frozen, of kind short_nll) "
             "or 'self_scoring'",
@@ -191,6 +200,45 @@ ARCHIVE = {
                 "shorten them, or set rope_theta"
                 for where in ("runs.main", OVER, FOR_HALF)
             ],
+        ),
+        # evaluations
+        (
+            {"evaluations/codes": {"task": "needle", "lengths": [256, 1024]}, **NAMED},
+            "evaluations.codes (of run 'main'): 1024 tokens are more than the 512 positions of model 'tiny'; "
+            "shorten them, or set rope_theta",
+        ),
+        (
+            {"evaluations/codes": {"task": "needle", "depths": [0.5, 2]}, **NAMED},
+            "evaluations.codes (of run 'main'): depths are shares from 0 to 1, and 2 is none; correct it",
+        ),
+        (
+            {
+                "evaluations/codes": {"task": "needle", "corpus": "open"},
+                "corpora/open": {"shards": 1, "sources": [ARCHIVE]},
+            },
+            "evaluations.codes.corpus: 'open' holds no work out; name titles under hold_out of a source",
+        ),
+        (
+            {"evaluations/codes": {"task": "needle", "corpus": "shrt"}},
+            "evaluations.codes.corpus: there is no 'shrt' under corpora; did you mean 'short'?",
+        ),
+        (
+            {
+                "evaluations/codes": {"task": "needle"},
+                "corpora/other": {"shards": 1, "sources": [ARCHIVE | {"hold_out": True}]},
+                "windowings/other": {"corpus": "other", "tokenizer": "tiny", "window_tokens": 128},
+                "runs/other": {
+                    "model": "tiny",
+                    "windowing": "other",
+                    "loss": "plain",
+                    "evaluations": ["codes"],
+                    "train": {"max_steps": 1, "learning_rate": 1e-3},
+                },
+                "losses/plain": {"variant": "plain"},
+                **NAMED,
+            },
+            "evaluations.codes: runs 'main' and 'other' are of corpora 'short' and 'other'; set its corpus, "
+            "or give each run an evaluation of its own",
         ),
         # exports
         (

@@ -23,14 +23,18 @@ TIMEOUT_S = 240
 def build(frozen):
     scoring = None if frozen else SelfScoring(base_length=16, base_stride=8)
     return WeightedLM(
-        tiny_model("llama_tied").train(), weighting_from_settings({"variant": "dense"}), self_scoring=scoring
+        tiny_model("llama_tied").train(),
+        weighting_from_settings({"variant": "dense"}),
+        self_scoring=scoring,
+        shuffle_weights=True,
     )
 
 
 def batch(frozen, rows):
     ids = random_ids(SEQUENCES, TOKENS)
     short_nll = torch.rand(SEQUENCES, TOKENS - 1, generator=torch.Generator().manual_seed(1)) * 4
-    return {"input_ids": ids[rows]} | ({"short_nll": short_nll[rows]} if frozen else {})
+    batch = {"input_ids": ids[rows], "sequence_ids": ["a", "b", "c", "d"][rows]}
+    return batch | ({"short_nll": short_nll[rows]} if frozen else {})
 
 
 def gradient(module):

@@ -12,7 +12,7 @@ from longspan.scoring.self_scoring import SelfScoring
 from longspan.weighting.loss import WeightedLM, weighted_loss
 from longspan.weighting.parts import Weighting
 from longspan.weighting.variant import weighting_from_settings
-from longspan.weighting.weights import token_weights
+from longspan.weighting.weights import shuffled_weights, token_weights
 from tiny_models import ARCHITECTURES, random_ids, tiny_model
 
 SCORING = SelfScoring(base_length=16, base_stride=8)
@@ -175,6 +175,37 @@ def test_a_batch_must_bring_what_the_loss_needs(weighting, scoring, batch, messa
     module = WeightedLM(tiny_model("llama"), weighting, self_scoring=scoring)
     with pytest.raises(ValueError, match=message):
         module(random_ids(1, 20), **batch)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_the_control_learns_from_the_same_weights_elsewhere(frozen):
+    model, ids, names = tiny_model("llama"), random_ids(2, 40), ["a", "b"]
+    labels = ids.clone()
+    labels[1, 9] = -100
+    batch = {"input_ids": ids, "labels": labels, "sequence_ids": names}
+    if frozen:
+        batch["short_nll"] = torch.rand(2, 39) * 5
+    scoring = None if frozen else SCORING
+    loss, control = (
+        WeightedLM(model, DENSE, self_scoring=scoring, shuffle_weights=shuffled, seed=3)(**batch)
+        for shuffled in (False, True)
+    )
+    counted = labels[:, 1:] != -100
+    expected = shuffled_weights(loss["weights"], seed=3, sequence_ids=names, counted=counted)
+    assert torch.equal(control["weights"], expected)
+    assert torch.equal(control["weights"].sort(1).values, loss["weights"].sort(1).values)
+    assert not torch.equal(control["weights"], loss["weights"])
+    nll = loss["nll"]
+    torch.testing.assert_close(control["loss"], (expected * nll)[counted].sum() / counted.sum())
+
+
+def test_a_control_without_ids_or_weights_is_refused():
+    model, ids = tiny_model("llama"), random_ids(1, 20)
+    with pytest.raises(ValueError, match="sequence_ids are missing"):
+        WeightedLM(model, DENSE, shuffle_weights=True)(ids, short_nll=torch.rand(1, 19))
+    for weighting in (LOSSES["plain"], None):
+        with pytest.raises(ValueError, match="shuffle_weights is set, but without a weighting"):
+            WeightedLM(model, weighting, shuffle_weights=True)
 
 
 def test_self_scoring_that_nothing_uses_is_refused():

@@ -74,6 +74,17 @@ def test_only_what_was_given_stands_in_the_settings():
     assert loss_of_settings({"variant": "dense"}).as_settings() == {}
     assert loss_of_settings({"variant": "dense", "interpolation": 1}).as_settings() == {"interpolation": 1}
     assert loss_of_settings({"transforms": []}).as_settings() == {"transforms": []}
+    assert loss_of_settings({"variant": "dense", "shuffle_weights": True}).as_settings() == {
+        "shuffle_weights": True
+    }
+
+
+@pytest.mark.parametrize("block", [{"variant": "plain"}, {"interpolation": 1}])
+def test_weights_that_are_all_one_have_no_control(block):
+    with refused("shuffle_weights: all weights of plain cross-entropy are 1; remove it"):
+        loss_of_settings(block | {"shuffle_weights": True}).check()
+    loss_of_settings(block).check()
+    loss_of_settings({"variant": "dense", "shuffle_weights": True}).check()
 
 
 @pytest.mark.parametrize("name", LOSS_VARIANTS.names())

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from longspan.weighting.parts import Weighting
 from longspan.weighting.variant import LOSS_VARIANTS, weighting_from_settings
-from longspan.weighting.weights import kept_entries, token_weights
+from longspan.weighting.weights import kept_entries, shuffled_weights, token_weights
 
 FULL_SETTINGS = {
     "plain": {},
@@ -273,3 +273,69 @@ def test_shapes_and_ids_must_agree():
         token_weights(torch.zeros(1, 0), torch.zeros(1, 0))
     with pytest.raises(ValueError, match="2 sequence_ids for 1 sequences"):
         token_weights(torch.zeros(1, 3), torch.zeros(1, 3), sequence_ids=["a", "b"])
+
+
+# The control: the same weights in a random order
+
+
+def naive_order(draws, groups):
+    """Where each entry's weight comes from: within its group, the k-th entry takes that of the k-th draw."""
+    source = [None] * len(draws)
+    for group in set(groups):
+        places = [place for place, other in enumerate(groups) if other == group]
+        for to, taken in zip(places, sorted(places, key=lambda place: draws[place]), strict=True):
+            source[to] = taken
+    return source
+
+
+def test_shuffled_weights_are_the_same_ones_elsewhere():
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.rand(3, 500, generator=generator)
+    names = ["a-00000_0000001", "a-00000_0000002", "b-00000_0000001"]
+    found = shuffled_weights(weights, seed=3, sequence_ids=names)
+    assert torch.equal(found.sort(1).values, weights.sort(1).values)
+    assert (found == weights).float().mean() < 0.05
+    # By seed and id alone, whatever stands beside a sequence.
+    assert torch.equal(shuffled_weights(weights[1:2], seed=3, sequence_ids=names[1:2]), found[1:2])
+    assert not torch.equal(shuffled_weights(weights, seed=4, sequence_ids=names), found)
+    same = shuffled_weights(weights[:1].expand(3, -1), seed=3, sequence_ids=names)
+    assert len({tuple(row) for row in same.tolist()}) == 3
+
+
+def test_weights_stay_in_their_document_and_what_does_not_count_stays_where_it_is():
+    generator = torch.Generator().manual_seed(1)
+    weights = torch.rand(2, 60, generator=generator)
+    counted = torch.rand(2, 60, generator=generator) > 0.2
+    documents = torch.tensor([[0] * 20 + [1] * 5 + [2] * 35, [0] * 59 + [1]])
+    found = shuffled_weights(weights, seed=0, sequence_ids=["a", "b"], counted=counted, documents=documents)
+    assert torch.equal(found[~counted], weights[~counted])
+    draws = shuffled_weights(torch.arange(60.0).expand(2, -1), seed=0, sequence_ids=["a", "b"]).argsort(
+        1
+    )  # the place of each entry in an order of the whole sequence: its draw's rank
+    for row in range(2):
+        groups = [
+            (document, None if counts else place)
+            for place, (document, counts) in enumerate(
+                zip(documents[row].tolist(), counted[row].tolist(), strict=True)
+            )
+        ]
+        source = naive_order(draws[row].tolist(), groups)
+        assert torch.equal(found[row], weights[row, source])
+
+
+def test_the_order_is_this_one_everywhere():
+    order = shuffled_weights(torch.arange(8.0)[None], seed=7, sequence_ids=["books-00042_0000001"])
+    assert order.int().tolist() == [[7, 4, 6, 2, 3, 0, 5, 1]]
+
+
+def test_every_weight_comes_to_every_place():
+    names = [f"a-00000_{number:07d}" for number in range(4000)]
+    found = shuffled_weights(torch.arange(8.0).expand(4000, -1), seed=0, sequence_ids=names)
+    shares = torch.stack([(found == value).double().mean(0) for value in range(8)])
+    # Ten standard deviations of a share of 1/8 in 4000 draws are 0.052.
+    assert (shares - 1 / 8).abs().max() < 0.052
+
+
+def test_an_order_needs_an_id_for_each_sequence():
+    with pytest.raises(ValueError, match="1 sequence_ids for 2 sequences"):
+        shuffled_weights(torch.ones(2, 3), seed=0, sequence_ids=["a"])

@@ -25,7 +25,7 @@ from longspan.store.tables import (
     digest_file,
     read_json_manifest,
 )
-from longspan.weighting.parts import Weighting
+from longspan.weighting.variant import Loss
 from longspan.windows.shard import Shard
 
 # What `datasets` reads of JSON lines at once, and what its JSON reader takes for a time if all of it is such.
@@ -74,7 +74,7 @@ def _without_folders(document: dict[str, str]) -> dict[str, str]:
     return document | {"source": source, "document_id": document_id, "title": title}
 
 
-def frozen_weights(scores: IndexedScores, weighting: Weighting, seed: int, data_id: str) -> np.ndarray:
+def frozen_weights(scores: IndexedScores, loss: Loss, seed: int, data_id: str) -> np.ndarray:
     """Weights of a window's tokens under a loss, from frozen scores, float32 [T].
 
     They stand where a trainer has its labels: entry t weighs the loss of predicting token t. Nothing predicts
@@ -82,17 +82,20 @@ def frozen_weights(scores: IndexedScores, weighting: Weighting, seed: int, data_
 
     Args:
         scores: short and long NLL by window.
-        weighting: the loss.
-        seed: key of the draw among ties.
+        loss: the loss.
+        seed: key of the draw among ties, and of a random order.
         data_id: the window.
     """
     import torch
 
-    from longspan.weighting.weights import token_weights
+    from longspan.weighting.weights import shuffled_weights, token_weights
 
     nll = scores[data_id]
     long_1N, short_1N = (torch.from_numpy(nll[name])[None] for name in ("long_nll", "short_nll"))
-    weights_1N = token_weights(long_1N, short_1N, **asdict(weighting), seed=seed, sequence_ids=[data_id])
+    keys = {"seed": seed, "sequence_ids": [data_id]}
+    weights_1N = token_weights(long_1N, short_1N, **asdict(loss.weighting()), **keys)
+    if loss.shuffle_weights:
+        weights_1N = shuffled_weights(weights_1N, **keys)
     return np.append(np.float32(0), weights_1N[0].numpy())
 
 

@@ -21,7 +21,7 @@ from longspan.training.folder import RunFolder
 from longspan.training.loop import Execution, Guard, TrainingLog, save_weights, train
 from longspan.training.windows import TrainingWindows
 from longspan.weighting.loss import WeightedLM
-from longspan.weighting.variant import weighting_from_settings
+from longspan.weighting.variant import loss_of_settings
 from longspan.windows.store import WindowStore
 
 
@@ -120,11 +120,13 @@ def _weighted_model(path: Path, settings: Mapping, data: TrainingData, execution
     )
     if data.short:
         _require_alike(model, settings, data)
-    loss = dict(settings["loss"])
-    scoring = loss.pop("self_scoring", None)
+    block = dict(settings["loss"])
+    scoring = block.pop("self_scoring", None)
+    loss = loss_of_settings(block)
     return WeightedLM(
         model,
-        weighting_from_settings(loss),
+        loss.weighting(),
+        shuffle_weights=loss.shuffle_weights,
         self_scoring=scoring and SelfScoring(**scoring, bos_token_id=data.windows.bos_token_id),
         seed=settings["seed"],
     )

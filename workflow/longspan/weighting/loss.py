@@ -24,6 +24,7 @@ from longspan.models.layers import hidden_state_decoder
 from longspan.models.output_layer import OutputLayer, split_model
 from longspan.scoring.self_scoring import SelfScoring, self_scored_nll
 from longspan.weighting.parts import Weighting
+from longspan.weighting.weights import shuffled_weights
 from longspan.weighting.weights import token_weights as weigh_tokens
 
 
@@ -59,11 +60,12 @@ class WeightedLM(nn.Module):
         weighting: how tokens are weighed, or None where every batch brings ``token_weights``.
         self_scoring: windows of the short context, scored by the model itself; None where batches bring
             ``short_nll`` or none is needed.
-        seed: key of the draw among ties.
+        shuffle_weights: give the weights of each document to its tokens in a random order.
+        seed: key of the draw among ties, and of that order.
 
     Raises:
         ValueError: a model whose output layer is unknown, that is not causal or, with the attention of packed
-            documents, lets these see each other, or self-scoring that the weighting never uses.
+            documents, lets these see each other, or self-scoring or an order that the weighting never uses.
     """
 
     accepts_loss_kwargs = True  # Trainer then passes num_items_in_batch
@@ -75,12 +77,17 @@ class WeightedLM(nn.Module):
         weighting: Weighting | None = None,
         *,
         self_scoring: SelfScoring | None = None,
+        shuffle_weights: bool = False,
         seed: int = 0,
     ):
         """Keep the model and check that its loss can be computed."""
         super().__init__()
         if self_scoring is not None and (weighting is None or weighting.is_plain):
             raise ValueError("self_scoring is set, but without a weighting, or under plain, no score is used")
+        if shuffle_weights and (weighting is None or weighting.is_plain):
+            raise ValueError(
+                "shuffle_weights is set, but without a weighting, or under plain, there are none"
+            )
         _, output_layer = split_model(model)
         # Weights on the meta device are another process's, which checks them.
         if (
@@ -91,6 +98,7 @@ class WeightedLM(nn.Module):
         self.model = model
         self.weighting = weighting
         self.self_scoring = self_scoring
+        self.shuffle_weights = shuffle_weights
         self.seed = seed
         self.register_state_dict_post_hook(_copy_tied)
 
@@ -116,7 +124,7 @@ class WeightedLM(nn.Module):
             short_nll: [B, T - 1] float, nats, scores of a frozen model with short context.
             long_nll: [B, T - 1] float, nats, scores to compare them with; None takes those of this pass.
             token_weights: [B, T - 1] float, weights that are ready, in place of a weighting.
-            sequence_ids: B ids, keys of the draw among ties.
+            sequence_ids: B ids, keys of the draw among ties and of a random order.
             num_items_in_batch: targets of the whole update; None counts this batch's.
             document_lengths: lengths of the documents in each sequence, which see nothing of each other; None
                 for one each. The model's attention must be that of :mod:`longspan.models.document_attention`.
@@ -142,10 +150,13 @@ class WeightedLM(nn.Module):
         if packed is not None and weights_BN is not None:
             of_short_B1 = torch.tensor(packed, device=nll_BN.device)[:, None]
             weights_BN = weights_BN.masked_fill(of_short_B1, 1.0)
-        if labels is not None:
-            nll_BN = nll_BN.masked_fill(labels[:, 1:] == -100, 0.0)
+        counted_BN = None if labels is None else labels[:, 1:] != -100
+        if self.shuffle_weights:
+            weights_BN = self._shuffled(weights_BN, counted_BN, document_lengths, sequence_ids)
+        if counted_BN is not None:
+            nll_BN = nll_BN.masked_fill(~counted_BN, 0.0)
         if num_items_in_batch is None:
-            num_items_in_batch = nll_BN.numel() if labels is None else (labels[:, 1:] != -100).sum()
+            num_items_in_batch = nll_BN.numel() if counted_BN is None else counted_BN.sum()
         return {
             "loss": weighted_loss(nll_BN, weights_BN, num_items_in_batch),
             "nll": nll_BN.detach(),
@@ -162,6 +173,25 @@ class WeightedLM(nn.Module):
         hidden_BTD = decoder(input_ids=input_ids, use_cache=False, **inputs).last_hidden_state
         require_attended(documents, self.model)
         return hidden_BTD
+
+    def _shuffled(self, weights_BN, counted_BN, document_lengths, sequence_ids):
+        if sequence_ids is None:
+            raise ValueError(
+                "sequence_ids are missing: they are keys of the order that shuffle_weights draws"
+            )
+        documents_BN = None
+        if document_lengths is not None:
+            numbers = [
+                [row for row, length in enumerate(of) for _ in range(length)] for of in document_lengths
+            ]
+            documents_BN = torch.tensor(numbers, device=weights_BN.device)[:, 1:]
+        return shuffled_weights(
+            weights_BN,
+            seed=self.seed,
+            sequence_ids=sequence_ids,
+            counted=counted_BN,
+            documents=documents_BN,
+        )
 
     def _weights(self, input_ids, nll_BN, short_nll, long_nll, token_weights, sequence_ids):
         if (self.weighting is None) == (token_weights is None):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from longspan.plugins.citations import TOKEN_WEIGHTING
-from longspan.plugins.options import Number, Options, optional
+from longspan.plugins.options import Number, Options, option, optional
 from longspan.plugins.registry import PlugIn, PlugInKind
 from longspan.weighting.parts import Weighting
 
@@ -24,15 +24,22 @@ class GivenOptions(Options):
         return {key: value for key, value in block.items() if key in given}
 
 
-class LossVariant(GivenOptions, PlugIn):
-    """A published loss; its fields are its options.
+class Loss(GivenOptions):
+    """What every loss can have beside the parts that weigh its tokens.
 
     Attributes:
         label: its name in tables, with the paper's symbol.
+        citations: BibTeX entries.
     """
 
     label: ClassVar[str]
-    citations: ClassVar[tuple[str, ...]] = (TOKEN_WEIGHTING,)
+    citations: ClassVar[tuple[str, ...]] = ()
+
+    shuffle_weights: bool = option(
+        False,
+        "Control: give the weights of each window (of each packed document) to its tokens in a random order, "
+        "drawn by the seed and the window's id.",
+    )
 
     def weighting(self) -> Weighting:
         """The parts that weigh its tokens.
@@ -41,6 +48,25 @@ class LossVariant(GivenOptions, PlugIn):
             ValueError: an option that cannot be, by name.
         """
         raise NotImplementedError
+
+    def check(self) -> None:
+        """Refuse options that do not go together.
+
+        Raises:
+            ValueError: by name.
+        """
+        if self.shuffle_weights and self.weighting().is_plain:
+            raise ValueError("shuffle_weights: all weights of plain cross-entropy are 1; remove it")
+
+
+class LossVariant(Loss, PlugIn):
+    """A published loss; its fields are its options.
+
+    Attributes:
+        name: what the settings call it; also the name of its module or entry point.
+    """
+
+    citations: ClassVar[tuple[str, ...]] = (TOKEN_WEIGHTING,)
 
 
 LOSS_VARIANTS = PlugInKind(
@@ -51,7 +77,7 @@ LOSS_VARIANTS = PlugInKind(
 )
 
 
-class LossParts(GivenOptions):
+class LossParts(Loss):
     """A loss by its parts, without a variant."""
 
     citations: ClassVar[tuple[str, ...]] = (TOKEN_WEIGHTING,)
@@ -72,11 +98,14 @@ class LossParts(GivenOptions):
         Raises:
             ValueError: parts that do not go together.
         """
-        parts = {name: getattr(self, name) for name in LossParts.model_fields}
+        parts = {name: getattr(self, name) for name in _PARTS}
         return Weighting(**{name: value for name, value in parts.items() if value is not None})
 
 
-def loss_of_settings(block: Mapping[str, Any]) -> LossVariant | LossParts:
+_PARTS = LossParts.model_fields.keys() - Loss.model_fields.keys()
+
+
+def loss_of_settings(block: Mapping[str, Any]) -> Loss:
     """The loss of a block of settings: a variant with its own keys, or bare parts.
 
     Raises:

@@ -100,6 +100,47 @@ def token_weights(
     return weights_BN
 
 
+def shuffled_weights(
+    weights: torch.Tensor,
+    *,
+    seed: int,
+    sequence_ids: Sequence[str | int],
+    counted: torch.Tensor | None = None,
+    documents: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Give the weights of each sequence to its tokens in a random order.
+
+    The control of a weighted loss: each document keeps its weights, and which token has which is drawn by a
+    hash of ``seed`` and the sequence's id, the same on every device and in every batch.
+
+    Args:
+        weights: [B, N] float.
+        seed: key of the order.
+        sequence_ids: B ids, one a sequence.
+        counted: [B, N] bool, tokens that are targets; the others keep their weights. None counts all.
+        documents: [B, N] int64, number of each token's document in its sequence; None for one each.
+
+    Returns:
+        [B, N], of the dtype of ``weights``.
+
+    Raises:
+        ValueError: another number of ids than of sequences.
+    """
+    if len(sequence_ids) != len(weights):
+        raise ValueError(f"{len(sequence_ids)} sequence_ids for {len(weights)} sequences; give one for each")
+    group_BN = torch.zeros(weights.shape, dtype=torch.int64, device=weights.device)
+    if documents is not None:
+        group_BN = group_BN + 2 * documents
+    draw_BN = _draw(weights.shape[1], f"{seed}/shuffle", sequence_ids, weights.device)
+    place_N = torch.arange(weights.shape[1], device=weights.device)
+    if counted is not None:
+        # What does not count is a group of its own, in which nothing moves.
+        group_BN = group_BN + ~counted
+        draw_BN = torch.where(counted, draw_BN, place_N)
+    to_BN, from_BN = ((group_BN * 2**32 + key).argsort(dim=1) for key in (place_N, draw_BN))
+    return torch.empty_like(weights).scatter_(1, to_BN, weights.gather(1, from_BN))
+
+
 def kept_entries(sparsification: float, entries: int) -> int:
     """Return how many of a sequence's entries are kept: floor(κ N + 1e-9) in float64, at least 1."""
     return max(1, math.floor(sparsification * entries + 1e-9))
@@ -164,7 +205,7 @@ def _largest(
 
 
 def _draw(
-    entries: int, seed: int, sequence_ids: Sequence[str | int] | None, device: torch.device
+    entries: int, seed: int | str, sequence_ids: Sequence[str | int] | None, device: torch.device
 ) -> torch.Tensor:
     """Return a distinct 32-bit number for each position, [N] or with ids [B, N]; the smallest win."""
     draw = torch.arange(entries, dtype=torch.int64, device=device)

@@ -96,6 +96,9 @@ class JobNeeds:
                 return self.export(export, self._tokens(export.windowing, wildcards.shard))
             case "train":
                 return self.training(settings.runs[wildcards.run], settings.losses[wildcards.loss])
+            case "make_task":
+                task = self._wiring.evaluations.named()[wildcards.evaluation]
+                return self.prompts(task, [int(wildcards.length)])
             case "evaluate":
                 run = settings.runs[wildcards.run]
                 task = self._wiring.evaluations.named()[wildcards.evaluation]
@@ -234,6 +237,12 @@ class JobNeeds:
         return self._fitting(
             needs, f"runs.{run.key} (its evaluation)", "take dtype bfloat16 or a smaller model"
         )
+
+    def prompts(self, task: EvaluationTask, lengths: list[int]) -> Needs:
+        """Tables of a task's prompts."""
+        costs = [(length, task.cost(length)) for length in lengths]
+        # Works that they are made of are read and tokenized too.
+        return TEXT_STAGES["make_task"].needs(sum(cost.samples * length for length, cost in costs))
 
     def evaluated(self, run: Run, task: EvaluationTask, held_out_tokens: float | None) -> float | None:
         """Held-out windows that an evaluation of a run measures on."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from longspan.scoring.geometry import check_geometry
 from longspan_workflow.settings.blocks import Export, LossBlock, Model, Run, SelectionBlock, Settings
+from longspan_workflow.settings.controls import is_plain
 from longspan_workflow.settings.faults import nearest
 from longspan_workflow.settings.used import Used
 
@@ -22,11 +23,13 @@ def checks_of(settings: Settings) -> Iterator[Iterator[str]]:
     for run in settings.runs.values():
         yield from (_run_faults(run), _execution_faults(run), _mixture_faults(run))
         yield _evaluation_faults(settings, run)
+        yield _control_faults(run)
         yield from _self_scoring_faults(run)
     yield _emptiness(settings)
     yield from map(_export_faults, settings.exports.values())
     yield _comparison_faults(settings)
     yield _store_faults(settings)
+    yield _prompt_faults(settings)
 
 
 def _source_faults(source, where: str) -> Iterator[str]:
@@ -52,6 +55,13 @@ def _archive_faults(settings: Settings) -> Iterator[str]:
                     f"corpora.{corpus.key}.sources.{number}: archive '{source.archive_name}' is pinned in "
                     "two ways; give it one requirement and one sha256"
                 )
+    for name, task in settings.evaluations.items():
+        for source in task.archives:
+            if pins.setdefault(source.archive_name, source.fetched) != source.fetched:
+                yield (
+                    f"evaluations.{name}: archive '{source.archive_name}' is pinned otherwise by a corpus or "
+                    "another evaluation; give it one requirement and one sha256"
+                )
 
 
 def _selection_faults(selection: SelectionBlock) -> Iterator[str]:
@@ -76,6 +86,7 @@ def _loss_faults(loss: LossBlock) -> Iterator[str]:
     where = f"losses.{loss.key}"
     try:
         weighting = loss.weighting()
+        loss.check()
     except ValueError as error:
         yield f"{where}.{error}"
         return
@@ -112,6 +123,18 @@ def _run_faults(run: Run) -> Iterator[str]:
             "name titles under hold_out of a source"
         )
     yield from _position_faults(run.model, windowing.window_tokens, run.train.rope_theta, where)
+
+
+def _control_faults(run: Run) -> Iterator[str]:
+    where = f"runs.{run.key}.controls"
+    if "random_windows" in run.control_names:
+        if run.selection is None:
+            yield f"{where}: random_windows needs a selection to be compared with; the run takes all windows"
+        elif run.selection.method == "random" and all(map(is_plain, run.losses)):
+            yield f"{where}: random_windows is what the run is already; remove it"
+    for name in ("plain", "shuffled"):
+        if name in run.control_names and all(map(is_plain, run.losses)):
+            yield f"{where}: {name} needs a loss that weighs tokens; all of the run's are plain cross-entropy"
 
 
 def _self_scoring_faults(run: Run) -> Iterator[Iterator[str]]:
@@ -152,11 +175,40 @@ def _mixture_faults(run: Run) -> Iterator[str]:
 def _evaluation_faults(settings: Settings, run: Run) -> Iterator[str]:
     tasks = {"evaluation": settings.evaluation}
     tasks |= {f"evaluations.{name}": settings.find("evaluations", name) for name in run.evaluations}
+    window_tokens = run.windowing.window_tokens
     for where, task in tasks.items():
+        where = f"{where} (of run '{run.key}')"
         try:
-            task.check_window(run.windowing.window_tokens)
+            task.check_window(window_tokens)
         except ValueError as error:
-            yield f"{where} (of run '{run.key}'): {error}"
+            yield f"{where}: {error}"
+        if task.reads == "inputs":
+            longest = max(task.input_lengths(window_tokens))
+            yield from _position_faults(run.model, longest, run.train.rope_theta, where)
+
+
+def _prompt_faults(settings: Settings) -> Iterator[str]:
+    """Prompts are made once for an evaluation and a tokenizer, so of one corpus and in one way."""
+    for name, task in settings.evaluations.items():
+        if not task.reads_documents:
+            continue
+        if (corpus := task.corpus) is not None:
+            if not any(source.hold_out for source in corpus.sources):
+                yield (
+                    f"evaluations.{name}.corpus: '{corpus.key}' holds no work out; name titles under "
+                    "hold_out of a source"
+                )
+            continue
+        runs: dict[str, Run] = {}
+        for run in settings.runs.values():
+            if name in run.evaluations:
+                first = runs.setdefault(run.windowing.tokenizer_name, run)
+                if first.windowing.corpus_name != run.windowing.corpus_name:
+                    yield (
+                        f"evaluations.{name}: runs '{first.key}' and '{run.key}' are of corpora "
+                        f"'{first.windowing.corpus_name}' and '{run.windowing.corpus_name}'; set its corpus, "
+                        "or give each run an evaluation of its own"
+                    )
 
 
 def _execution_faults(run: Run) -> Iterator[str]:

@@ -5,6 +5,7 @@ from functools import cached_property
 
 from longspan_workflow.settings.blocks import (
     Corpus,
+    EvaluationBlock,
     LossBlock,
     Model,
     Run,
@@ -44,7 +45,17 @@ class Used:
         """Corpora of these windowings and of mixtures."""
         mixtures = [run.mixture for run in self._settings.runs.values() if run.mixture is not None]
         short = [corpus for mixture in mixtures for corpus in mixture.corpora]
-        return _each_once([*(windowing.corpus for windowing in self.windowings), *short])
+        prompted = [task.corpus for task in self.evaluations if task.corpus is not None]
+        return _each_once([*(windowing.corpus for windowing in self.windowings), *short, *prompted])
+
+    @cached_property
+    def evaluations(self) -> list[EvaluationBlock]:
+        """Evaluations that runs name."""
+        return _each_once(
+            self._settings.find("evaluations", name)
+            for run in self._settings.runs.values()
+            for name in run.evaluations
+        )
 
     @cached_property
     def tokenized(self) -> list[tuple[Corpus, Model]]:

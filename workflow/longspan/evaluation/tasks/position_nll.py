@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from longspan.evaluation.held_out import choose_windows, perplexity, sums_by_position
-from longspan.evaluation.task import EvaluationTask
+from longspan.evaluation.task import EvaluationTask, Measure
 from longspan.plugins.options import option
 
 
@@ -13,6 +13,9 @@ class PositionNLL(EvaluationTask):
     name: ClassVar[str] = "position_nll"
     label: ClassVar[str] = "held-out perplexity"
     table: ClassVar[str] = "evaluation"
+    measures: ClassVar[tuple[Measure, ...]] = (
+        Measure("nll", "held-out NLL (nats a token)", higher_is_better=False),
+    )
 
     windows_per_document: int | None = option(
         None, "Windows of each held-out work, drawn by the seed; null takes all.", ge=1
@@ -42,6 +45,23 @@ class PositionNLL(EvaluationTask):
             }
             rows += [origin | part for part in sums_by_position(nll_N, self.position_bins)]
         return rows
+
+    def values(self, rows):
+        """A number for each part of a window: its mean NLL, at the position that it begins at."""
+        import pandas as pd
+
+        tokens = rows["position_stop"] - rows["position_start"]
+        return pd.DataFrame(
+            {
+                "measure": "nll",
+                "sample": rows["data_id"] + "/" + rows["position_start"].astype(str),
+                "cluster": rows["document_id"],
+                "group": rows["category"],
+                "length": rows["position_start"],
+                "value": rows["nll_sum"] / tokens,
+                "weight": tokens,
+            }
+        )
 
     def summary(self, base, trained):
         """Perplexity before and after."""
