@@ -97,7 +97,7 @@ def write_archives(folder: Path, essay_words: int = 12_000) -> tuple[list[Path],
         name, version = archive.requirement.split("==")
         path, sha256 = write_wheel(folder, name, version, files)
         paths.append(path)
-        pinned.append(replace(archive, sha256=sha256))
+        pinned.append(replace(archive, archive=path.name, sha256=sha256))
     return paths, pinned
 
 

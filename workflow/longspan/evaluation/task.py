@@ -50,7 +50,7 @@ class EvaluationTask(WithTable):
 
     Attributes:
         label: what it measures, with its unit.
-        measures: the numbers that it gives. The verdict goes by the first.
+        measures: the numbers that it gives. The verdict goes by the first that there are samples of.
         lengths_are_a_grid: whether the samples were made at a few lengths, so that the area under the
             curve over lengths means something.
         is_guard: whether it measures what a training must not lose (short context, knowledge), rather than

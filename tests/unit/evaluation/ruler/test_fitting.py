@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longspan.evaluation.ruler.drawing import Draw, Drawer
@@ -66,12 +66,13 @@ def published_samples(drawer, encode, units, samples, limit):
 
 LENGTHS = {
     "seed": st.integers(0, 10**6),
-    "step": st.integers(1, 30),
+    "step": st.integers(3, 30),
     "overhead": st.integers(0, 60),
-    "limit": st.integers(300, 6000),
+    "limit": st.integers(300, 4000),
 }
 
 
+@settings(deadline=None, max_examples=60)
 @given(**LENGTHS)
 def test_the_search_ends_where_the_published_one_does_after_the_same_draws(seed, step, overhead, limit):
     # Spread within a step, as in the tasks: a sample of more units is longer.
@@ -132,6 +133,7 @@ def test_a_haystack_that_ends_is_refused():
         units_that_fit(RandomLengths(0, 10, 10, 0, most_units=95), Encoder(), 5000)
 
 
+@settings(deadline=None, max_examples=60)
 @given(**LENGTHS, units=st.integers(1, 12), samples=st.integers(0, 40), shrinks=st.booleans())
 def test_samples_are_those_of_the_published_loop(seed, step, overhead, limit, units, samples, shrinks):
     spread = max(1, min(limit - overhead - 5 * step, 9 * step))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longspan.evaluation.ruler.niah import Haystack, NeedleDrawer, PairsOfWords
+from longspan.evaluation.ruler.niah import NeedleDrawer, PairsOfWords, SentenceHaystack
 from longspan.evaluation.ruler.prompts import TaskWords
 from longspan.evaluation.ruler.sentences import PunktParameters, SentenceSplitter
 from tiny_ruler import ADJECTIVES, NOUNS
@@ -69,7 +69,7 @@ def test_every_answer_stands_behind_its_key_once(kind):
 def test_needles_lie_between_sentences_and_the_text_is_whole():
     text = " ".join(f"Word{number} is here." for number in range(400))
     splitter = SentenceSplitter(PunktParameters(frozenset(), frozenset(), frozenset(), {}))
-    draw = drawer(Haystack(text, splitter, "a text"), type_haystack="essay", num_needle_v=4).draw(900)
+    draw = drawer(SentenceHaystack(text, splitter, "a text"), type_haystack="essay", num_needle_v=4).draw(900)
     context = draw.prompt.split("\n")[1]
     for answer in draw.answers:
         before, _, after = context.partition(f"is: {answer}.")
@@ -81,4 +81,4 @@ def test_needles_lie_between_sentences_and_the_text_is_whole():
 
 def test_text_of_many_spaces_is_words():
     splitter = SentenceSplitter(PunktParameters(frozenset(), frozenset(), frozenset(), {}))
-    assert Haystack("one\n\n two\tthree", splitter, "a text").words == ["one", "two", "three"]
+    assert SentenceHaystack("one\n\n two\tthree", splitter, "a text").words == ["one", "two", "three"]

@@ -63,13 +63,13 @@ def test_prompts_fit_with_answer_and_beginning_and_hold_their_answers(published,
 
 def test_books_are_a_haystack(published, encode):
     text = " ".join(f"Sentence {number} of a book." for number in range(5000))
-    maker = RulerSamples(published, encode, haystack="books", books=lambda: text)
+    maker = RulerSamples(published, encode, haystack="books", books=text)
     (sample,) = maker.make("niah_single_2", 1, Room(3000))
     assert "Sentence 3 of a book. Sentence 4 of a book." in sample.prompt
 
 
 def test_books_that_are_too_short_are_refused(published, encode):
-    maker = RulerSamples(published, encode, haystack="books", books=lambda: "Few words. " * 300)
+    maker = RulerSamples(published, encode, haystack="books", books="Few words. " * 300)
     with pytest.raises(
         ValueError,
         match="niah_single_2 at 6,000 tokens: there are 601 words of the held-out works, and more would fit; "

@@ -27,7 +27,7 @@ LARGEST_BATCH = 32
 
 
 @dataclass(frozen=True)
-class Sample:
+class RulerSample:
     """A finished sample.
 
     Attributes:
@@ -102,7 +102,7 @@ def _skipped_units(counted: Sequence[tuple[int, int]], step: int, limit_tokens: 
 
 def drawn_samples(
     drawer: Drawer, encode: Encode, units: int, samples: int, limit_tokens: int, prompt_tokens: int | None
-) -> Iterator[Sample]:
+) -> Iterator[RulerSample]:
     """Samples that fit, as the published generators draw them: one that is too long is drawn again.
 
     Several are drawn and tokenized at once. Where one does not fit, the draws behind it are taken back.
@@ -134,7 +134,7 @@ def drawn_samples(
             ids = ids_of[finished]
             is_whole = len(ids_of[draw.prompt]) <= limit_tokens
             if is_whole and (prompt_tokens is None or len(ids) <= prompt_tokens):
-                yield Sample(finished, ids, draw.answers)
+                yield RulerSample(finished, ids, draw.answers)
                 index, used, drawn = index + 1, units, 0
                 batch = min(2 * batch, LARGEST_BATCH)
                 continue

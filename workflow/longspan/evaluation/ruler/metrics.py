@@ -21,6 +21,3 @@ def string_match_part(text: str, answers: Sequence[str]) -> float:
     """1 if any of the answers stands in a text, in any case; else 0."""
     found = text.lower()
     return float(any(answer.lower() in found for answer in answers))
-
-
-METRICS = {metric.__name__: metric for metric in (string_match_all, string_match_part)}

@@ -21,7 +21,7 @@ _DEPTHS = [int(depth) for depth in np.round(np.linspace(0, 100, num=40))]
 _ONE_ANSWER = (("Some", "A"), ("are all", "is"), ("are", "is"), ("answers", "answer"))
 
 
-class Haystack:
+class SentenceHaystack:
     """A text in which needles are put between sentences.
 
     Args:
@@ -90,7 +90,7 @@ class NeedleDrawer(Drawer):
         self,
         words: TaskWords,
         pairs: PairsOfWords,
-        haystack: Haystack | None,
+        haystack: SentenceHaystack | None,
         *,
         length_tokens: int,
         seed: int,

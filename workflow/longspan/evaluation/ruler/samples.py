@@ -1,7 +1,6 @@
 """All samples of a RULER task at a length."""
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +10,12 @@ from longspan.evaluation.ruler.fitting import (
     LARGEST_BATCH,
     MOST_DRAWS,
     Encode,
-    Sample,
+    RulerSample,
     drawn_samples,
     units_that_fit,
 )
 from longspan.evaluation.ruler.frequent_words import FrequentWordsDrawer
-from longspan.evaluation.ruler.niah import Haystack, NeedleDrawer, PairsOfWords
+from longspan.evaluation.ruler.niah import NeedleDrawer, PairsOfWords, SentenceHaystack
 from longspan.evaluation.ruler.prompts import BASE_FORM, PromptForm, TaskWords
 from longspan.evaluation.ruler.published import (
     COMMON_WORDS,
@@ -30,7 +29,7 @@ from longspan.evaluation.ruler.questions import READERS, QuestionDrawer
 from longspan.evaluation.ruler.sentences import SentenceSplitter
 from longspan.evaluation.ruler.variable_tracking import EXAMPLE_TOKENS, TrackingDrawer
 
-ESSAYS, BOOKS, NOISE = HAYSTACKS = ("essays", "books", "noise")
+BOOKS, ESSAYS, NOISE = HAYSTACKS = ("books", "essays", "noise")
 
 
 @dataclass(frozen=True)
@@ -73,13 +72,13 @@ class RulerSamples:
         *,
         form: PromptForm = BASE_FORM,
         haystack: str = ESSAYS,
-        books: Callable[[], str] | None = None,
+        books: str = "",
         seed: int = 42,
     ):
         self._published, self._encode, self._form, self._seed = published, encode, form, seed
         self._haystack_name, self._books = haystack, books
 
-    def make(self, name: str, samples: int, room: Room) -> list[Sample]:
+    def make(self, name: str, samples: int, room: Room) -> list[RulerSample]:
         """Samples of a task.
 
         Args:
@@ -100,7 +99,7 @@ class RulerSamples:
                 f"{name} at {room.length_tokens:,} tokens: {error}; leave the task or the length out"
             ) from None
 
-    def _searched(self, task: RulerTask, samples: int, room: Room) -> list[Sample]:
+    def _searched(self, task: RulerTask, samples: int, room: Room) -> list[RulerSample]:
         drawer = self._drawer(task, room.length_tokens)
         limit = room.limit(task.tokens_to_generate)
         if isinstance(drawer, TrackingDrawer):
@@ -123,7 +122,7 @@ class RulerSamples:
                 return self._tokens(drawer.use_example(draw))
         raise ValueError(f"no example of {units} {drawer.unit} has {limit_tokens} tokens or fewer")
 
-    def _frequent_words(self, task: RulerTask, samples: int, room: Room) -> list[Sample]:
+    def _frequent_words(self, task: RulerTask, samples: int, room: Room) -> list[RulerSample]:
         words = TaskWords(task.template, task.answer_prefix, self._form)
         drawer = FrequentWordsDrawer(
             words, length_tokens=room.length_tokens, seed=self._seed, **task.arguments
@@ -149,7 +148,7 @@ class RulerSamples:
                         )
                     draw = drawer.of_vocabulary(vocabulary, fewer)
                     (ids,) = self._encode([draw.prompt])
-                made.append(Sample(draw.prompt, ids, draw.answers))
+                made.append(RulerSample(draw.prompt, ids, draw.answers))
         return made
 
     def _tokens(self, text: str) -> int:
@@ -171,12 +170,13 @@ class RulerSamples:
         return QuestionDrawer(words, self._questions(arguments.pop("dataset")), **arguments)
 
     @functools.cached_property
-    def _text(self) -> Haystack | None:
+    def _text(self) -> SentenceHaystack | None:
         if self._haystack_name == NOISE:
             return None
+        splitter = SentenceSplitter(self._published.punkt)
         if self._haystack_name == ESSAYS:
-            return Haystack(self._published.essays, SentenceSplitter(self._published.punkt), "the essays")
-        return Haystack(self._books(), SentenceSplitter(self._published.punkt), "the held-out works")
+            return SentenceHaystack(self._published.essays, splitter, "the essays")
+        return SentenceHaystack(self._books, splitter, "the held-out works")
 
     @functools.cached_property
     def _pairs(self) -> PairsOfWords:
