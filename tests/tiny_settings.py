@@ -223,6 +223,16 @@ def every_key():
                 "form": "words",
                 "prompt": "chat",
             },
+            "evaluations/far": {
+                "task": "evidence",
+                "corpus": "other",
+                "lengths": [512],
+                "distances": [128, 256],
+                "samples": 2,
+                "passage_tokens": 32,
+                "evidence_tokens": 48,
+            },
+            "evaluations/words": {"task": "cloze", "lengths": [128], "samples": 2, "foils": 1},
             "report": {"title": "t", "compare_selections": ["gain", "packed"]},
         }
     )

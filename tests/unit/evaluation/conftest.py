@@ -10,9 +10,23 @@ from longspan.evaluation.prompts import PromptTokenizer
 from longspan.models.folders import finish_model
 from tiny_inputs import make_model
 
-_WORDS = (
-    "river stone morning window garden winter letter voice water mountain silence captain daughter village "
-    "journey evening carriage thunder whispered remembered wandered gathered answered followed carried"
+_WORDS = " ".join(
+    f"{first}{second}"
+    for first in (
+        "riv",
+        "ston",
+        "morn",
+        "wind",
+        "gard",
+        "lett",
+        "mount",
+        "sil",
+        "capt",
+        "dau",
+        "vill",
+        "jour",
+    )
+    for second in ("er", "ing", "ow", "en", "ain", "ence", "ey", "age", "ost", "uld")
 )
 
 

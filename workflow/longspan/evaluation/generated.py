@@ -87,6 +87,7 @@ class GeneratedTask(EvaluationTask):
     on after a kill.
 
     Attributes:
+        grid: column by which reports set samples apart: "length", or "distance".
         stops: texts at which a model's writing ends; one that stands before any other character but white
             space does not count.
         measuring_options: options that change no prompt, only which lengths there are and how models answer.
@@ -94,6 +95,7 @@ class GeneratedTask(EvaluationTask):
 
     reads: ClassVar[Literal["inputs"]] = "inputs"
     lengths_are_a_grid: ClassVar[bool] = True
+    grid: ClassVar[Literal["length", "distance"]] = "length"
     table: ClassVar[str] = "answers"
     stops: ClassVar[tuple[str, ...]] = ()
     measuring_options: ClassVar[tuple[str, ...]] = ("lengths", "tokens_per_batch")
@@ -188,7 +190,7 @@ class GeneratedTask(EvaluationTask):
             "sample": rows["sample_id"],
             "cluster": rows["document_id"].fillna(rows["sample_id"]),
             "group": rows["group"],
-            "length": rows["length"],
+            "length": rows[self.grid],
         }
         parts = [
             pd.DataFrame({"measure": measure.name, **table, "value": value, "weight": weight})
@@ -199,7 +201,7 @@ class GeneratedTask(EvaluationTask):
         return pd.concat([part[part["value"].notna()] for part in parts], ignore_index=True)
 
     def summary(self, base, trained):
-        """Mean score, or else NLL of the right answer a token, by group and length, before and after."""
+        """Mean score, or else NLL of the right answer a token, by group and grid, before and after."""
         import pandas as pd
 
         tables = [pd.DataFrame(rows) for rows in (base, trained)]
@@ -209,7 +211,7 @@ class GeneratedTask(EvaluationTask):
                 nll[0] / tokens[0] if len(nll) else float("nan")
                 for nll, tokens in zip(table["nll"], table["tokens"], strict=True)
             ]
-        means = [table.groupby(["group", "length"], sort=True)[column].mean() for table in tables]
+        means = [table.groupby(["group", self.grid], sort=True)[column].mean() for table in tables]
         lines: dict[str, list[str]] = {}
         for (group, length), before in means[0].items():
             after = means[1][group, length]
@@ -224,14 +226,14 @@ class GeneratedTask(EvaluationTask):
         return found
 
     def draw(self, axes, tables):
-        """Mean score, or else NLL of the right answer a token, by length."""
+        """Mean score, or else NLL of the right answer a token, by the grid."""
         for name, rows in tables.items():
             values = rows["score"]
             if values.isna().all():
                 values = rows["nll"].str[0] / rows["tokens"].str[0]
-            means = values.groupby(rows["length"]).mean()
+            means = values.groupby(rows[self.grid]).mean()
             axes.plot(means.index, means, marker="o", label=name)
-        axes.set(xlabel="length (tokens)", ylabel=self.label, xscale="log")
+        axes.set(xlabel=f"{self.grid} (tokens)", ylabel=self.label, xscale="log")
         axes.legend()
 
     # Costs

@@ -95,33 +95,42 @@ class Haystack:
         """Tokens of each work."""
         return [len(self._first_characters(number)) for number in range(len(self._documents))]
 
-    def draw(self, tokens: int, draw: Random) -> Stretch:
+    def draw(self, tokens: int, draw: Random, *, apart_from: str | None = None) -> Stretch:
         """A stretch of about so many tokens: of one work if one is as long, else of several.
+
+        Args:
+            tokens: its length.
+            draw: what draws it.
+            apart_from: a work that it is not taken from.
 
         Raises:
             ValueError: all works together are shorter.
         """
-        if sum(self.tokens) < tokens:
+        works = [
+            number for number, document in enumerate(self._documents) if document.document_id != apart_from
+        ]
+        there = sum(self.tokens[number] for number in works)
+        if there < tokens or not works:
+            which = "the held-out works" if apart_from is None else f"the held-out works beside {apart_from}"
             raise ValueError(
-                f"the held-out works have {sum(self.tokens)} tokens together, and a haystack of {tokens} is "
-                "asked for: shorten lengths, or hold out more works"
+                f"{which} have {there} tokens together, and {tokens} are asked for: shorten lengths, or hold "
+                "out more works"
             )
-        long_enough = [number for number, there in enumerate(self.tokens) if there >= tokens]
+        long_enough = [number for number in works if self.tokens[number] >= tokens]
         if long_enough:
             starts = [self.tokens[number] - tokens + 1 for number in long_enough]
             number = draw.choices(long_enough, starts)[0]
             start = draw.randrange(self.tokens[number] - tokens + 1)
             return Stretch(self._documents[number].document_id, self._part(number, start, tokens))
-        order = list(range(len(self._documents)))
-        draw.shuffle(order)
+        draw.shuffle(works)
         parts, left = [], tokens
-        for number in order:
+        for number in works:
             parts.append(self._part(number, 0, min(left, self.tokens[number])))
             left -= self.tokens[number]
             if left <= 0:
                 break
         text = _BETWEEN_WORKS.join(part.strip() for part in parts)
-        return Stretch(self._documents[order[0]].document_id, text)
+        return Stretch(self._documents[works[0]].document_id, text)
 
     def _part(self, number: int, start: int, tokens: int) -> str:
         firsts, text = self._first_characters(number), self._documents[number].text

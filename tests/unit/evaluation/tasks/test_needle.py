@@ -55,7 +55,7 @@ def test_the_ids_are_those_of_the_whole_text(sources):
 def test_the_evidence_stands_where_the_depth_says(sources):
     for row in rows(Needle(depths=[0, 0.5, 1], samples=3), sources, length=400):
         (start,) = row["evidence_starts"]
-        assert abs(start / len(row["prompt_ids"]) - row["depth"]) < 0.25
+        assert abs(start / len(row["prompt_ids"]) - row["depth"]) < 0.3
 
 
 def test_the_same_codes_at_every_length_and_more_samples_leave_the_others(sources):
@@ -74,7 +74,7 @@ def test_a_haystack_longer_than_a_work_is_of_several(sources):
     lengths = sum(len(sources.tokenizer.encode(work.text)[0]) for work in sources.documents)
     (row,) = rows(Needle(depths=[0.5], samples=1), sources, length=lengths - 100)
     assert len(row["prompt_ids"]) > lengths - 200
-    with pytest.raises(ValueError, match=f"works have {lengths} tokens together, and a haystack of"):
+    with pytest.raises(ValueError, match=f"works have {lengths} tokens together, and .* are asked"):
         rows(Needle(depths=[0.5], samples=1), sources, length=2 * lengths)
 
 
