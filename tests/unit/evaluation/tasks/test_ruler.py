@@ -77,14 +77,29 @@ def test_every_task_at_a_length_with_the_tokenizers_beginning(sources):
     assert sources.tokenizer.prompt(text).input_ids.tolist() == made[3]["prompt_ids"].tolist()
 
 
-def test_prompts_are_those_of_the_published_form(sources, archives):
+@pytest.mark.parametrize("adds_space", [False, True], ids=["fastokens", "tokenizers"])
+def test_prompts_are_those_of_the_samples_by_the_tokenizer_itself(
+    sources, archives, tmp_path, capsys, adds_space
+):
+    # A space in front is nothing that fastokens stands in for.
+    folder = shutil.copytree(sources.tokenizer.model.parent, tmp_path / "model")
+    content = json.loads((folder / "tokenizer.json").read_text())
+    content["pre_tokenizer"]["add_prefix_space"] = adds_space
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    finish_model(folder, source={"kind": "folder"}, license="CC0-1.0")
+    tokenizer = PromptTokenizer(folder / "longspan.json")
+    task = Ruler(samples=2, haystack="essays", tasks=["niah_multiquery", "vt", "fwe", "qa_2"])
+    made = rows(task, TaskSources(tokenizer, sources.documents, sources.archives))
+    assert f"with {'tokenizers, not ' if adds_space else ''}fastokens" in capsys.readouterr().out
     paths, pinned = archives
-    (row,) = rows(Ruler(samples=1, tasks=["niah_multiquery"], haystack="essays"), sources)
     published = ruler.Published(*paths, archives=pinned)
-    maker = RulerSamples(published, lambda texts: [sources.tokenizer.encode(text)[0] for text in texts])
-    (sample,) = maker.make("niah_multiquery", 1, Room(LENGTH, beginning_tokens=1))
-    assert row["prompt_ids"].tolist() == [1, *sample.input_ids.tolist()]
-    assert row["answers"] == sample.answers
+    maker = RulerSamples(
+        published, lambda texts: [tokenizer.encode(text)[0] for text in texts], haystack="essays"
+    )
+    samples = [one for name in task.tasks for one in maker.make(name, 2, Room(LENGTH, beginning_tokens=1))]
+    for row, sample in zip(made, samples, strict=True):
+        assert row["prompt_ids"].tolist() == [1, *sample.input_ids.tolist()]
+        assert row["answers"] == sample.answers
 
 
 def test_a_chat_has_the_templates_words_around_the_task(sources, tmp_path):

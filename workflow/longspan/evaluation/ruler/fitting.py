@@ -23,7 +23,8 @@ _MARGIN_STEPS = 2
 _MARGIN = 0.01
 # The published generators draw again without end.
 MOST_DRAWS = 2000
-LARGEST_BATCH = 32
+_LARGEST_BATCH = 32
+_BATCH_TOKENS = 2**21
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,11 @@ def _skipped_units(counted: Sequence[tuple[int, int]], step: int, limit_tokens: 
     return max(0, int(left * _STRIDE / step) - _MARGIN_STEPS) * step
 
 
+def largest_batch(prompt_tokens: int) -> int:
+    """How many prompts of so many tokens are tokenized at once."""
+    return max(1, min(_LARGEST_BATCH, _BATCH_TOKENS // max(1, prompt_tokens)))
+
+
 def drawn_samples(
     drawer: Drawer, encode: Encode, units: int, samples: int, limit_tokens: int, prompt_tokens: int | None
 ) -> Iterator[RulerSample]:
@@ -136,7 +142,7 @@ def drawn_samples(
             if is_whole and (prompt_tokens is None or len(ids) <= prompt_tokens):
                 yield RulerSample(finished, ids, draw.answers)
                 index, used, drawn = index + 1, units, 0
-                batch = min(2 * batch, LARGEST_BATCH)
+                batch = min(2 * batch, largest_batch(limit_tokens))
                 continue
             drawer.restore(state)
             drawn, batch = drawn + 1, 1

@@ -7,11 +7,11 @@ from typing import Any
 from longspan.evaluation.ruler.common_words import CommonWordsDrawer
 from longspan.evaluation.ruler.drawing import Drawer
 from longspan.evaluation.ruler.fitting import (
-    LARGEST_BATCH,
     MOST_DRAWS,
     Encode,
     RulerSample,
     drawn_samples,
+    largest_batch,
     units_that_fit,
 )
 from longspan.evaluation.ruler.frequent_words import FrequentWordsDrawer
@@ -132,9 +132,9 @@ class RulerSamples:
         while self._tokens(drawer.of_vocabulary(vocabulary, units).prompt) < limit:
             units += drawer.step
         units -= drawer.step
-        made = []
-        for start in range(0, samples, LARGEST_BATCH):
-            vocabularies = [drawer.vocabulary() for _ in range(start, min(start + LARGEST_BATCH, samples))]
+        made, batch = [], largest_batch(limit)
+        for start in range(0, samples, batch):
+            vocabularies = [drawer.vocabulary() for _ in range(start, min(start + batch, samples))]
             draws = [drawer.of_vocabulary(vocabulary, units) for vocabulary in vocabularies]
             for vocabulary, draw, ids in zip(
                 vocabularies, draws, self._encode([draw.prompt for draw in draws]), strict=True

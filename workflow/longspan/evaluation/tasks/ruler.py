@@ -115,14 +115,18 @@ class Ruler(GeneratedTask):
 
     def _encoder(self, tokenizer, published, form, books):
         """The fastest way to tokenize that agrees with the tokenizer on pieces of what is to come."""
-        from longspan.tokens.byte_level import PROBE, checked_tokenizer
+        from longspan.tokens.byte_level import PROBE, ByteLevelTokenizer, checked_tokenizer
 
         text = published.essays if self.haystack == ESSAYS else books
         templates = [form.before + task.template + form.after for task in published.tasks.values()]
         sample = [PROBE, *templates, text[:_SAMPLE_CHARACTERS], published.essays[:_SAMPLE_CHARACTERS]]
         fast, which = checked_tokenizer(tokenizer.model.parent, sample)
         print(which, flush=True)
-        return lambda texts: [document.input_ids for document in fast.encode_batch(texts).documents()]
+        if isinstance(fast, ByteLevelTokenizer):
+            return lambda texts: [document.input_ids for document in fast.encode_batch(texts).documents()]
+        # Without the offsets, twice as fast, and on all cores.
+        encode = fast.tokenizer.encode_batch_fast
+        return lambda texts: [np.array(one.ids, np.int32) for one in encode(texts, add_special_tokens=False)]
 
     def score(self, sample, nll, text):
         """Share of the answers that were written; in questions, whether one of them was."""
