@@ -53,7 +53,7 @@ class EvaluationTask(WithTable):
 
     Attributes:
         label: what it measures, with its unit.
-        measures: the numbers that it gives. The verdict goes by the first.
+        measures: the numbers that it gives. The verdict goes by the first that there are samples of.
         lengths_are_a_grid: whether the samples were made at a few lengths, so that the area under the
             curve over lengths means something.
         prepared_table: kind of the table that it makes once of the held-out windows by a fixed model, its

@@ -59,9 +59,11 @@ def verdicts(rows: Sequence[Row]) -> list[str]:
     for run, loss in arms:
         own = [row for row in trained if (row.run, row.loss) == (run, loss)]
         for name in sorted({row.evaluation for row in own}, key=_order_of(own)):
-            judged = [row for row in own if row.evaluation == name and row.measure is row.task.measures[0]]
-            if judged:
-                found.append(f"{run}/{loss} by {name}: {_paragraph(judged)}")
+            rows_of = [row for row in own if row.evaluation == name]
+            # The first measure that there are samples of: options may leave out those of others.
+            measure = min((row.measure for row in rows_of), key=rows_of[0].task.measures.index)
+            judged = [row for row in rows_of if row.measure is measure]
+            found.append(f"{run}/{loss} by {name}: {_paragraph(judged)}")
     return found
 
 
