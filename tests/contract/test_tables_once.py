@@ -25,6 +25,9 @@ RULES = (
     ("evaluate", {"trained": "base"}),
     ("summarize_results", {}),
     ("draw_figures", {}),
+    ("aggregate_shard", {}),
+    ("aggregate_selection", {}),
+    ("build_report", {}),
 )
 
 

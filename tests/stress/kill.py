@@ -55,7 +55,10 @@ STAGES = (
     "write_data_card",
     "evaluate",
     "summarize_results",
+    "aggregate_shard",
+    "aggregate_selection",
     "tabulate_costs",
+    "build_report",
     "draw_figures",
     "record_settings",
     "report",
@@ -65,7 +68,7 @@ KILLS_A_CHAIN = 12
 SECONDS_A_CALL = 400
 UPDATES = 12
 # Times are no data: of updates, of jobs, and their table.
-TIMED = ("runs/*/*/*/speed.parquet", "benchmarks/**/*", "costs.tsv")
+TIMED = ("runs/*/*/*/speed.parquet", "benchmarks/**/*", "costs.tsv", "report.html")
 RECORD = struct.Struct("<II")
 HEADER_BYTES = 4096
 

@@ -21,7 +21,16 @@ LIBRARY = {
     "weighting": {"models", "plugins", "scoring"},
     "evaluation": {"costs", "plugins", "scoring", "store", "windows"},
     "exports": {"scoring", "store", "weighting", "windows"},
-    "reporting": {"evaluation", "plugins", "scoring", "selection", "store", "windows"},
+    "reporting": {
+        "evaluation",
+        "exports",
+        "plugins",
+        "scoring",
+        "selection",
+        "store",
+        "weighting",
+        "windows",
+    },
     "training": {
         "costs",
         "evaluation",

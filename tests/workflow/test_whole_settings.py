@@ -98,7 +98,7 @@ def test_the_summary_and_the_report_tell_of_it(results, kept):
     summary = (results / "summary.txt").read_text()
     assert f"{len(kept)} of " in summary
     assert "held-out perplexity" in summary
-    report = (results / "report.html").read_text()
+    report = (results / "report-snakemake.html").read_text()
     for name in ("summary.tsv", "funnel.tsv", *(f"{figure}.svg" for figure in FIGURES)):
         assert name in report
     assert sorted(path.stem for path in (results / "figures").iterdir()) == FIGURES
