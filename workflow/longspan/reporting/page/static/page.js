@@ -593,8 +593,8 @@
       if (id !== null && embedded.has(id)) {
         show(id).then(() => node.scrollIntoView({ block: "start" }));
       } else if (id !== null) {
-        show(reader.windows[0].id);
-        about.prepend(note(`This page does not hold the window ${visible(id)}; "longspan explain ID --html FILE" writes a page that does.`));
+        const missing = id;
+        show(reader.windows[0].id).then(() => about.prepend(note(`This page does not hold the window ${visible(missing)}; "longspan explain ID --html FILE" writes a page that does.`)));
       } else if (shown === null) show(reader.windows[0].id);
     }
     window.addEventListener("hashchange", follow);
