@@ -63,6 +63,9 @@ PATHS = {
     "card": "results/exports/{export}/README.md",
     "publication": "results/exports/{export}/published.json",
     "estimate": "results/estimate.tsv",
+    "evaluation_table": "results/evaluation.tsv",
+    "evaluation_markdown": "results/evaluation.md",
+    "verdict": "results/verdict.txt",
     "settings_record": "results/settings.yaml",
     "summary": "results/summary.txt",
     "summary_table": "results/summary.tsv",
@@ -90,6 +93,7 @@ _PLUG_INS = {
     **{rule: [SCORER_KINDS.source_file(kind)] for rule, kind in SCORE_RULES.items()},
     "select_windows": [SELECTION_METHODS.source_file("longattn")],
     "evaluate": [EVALUATION_TASKS.source_file("position_nll")],
+    "compare_models": _TASKS,
     "summarize_results": _TASKS,
     "draw_figures": [*_METHODS, *_TASKS],
     "aggregate_shard": [LOSS_VARIANTS.source_file("dense")],
@@ -176,6 +180,7 @@ class Chain:
         self.make("train")
         self.make("evaluate", trained="base")
         self.make("evaluate")
+        self.make("compare_models")
         self.make("summarize_results")
         self.make("draw_figures")
         self.make("record_settings")

@@ -180,6 +180,7 @@ def every_key():
             "runs/main/select_first": True,
             "runs/main/evaluations": ["wide"],
             "runs/main/seeds": [0, 7],
+            "runs/main/controls": ["plain", "shuffled", "random_windows"],
             "runs/main/train": {
                 "max_steps": 4,
                 "per_device_train_batch_size": 2,

@@ -71,7 +71,7 @@ def open_page(chromium, report):
         page.on("request", lambda request: asked.append(request.url))
         page.set_default_timeout(10_000)
         page.goto(path.as_uri() + hash_)
-        page.wait_for_function("document.documentElement.dataset.ready === 'yes'")
+        page.wait_for_selector("html[data-ready=yes]", state="attached")
         return page
 
     yield open_

@@ -32,6 +32,7 @@ FILES = {
     "download_model": ["model"],
     "plan_shards": ["plan", "plan_index"],
     "record_frozen_weights": ["frozen_weights"],
+    "compare_models": ["evaluation_table", "evaluation_markdown", "verdict"],
     "summarize_results": ["summary", "summary_table", "funnel"],
     "draw_figures": ["figures"],
     "export_windows": ["data"],

@@ -39,6 +39,7 @@ INPUTS = {
         ("scores", "nll_scores", {"shard": "00001"}),
     ],
     "evaluate": _HELD_OUT,
+    "compare_models": _EVALUATIONS,
     "summarize_results": [
         ("windows", "windows", {}),
         ("scores", "nll_scores", {}),

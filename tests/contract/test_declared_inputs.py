@@ -76,6 +76,7 @@ JOBS = [
     ("write_data_card", {}),
     ("train", {}),
     *(("evaluate", {"trained": trained}) for trained in ("base", "dense/seed0")),
+    ("compare_models", {}),
     ("summarize_results", {}),
     ("draw_figures", {}),
     ("record_settings", {}),
@@ -103,7 +104,9 @@ def test_every_script_takes_the_arguments_of_its_rule(monkeypatch):
 
 def test_the_report_is_given_all_that_it_waits_for(tmp_path):
     job = rule_job("report", NAMES, CONFIG, tmp_path)
-    assert {"results/settings.yaml", "results/summary.tsv", "results/funnel.tsv"} < set(job.inputs)
+    assert {
+        f"results/{name}" for name in ("settings.yaml", "summary.tsv", "funnel.tsv", "evaluation.tsv")
+    } < set(job.inputs)
     assert len([path for path in job.inputs if path.startswith("results/figures/")]) == 3
     assert set(job.inputs) < set(shlex.split(job.command))
 

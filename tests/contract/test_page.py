@@ -125,3 +125,4 @@ def test_the_page_says_what_the_tables_say(chain):
     assert data["downloads"]["funnel.tsv"] == Path("results/funnel.tsv").read_text()
     assert [row["name"] for row in data["helped"]["rows"]] == ["main/base", "main/dense"]
     assert len(data["verdict"]["cards"]) == 4
+    assert Path("results/verdict.txt").read_text().startswith(data["verdict"]["sentence"])

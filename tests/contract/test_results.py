@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
@@ -321,9 +322,30 @@ def test_the_summary_says_what_the_tables_hold(chain):
     )
     assert len(table) == 9
     # The text says the same, in columns.
-    text = chain.path("summary").read_text().splitlines()
+    summary, verdict = chain.path("summary").read_text().split("\n\nVerdict\n\n")
+    assert "".join(verdict.split()) == "".join(chain.path("verdict").read_text().split())
+    text = summary.splitlines()
     assert [line.split()[-1] for line in text] == [line.split()[-1] for line in lines[1:]]
     assert len({line.index(name) for (_, name), line in zip(table, text, strict=True)}) == 1
+
+
+def test_the_table_of_evaluations_and_the_verdict_are_of_the_tables(chain):
+    table = pd.read_csv(chain.path("evaluation_table"), sep="\t").set_index(["loss", "group"])
+    for loss, trained in (("base", "base"), ("dense", "dense/seed0")):
+        found = pd.DataFrame(rows(chain.path("evaluation", trained=trained), "evaluation"))
+        mean = found["nll_sum"].sum() / (found["position_stop"] - found["position_start"]).sum()
+        assert table.loc[(loss, "all"), "mean"] == pytest.approx(mean)
+        assert table.loc[(loss, "all"), "clusters"] == 2
+    trained, base = table.loc[("dense", "all")], table.loc[("base", "all")]
+    assert trained["base_difference"] == pytest.approx(trained["mean"] - base["mean"], abs=1e-6)
+    assert trained["base_difference_low"] < trained["base_difference"] < trained["base_difference_high"]
+    # The short context of the loss's scorer.
+    assert {"within 32 tokens", "beyond 32 tokens"} < set(table.index.get_level_values("group"))
+    (verdict,) = chain.path("verdict").read_text().splitlines()
+    assert verdict.startswith("main/dense by position_nll: ")
+    assert "The run has no control" in verdict
+    assert "2 documents are few" in verdict
+    assert chain.path("evaluation_markdown").read_text().count("| main/dense |") == 3
 
 
 def test_figures_are_drawn_for_what_is_there(chain):

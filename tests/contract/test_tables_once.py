@@ -23,6 +23,7 @@ RULES = (
     ("export_windows", {}),
     ("train", {}),
     ("evaluate", {"trained": "base"}),
+    ("compare_models", {}),
     ("summarize_results", {}),
     ("draw_figures", {}),
     ("aggregate_shard", {}),

@@ -54,6 +54,7 @@ STAGES = (
     "export_windows",
     "write_data_card",
     "evaluate",
+    "compare_models",
     "summarize_results",
     "aggregate_shard",
     "aggregate_selection",

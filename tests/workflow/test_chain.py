@@ -11,7 +11,14 @@ import pyarrow.parquet as pq
 import yaml
 
 README = Path(__file__).parents[2] / "README.md"
-REPORT_RULES = {"record_settings", "summarize_results", "draw_figures", "tabulate_costs", "report"}
+REPORT_RULES = {
+    "record_settings",
+    "compare_models",
+    "summarize_results",
+    "draw_figures",
+    "tabulate_costs",
+    "report",
+}
 
 
 def edit(workflow, change):

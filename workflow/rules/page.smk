@@ -86,6 +86,7 @@ rule build_report:
     """The report: one page that answers whether it helped, what was kept, and lets windows be read."""
     input:
         **pages.page_inputs(),
+        **pages.verdict_inputs(),
         settings=places.settings_record,
         summary=places.summary_table,
         funnel=places.funnel,
@@ -110,5 +111,6 @@ rule build_report:
         in_job("""
         python "$SCRIPTS"/build_report.py --settings {params.settings:q} --record {input.settings:q} \
             --summary {input.summary:q} --funnel {input.funnel:q} --costs {input.costs:q} \
+            --evaluation {input.evaluation:q} --verdict {input.verdict:q} \
             --page {output:q} 2>&1 | tee {log:q}
         """)

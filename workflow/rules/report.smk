@@ -3,6 +3,7 @@ Summary, figures and Snakemake's own report.
 
 REQUIRED INPUTS: everything above
 OUTPUTS: results/settings.yaml, results/summary.txt, results/summary.tsv, results/funnel.tsv
+    results/evaluation.tsv, results/evaluation.md, results/verdict.txt
     results/figures/*.svg, results/costs.tsv, results/report-snakemake.html
 """
 
@@ -89,6 +90,37 @@ rule summarize_results:
         """)
 
 
+rule compare_models:
+    """Means of all evaluations with intervals, differences to base models and controls, and the verdict."""
+    input:
+        evaluations.all(),
+    output:
+        table=report(
+            places.evaluation_table,
+            category="Evaluation",
+            caption="../report/comparison.rst",
+        ),
+        markdown=places.evaluation_markdown,
+        verdict=places.verdict,
+    log:
+        places.log("compare_models"),
+    benchmark:
+        places.benchmark("compare_models")
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        settings=as_json(reports.comparison_settings()),
+        code=code_of(
+            "compare_models",
+            *map(EVALUATION_TASKS.source_file, EVALUATION_TASKS.names()),
+        ),
+    shell:
+        in_job("""
+        python "$SCRIPTS"/compare_models.py --settings {params.settings:q} --table {output.table:q} \
+            --markdown {output.markdown:q} --verdict {output.verdict:q} 2>&1 | tee {log:q}
+        """)
+
+
 rule draw_figures:
     """Figures of selections, trainings and evaluations."""
     input:
@@ -155,6 +187,7 @@ rule report:
         settings=places.settings_record,
         table=places.summary_table,
         funnel=places.funnel,
+        evaluation=[places.evaluation_table] if evaluations.all() else [],
         costs=places.costs,
         figures=list(reports.figure_paths().values()),
     output:
@@ -171,5 +204,5 @@ rule report:
         # The report is Snakemake's own. It reads what the jobs recorded, under the lock that this run holds.
         in_job("""
         python -m snakemake --snakefile {params.snakefile:q} --configfile {input.settings:q} \
-            --nolock --report {output:q} {input.table:q} {input.funnel:q} {input.costs:q} {input.figures:q} 2>&1 | tee {log:q}
+            --nolock --report {output:q} {input.table:q} {input.funnel:q} {input.evaluation:q} {input.costs:q} {input.figures:q} 2>&1 | tee {log:q}
         """)

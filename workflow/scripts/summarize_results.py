@@ -4,6 +4,7 @@
         --text results/summary.txt --table results/summary.tsv --funnel results/funnel.tsv
 """
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -58,7 +59,20 @@ def main(argv=None):
     write_rows(arguments.table, [("quantity", "name", "value"), *rows])
     write_rows(arguments.funnel, [COLUMNS, *funnel])
     with atomic_path(arguments.text) as temporary:
-        temporary.write_text(format_rows(rows) + "\n")
+        temporary.write_text(f"{format_rows(rows)}\n{verdict_of(settings['verdict'])}")
+
+
+def verdict_of(path: str | None) -> str:
+    """The verdict under a heading; nothing where no model is trained."""
+    if path is None:
+        return ""
+    paragraphs = Path(path).read_text().splitlines()
+    return "".join(f"\n{text}\n" for text in ("Verdict", *map(wrap, paragraphs)))
+
+
+def wrap(paragraph: str) -> str:
+    """A paragraph in lines of at most 110 characters."""
+    return "\n".join(textwrap.wrap(paragraph, 110, break_long_words=False, break_on_hyphens=False))
 
 
 def files(folder: str, shards: int) -> list[Path]:

@@ -103,7 +103,7 @@ def test_names_are_resolved():
     assert run.windowing.corpus is settings.corpora["short"]
     assert run.windowing.corpus.all_shard_names == ["00000", "00001", "held_out"]
     assert settings.runs["mixed"].mixture.corpora == [settings.corpora["short"]]
-    assert [loss.key for loss in run.losses] == ["dense"]
+    assert [loss.key for loss in settings.runs["mixed"].losses] == ["dense"]
     assert settings.exports["kept"].windowing is run.windowing
     assert settings.selections["packed"].scorer is None
     assert settings.losses["sparse"].scorer is None

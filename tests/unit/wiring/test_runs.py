@@ -137,3 +137,36 @@ def test_a_models_card_cites_what_it_was_made_by():
     }
     plain = wiring_of(lambda settings: settings.update(losses={"dense": {"variant": "plain"}})).runs
     assert plain.card(WILDCARDS)["citations"] == [LONGATTN]
+
+
+def test_controls_see_their_runs_data_in_its_order_and_share_its_base_model():
+    wiring = wiring_of(put("runs/main/controls", ["plain", "shuffled", "random_windows"]))
+    runs, names = wiring.runs, {"seed": "0"}
+    trainings = {(item["run"], item["loss"]): runs.settings(wildcards(**item)) for item in runs.trainings()}
+    assert list(trainings) == [
+        ("main", "dense"),
+        ("main", "control~plain"),
+        ("main", "dense~shuffled"),
+        ("main~random_windows", "control~plain"),
+    ]
+    assert len({settings["seed"] for settings in trainings.values()}) == 1
+    assert trainings["main", "dense~shuffled"]["loss"] == trainings["main", "dense"]["loss"] | {
+        "shuffle_weights": True
+    }
+    random = wildcards(run="main~random_windows", loss="control~plain", **names)
+    assert runs.kept(random) == ["results/selections/drawn.kept.parquet"]
+    assert runs.scores(random) == {"index": [], "scores": []}
+    assert wiring.evaluations.all() == [
+        f"results/evaluations/{model}/position_nll.parquet"
+        for model in (
+            "main/base",
+            "main/dense/seed0",
+            "main/control~plain/seed0",
+            "main/dense~shuffled/seed0",
+            "main~random_windows/control~plain/seed0",
+        )
+    ]
+    evaluations = wiring.reports.summary_settings()["evaluations"]
+    assert {row["base"] for row in evaluations} == {"results/evaluations/main/base/position_nll.parquet"}
+    shown = wiring.reports.figure_settings()["evaluations"]["position_nll"]["tables"]
+    assert [name for name in shown if "base" in name] == ["main/base"]

@@ -169,7 +169,7 @@ class Estimates:
             for loss in run.losses:
                 needs = self._needs.training(run, loss)
                 yield _estimate("train", f"{name}/{loss.key}", seeds, sequences * size * seeds, needs)
-            jobs = 1 + seeds * len(run.losses)
+            jobs = len(self._wiring.evaluations.measured(run))
             for evaluation, task in self._wiring.evaluations.of_run(run).items():
                 held_out = self._held_out_tokens(run.windowing)
                 windows = self._needs.evaluated(run, task, held_out)

@@ -615,6 +615,7 @@ def _unique(values: list) -> list:
 
 
 LossName = Annotated[str, Ref("losses")]
+ControlName = Literal["plain", "shuffled", "random_windows"]
 
 
 class Run(Block):
@@ -645,7 +646,32 @@ class Run(Block):
     evaluations: Annotated[list[Annotated[str, Ref("evaluations")]], AfterValidator(_unique)] = option(
         [], "Names under evaluations, which measure the run's models beside `evaluation`."
     )
+    controls: Annotated[list[ControlName], AfterValidator(_unique), Field(min_length=1)] | None = optional(
+        "What its trainings are held against, by trainings of their own with the same seeds and tokens. "
+        "plain: plain cross-entropy on the same windows. shuffled: the same loss, each window's weights "
+        "given to its tokens in a random order. random_windows: plain cross-entropy on as many windows of "
+        "the same windowing, drawn at random."
+    )
     train: Train = option(description="Names and meanings are those of Hugging Face's TrainingArguments.")
+
+    # Of runs that `longspan_workflow.settings.controls` makes, and of losses that it adds.
+    _control_of: "Run | None" = PrivateAttr(None)
+    _control_losses: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    def control_names(self) -> list[str]:
+        """Names of its controls."""
+        return self.controls or []
+
+    @property
+    def control_of(self) -> "Run | None":
+        """The run that it is a control of, if it is one."""
+        return self._control_of
+
+    @property
+    def order_key(self) -> str:
+        """What the order of its data is drawn by: a control's is that of its run."""
+        return self.key if self._control_of is None else self._control_of.key
 
     @property
     def model(self) -> Model:
@@ -668,13 +694,18 @@ class Run(Block):
         return None if self.mixture_name is None else self._find("mixtures", self.mixture_name)
 
     @property
-    def loss_names(self) -> list[str]:
-        """Names of its losses."""
+    def own_loss_names(self) -> list[str]:
+        """Names of its losses, without those of its controls."""
         return [self.loss] if isinstance(self.loss, str) else list(self.loss)
 
     @property
+    def loss_names(self) -> list[str]:
+        """Names of its losses, those of its controls behind them."""
+        return [*self.own_loss_names, *self._control_losses]
+
+    @property
     def losses(self) -> list[LossBlock]:
-        """Its losses."""
+        """Its losses, those of its controls behind them."""
         return [self._find("losses", name) for name in self.loss_names]
 
 
@@ -787,11 +818,41 @@ class Settings(Options):
     evaluations: dict[Name, Evaluation] = option({}, "Further measures of models, by name; runs name them.")
     report: Report = option(Report(), "The HTML report.")
 
+    # Blocks that nobody wrote, by section and name: what stood there before, if anything did.
+    _derived: dict[tuple[str, str], Block | None] = PrivateAttr(default_factory=dict)
+
     def model_post_init(self, context: Any) -> None:
         """Tell each block its name, and where the others are."""
+        super().model_post_init(context)
         for section in SECTIONS:
             for name, block in getattr(self, section).items():
                 block._key, block._settings = name, self
+
+    def derive(self, section: str, name: str, block: Block, **changes: Any) -> None:
+        """Put a block like another under a name; the settings are written without it, or with what was there.
+
+        Args:
+            section: where it stands.
+            name: its name.
+            block: the other.
+            changes: fields that differ.
+        """
+        derived = block.model_copy(update={key: value for key, value in changes.items() if key[0] != "_"})
+        derived._key, derived._settings = name, self
+        for key, value in changes.items():
+            if key[0] == "_":
+                setattr(derived, key, value)
+        blocks = getattr(self, section)
+        self._derived.setdefault((section, name), blocks.get(name))
+        blocks[name] = derived
+
+    def as_settings(self, *left_out: str) -> dict[str, Any]:
+        """The settings as they were given, with their defaults."""
+        found = super().as_settings(*left_out)
+        for (section, name), before in self._derived.items():
+            if before is None:
+                del found[section][name]
+        return found
 
     def find(self, section: str, name: str) -> Any:
         """The block of a name.

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from longspan.scoring.geometry import check_geometry
 from longspan_workflow.settings.blocks import Export, LossBlock, Model, Run, SelectionBlock, Settings
+from longspan_workflow.settings.controls import is_plain
 from longspan_workflow.settings.faults import nearest
 from longspan_workflow.settings.used import Used
 
@@ -22,6 +23,7 @@ def checks_of(settings: Settings) -> Iterator[Iterator[str]]:
     for run in settings.runs.values():
         yield from (_run_faults(run), _execution_faults(run), _mixture_faults(run))
         yield _evaluation_faults(settings, run)
+        yield _control_faults(run)
         yield from _self_scoring_faults(run)
     yield _emptiness(settings)
     yield from map(_export_faults, settings.exports.values())
@@ -113,6 +115,18 @@ def _run_faults(run: Run) -> Iterator[str]:
             "name titles under hold_out of a source"
         )
     yield from _position_faults(run.model, windowing.window_tokens, run.train.rope_theta, where)
+
+
+def _control_faults(run: Run) -> Iterator[str]:
+    where = f"runs.{run.key}.controls"
+    if "random_windows" in run.control_names:
+        if run.selection is None:
+            yield f"{where}: random_windows needs a selection to be compared with; the run takes all windows"
+        elif run.selection.method == "random" and all(map(is_plain, run.losses)):
+            yield f"{where}: random_windows is what the run is already; remove it"
+    for name in ("plain", "shuffled"):
+        if name in run.control_names and all(map(is_plain, run.losses)):
+            yield f"{where}: {name} needs a loss that weighs tokens; all of the run's are plain cross-entropy"
 
 
 def _self_scoring_faults(run: Run) -> Iterator[Iterator[str]]:

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -244,6 +244,9 @@ def _foreign(where: str, key: str | int, place: Place) -> str:
 
 
 def _literals(annotation: Any) -> list[Any]:
-    return [
-        value for part in _unwrapped(annotation) for value in get_args(part) if not isinstance(value, type)
-    ]
+    found = []
+    for part in _unwrapped(annotation):
+        # A list of literals holds them one deeper.
+        inner = [get_args(value) for value in get_args(part) if get_origin(value) is Literal]
+        found += inner[0] if inner else get_args(part)
+    return [value for value in found if not isinstance(value, type)]

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from longspan_workflow.settings.blocks import SECTIONS, Settings, UnresolvedError, references
 from longspan_workflow.settings.checks import checks_of
+from longspan_workflow.settings.controls import add_controls
 from longspan_workflow.settings.faults import SettingsError, dotted, faults_of, nearest
 
 
@@ -35,6 +36,7 @@ def load_settings(config: Mapping[str, Any]) -> Settings:
         faults += _as_far_as_named(check)
     if faults:
         raise SettingsError(*dict.fromkeys(faults))
+    add_controls(settings)
     return settings
 
 

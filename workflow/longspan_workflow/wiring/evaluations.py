@@ -2,7 +2,7 @@
 
 from longspan.evaluation.task import EvaluationTask
 from longspan.store.shards import HELD_OUT
-from longspan_workflow.settings.blocks import Run, Settings
+from longspan_workflow.settings.blocks import LossBlock, Run, Settings
 from longspan_workflow.settings.seeds import derive_seed
 from longspan_workflow.settings.used import Used
 from longspan_workflow.wiring.places import Places
@@ -64,12 +64,30 @@ class Evaluations:
         }
 
     def path(self, run: Run, trained: str, name: str) -> str:
-        """Table of an evaluation."""
+        """Table of an evaluation; the base model of a control is that of its run."""
+        if trained == BASE and run.control_of is not None:
+            run = run.control_of
         return self._places.evaluation.format(run=run.key, trained=trained, evaluation=name)
 
     def trained(self, run: Run) -> list[str]:
         """Names of a run's trained models."""
         return [f"{loss.key}/seed{seed}" for owner, loss, seed in self._used.trainings if owner is run]
+
+    def short_context(self, run: Run, loss: LossBlock) -> int | None:
+        """Tokens of the short context that a training's loss or selection goes by; None where neither does.
+
+        Where they go by none, it is what the model was made for, if a window is longer.
+        """
+        scorers = [loss.self_scoring, loss.scorer, None if run.selection is None else run.selection.scorer]
+        for scorer in scorers:
+            if (tokens := getattr(scorer, "base_length", None)) is not None:
+                return tokens
+        made_for = run.model.max_position_embeddings
+        return made_for if made_for < run.windowing.window_tokens else None
+
+    def measured(self, run: Run) -> list[str]:
+        """Names of the models that are measured for a run: its trained ones, and before them its base."""
+        return [*([BASE] if run.control_of is None else []), *self.trained(run)]
 
     def all(self) -> list[str]:
         """Every evaluation: base and trained models of each run."""
@@ -77,5 +95,5 @@ class Evaluations:
             self.path(run, trained, name)
             for run in self._settings.runs.values()
             for name in self.of_run(run)
-            for trained in (BASE, *self.trained(run))
+            for trained in self.measured(run)
         ]

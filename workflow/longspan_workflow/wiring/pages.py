@@ -9,8 +9,9 @@ from longspan.weighting.variant import LOSS_VARIANTS, loss_of_settings
 from longspan_workflow.settings.blocks import LossBlock, SelectionBlock, Settings, WindowingBlock
 from longspan_workflow.settings.changes import beyond_defaults
 from longspan_workflow.settings.used import Used
-from longspan_workflow.wiring.evaluations import BASE, Evaluations
+from longspan_workflow.wiring.evaluations import Evaluations
 from longspan_workflow.wiring.places import Places
+from longspan_workflow.wiring.reports import Reports
 from longspan_workflow.wiring.runs import Runs
 from longspan_workflow.wiring.scores import Scores
 from longspan_workflow.wiring.selections import Selections
@@ -28,6 +29,7 @@ class Pages:
         selections: selections.
         runs: trainings.
         evaluations: evaluations.
+        reports: comparisons of models.
     """
 
     def __init__(
@@ -39,10 +41,11 @@ class Pages:
         selections: Selections,
         runs: Runs,
         evaluations: Evaluations,
+        reports: Reports,
     ):
         self._settings, self._places, self._windows = settings, places, windows
         self._scores, self._selections = scores, selections
-        self._runs, self._evaluations = runs, evaluations
+        self._runs, self._evaluations, self._reports = runs, evaluations, reports
         self._used = Used(settings)
 
     # Counts of a shard
@@ -110,37 +113,13 @@ class Pages:
             "windowings": {block.key: self._windowing(block) for block in self._used.windowings},
             "selections": [self._selection(block) for block in self._used.compared_selections],
             "losses": self._losses(),
-            "runs": {
-                run.key: {
-                    "model": run.model_name,
-                    "windowing": run.windowing_name,
-                    "selection": run.selection_name,
-                    "losses": list(run.loss_names),
-                    "seeds": list(run.seeds),
-                    "short_context": self._short_context(run),
-                }
-                for run in self._settings.runs.values()
-            },
             "trainings": {
                 f"{item['run']}/{item['loss']}/seed{item['seed']}": self._here(
                     self._places.run.format(**item)
                 )
                 for item in self._runs.trainings()
             },
-            "evaluations": [
-                {
-                    "run": run.key,
-                    "evaluation": name,
-                    "task": task.name,
-                    "base": self._here(self._evaluations.path(run, BASE, name)),
-                    "trained": {
-                        trained: self._here(self._evaluations.path(run, trained, name))
-                        for trained in self._evaluations.trained(run)
-                    },
-                }
-                for run in self._settings.runs.values()
-                for name, task in self._evaluations.of_run(run).items()
-            ],
+            "comparison": self._reports.comparison_settings(),
             "changed": yaml.safe_dump(
                 beyond_defaults(self._settings), sort_keys=False, allow_unicode=True, width=100
             ),
@@ -167,7 +146,15 @@ class Pages:
                 str(Path(self._places.run.format(**item), "metrics.parquet"))
                 for item in self._runs.trainings()
             ],
-            "evaluations": self._evaluations.all(),
+            "models": self._evaluations.all(),
+        }
+
+    def verdict_inputs(self) -> dict[str, list[str]]:
+        """Table of the evaluations and verdict, if any model is measured."""
+        is_measured = bool(self._evaluations.all())
+        return {
+            "evaluation": [self._places.evaluation_table] if is_measured else [],
+            "verdict": [self._places.verdict] if is_measured else [],
         }
 
     def _tables(self, windowing: WindowingBlock) -> list[str]:
@@ -248,14 +235,6 @@ class Pages:
             }
         # Those that models were trained with come first.
         return sorted(found.values(), key=lambda entry: not entry["is_used"])
-
-    def _short_context(self, run) -> int | None:
-        """Tokens of the short context of a run's first loss that has one."""
-        for loss in run.losses:
-            scoring = loss.scorer or loss.self_scoring
-            if scoring is not None:
-                return scoring.base_length
-        return None
 
     def _licenses(self) -> list[dict[str, str]]:
         models = [

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from longspan.store.shards import HELD_OUT
 from longspan_workflow.settings.blocks import Settings
+from longspan_workflow.settings.controls import Arm, arms
+from longspan_workflow.settings.seeds import derive_seed
 from longspan_workflow.settings.used import Used
 from longspan_workflow.wiring.evaluations import BASE, Evaluations
 from longspan_workflow.wiring.places import Places
@@ -78,6 +80,7 @@ class Reports:
                 for name, task in self._evaluations.of_run(run).items()
                 for trained in self._evaluations.trained(run)
             ],
+            "verdict": self._here(self._places.verdict) if self._evaluations.all() else None,
         }
 
     def summary_inputs(self) -> list[str]:
@@ -92,7 +95,57 @@ class Reports:
             *(path for paths in self._comparisons().values() for path in paths),
             *self._metrics().values(),
             *self._evaluations.all(),
+            *([self._places.verdict] if self._evaluations.all() else []),
         ]
+
+    # Comparisons of models
+
+    def comparison_settings(self) -> dict:
+        """Tables of evaluations, with what each training is compared with."""
+        judged: dict[str, list[Arm]] = {}
+        for arm in arms(self._settings):
+            judged.setdefault(arm.run.key, []).append(arm)
+        return {
+            "seed": derive_seed(self._settings.seed, "compare_models", ""),
+            "evaluations": [
+                {
+                    "evaluation": name,
+                    "task": task.name,
+                    "run": own[0].run.key,
+                    "base": self._here(self._evaluations.path(own[0].run, BASE, name)),
+                    "models": self._compared_models(name, own),
+                }
+                for own in judged.values()
+                for name, task in self._evaluations.of_run(own[0].run).items()
+            ],
+        }
+
+    def _compared_models(self, evaluation: str, own: list[Arm]) -> list[dict]:
+        """The trainings of a run, and behind them their controls, each once."""
+        found = {}
+        for arm in own:
+            controls = {name: [run.key, loss.key] for name, (run, loss) in arm.controls.items()}
+            found[arm.run.key, arm.loss.key] = self._compared_model(
+                evaluation, arm.run, arm.loss, self._evaluations.short_context(arm.run, arm.loss), controls
+            )
+        for arm in own:
+            context = self._evaluations.short_context(arm.run, arm.loss)
+            for run, loss in arm.controls.values():
+                if (run.key, loss.key) not in found:
+                    model = self._compared_model(evaluation, run, loss, context, {})
+                    found[run.key, loss.key] = model | {"is_control": True}
+        return list(found.values())
+
+    def _compared_model(self, evaluation, run, loss, short_context, controls) -> dict:
+        paths = [self._evaluations.path(run, f"{loss.key}/seed{seed}", evaluation) for seed in run.seeds]
+        return {
+            "run": run.key,
+            "loss": loss.key,
+            "tables": [self._here(path) for path in paths],
+            "short_context": short_context,
+            "controls": controls,
+            "is_control": False,
+        }
 
     # Figures
 
@@ -135,7 +188,7 @@ class Reports:
         found: dict[str, dict[str, str]] = {}
         for run in self._settings.runs.values():
             for name in self._evaluations.of_run(run):
-                for trained in (BASE, *self._evaluations.trained(run)):
+                for trained in self._evaluations.measured(run):
                     path = self._evaluations.path(run, trained, name)
                     found.setdefault(name, {})[f"{run.key}/{trained}"] = path
         return found

@@ -72,7 +72,7 @@ class Runs:
             "train": train,
             "attention": forward["attention"],
             "rope_theta": forward["rope_theta"],
-            "seed": derive_seed(self._settings.seed, "train", f"{run.key}/{wildcards.seed}"),
+            "seed": derive_seed(self._settings.seed, "train", f"{run.order_key}/{wildcards.seed}"),
         }
 
     def model(self, wildcards) -> str:

@@ -44,4 +44,5 @@ class Wiring:
             self.selections,
             self.runs,
             self.evaluations,
+            self.reports,
         )

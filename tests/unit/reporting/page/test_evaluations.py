@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from longspan.reporting.page.evaluations import helped_section, measured, verdict_cards
+from longspan.reporting.evaluation_table import as_tsv, evaluation_rows
+from longspan.reporting.page.evaluations import (
+    helped_section,
+    measure_cards,
+    read_evaluations,
+    read_rows,
+    verdict_section,
+)
+from longspan.reporting.verdict import verdicts
 from longspan.store.tables import write_table
 
 
@@ -24,60 +32,88 @@ def write(path, change):
 
 
 @pytest.fixture
-def found(tmp_path):
-    entry = {
-        "run": "main",
+def comparison(tmp_path):
+    def model(loss, *changes, controls=()):
+        tables = [write(tmp_path / f"{loss}{number}", change) for number, change in enumerate(changes)]
+        return {
+            "run": "main",
+            "loss": loss,
+            "tables": tables,
+            "short_context": 20,
+            "controls": dict(controls),
+            "is_control": not controls,
+        }
+
+    block = {
         "evaluation": "position_nll",
         "task": "position_nll",
+        "run": "main",
         "base": write(tmp_path / "base", 0.0),
-        "trained": {
-            "dense/seed0": write(tmp_path / "0", -0.25),
-            "dense/seed1": write(tmp_path / "1", -0.15),
-            "plain/seed0": write(tmp_path / "2", 0.1),
-        },
+        "models": [
+            model("dense", -0.25, -0.15, controls={"plain": ["main", "plain"]}),
+            model("plain", 0.1, 0.1),
+        ],
     }
-    return measured(entry, short_context=20)
+    return {"seed": 3, "evaluations": [block]}
 
 
-def test_the_table_has_means_over_seeds_and_paired_changes(found):
-    section = helped_section(found)
-    rows = {row["name"]: row for row in section["rows"]}
-    assert [row["seeds"] for row in section["rows"]] == [None, 2, 1]
-    nll = {name: row["values"]["position_nll/nll"] for name, row in rows.items()}
+@pytest.fixture
+def tables(comparison, tmp_path):
+    rows = evaluation_rows(comparison["evaluations"], seed=comparison["seed"])
+    (tmp_path / "evaluation.tsv").write_text(as_tsv(rows))
+    return read_rows(tmp_path / "evaluation.tsv"), read_evaluations(comparison), verdicts(rows)
+
+
+def test_the_table_has_means_over_seeds_and_changes_against_base_and_controls(tables):
+    rows, evaluations, _ = tables
+    section = helped_section(rows, evaluations)
+    models = {row["name"]: row for row in section["rows"]}
+    assert {name: row["seeds"] for name, row in models.items()} == {
+        "main/base": None,
+        "main/dense": 2,
+        "main/plain": 2,
+    }
+    nll = {name: row["values"]["position_nll/nll"] for name, row in models.items()}
     # Half of the positions change by the number itself, half by twice of it.
-    assert nll["main/dense"]["mean"] - nll["main/base"]["mean"] == pytest.approx(1.5 * -0.2)
+    assert nll["main/dense"]["mean"] - nll["main/base"]["mean"] == pytest.approx(1.5 * -0.2, abs=1e-6)
     assert nll["main/dense"]["sd"] == pytest.approx(np.std([1.5 * 0.25, 1.5 * 0.15], ddof=1))
-    assert nll["main/dense"]["change"].startswith("−0.3000 [")
-    assert nll["main/plain"]["sd"] is None
-    perplexity = rows["main/plain"]["values"]["position_nll/perplexity"]
-    assert perplexity["mean"] == pytest.approx(np.exp(nll["main/plain"]["mean"]))
+    assert nll["main/base"]["changes"] == []
+    base, plain = nll["main/dense"]["changes"]
+    assert base.startswith("−0.3")
+    assert base.endswith(" against the base model")
+    assert plain.startswith("−0.")
+    assert plain.endswith(" against plain loss on the same windows")
 
 
-def test_changes_by_position_are_drawn_for_each_trained_model(found):
-    (chart,) = helped_section(found)["changes"]
+def test_changes_by_length_are_drawn_for_each_trained_model(tables):
+    rows, evaluations, _ = tables
+    (chart,) = helped_section(rows, evaluations)["changes"]
     assert chart["short_context"] == 20
     points = [point for point in chart["points"] if point["model"] == "main/dense"]
-    assert [point["x"] for point in points] == [1, 11, 21, 31]
     assert [point["mean"] for point in points] == pytest.approx([-0.2, -0.2, -0.4, -0.4])
+    assert [point["x"] for point in points] == sorted(point["x"] for point in points)
     assert all(point["low"] <= point["mean"] <= point["high"] for point in chart["points"])
 
 
-def test_the_cards_tell_both_sides_of_the_short_context_apart(found):
-    measure, sides = verdict_cards(found)
+def test_the_cards_tell_both_sides_of_the_short_context_apart(tables):
+    rows, evaluations, _ = tables
+    measure, sides = measure_cards(rows, evaluations)
     assert measure["detail"].endswith("9 documents, 2 seeds")
     assert sides["value"] == "−0.200 | −0.400"
-    assert sides["detail"].startswith("beyond it gained more;")
+    assert sides["detail"].startswith("beyond it gained more:")
 
 
-def test_seeds_measured_on_other_samples_are_refused(tmp_path):
-    entry = {
-        "run": "main",
-        "evaluation": "position_nll",
-        "task": "position_nll",
-        "base": write(tmp_path / "base", 0.0),
-        "trained": {"dense/seed0": write(tmp_path / "0", 0.1), "dense/seed1": str(tmp_path / "1")},
-    }
+def test_the_heading_is_the_verdicts_first_sentence(tables):
+    _, _, paragraphs = tables
+    found = verdict_section(paragraphs, [])
+    assert found["sentence"].startswith("main/dense by position_nll: ")
+    assert f"{found['sentence']} {found['more'][0]}" == paragraphs[0]
+    assert verdict_section([], [])["sentence"] is None
+
+
+def test_models_measured_on_other_samples_are_refused(comparison, tmp_path):
     row = {"data_id": "y", "document_id": "d", "category": "c", "position_start": 1, "position_stop": 2}
-    write_table(tmp_path / "1", "evaluation", [row | {"nll_sum": 1.0}], settings={})
-    with pytest.raises(ValueError, match="seeds of one loss were measured on different samples"):
-        measured(entry, None)
+    write_table(tmp_path / "other", "evaluation", [row | {"nll_sum": 1.0}], settings={})
+    comparison["evaluations"][0]["models"][0]["tables"][1] = str(tmp_path / "other")
+    with pytest.raises(ValueError, match="was measured on other samples than the base model"):
+        read_evaluations(comparison)

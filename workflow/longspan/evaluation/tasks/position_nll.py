@@ -15,7 +15,6 @@ class PositionNLL(EvaluationTask):
     table: ClassVar[str] = "evaluation"
     measures: ClassVar[tuple[Measure, ...]] = (
         Measure("nll", "held-out NLL (nats a token)", higher_is_better=False),
-        Measure("perplexity", "held-out perplexity", higher_is_better=False, exponential=True),
     )
 
     windows_per_document: int | None = option(
@@ -52,8 +51,9 @@ class PositionNLL(EvaluationTask):
         import pandas as pd
 
         tokens = rows["position_stop"] - rows["position_start"]
-        found = pd.DataFrame(
+        return pd.DataFrame(
             {
+                "measure": "nll",
                 "sample": rows["data_id"] + "/" + rows["position_start"].astype(str),
                 "cluster": rows["document_id"],
                 "group": rows["category"],
@@ -62,7 +62,6 @@ class PositionNLL(EvaluationTask):
                 "weight": tokens,
             }
         )
-        return pd.concat([found.assign(measure=measure.name) for measure in self.measures])
 
     def summary(self, base, trained):
         """Perplexity before and after."""

@@ -15,7 +15,13 @@ from longspan.reporting.page.content import (
     training_curve,
     weights_section,
 )
-from longspan.reporting.page.evaluations import helped_section, measured, verdict_cards
+from longspan.reporting.page.evaluations import (
+    helped_section,
+    measure_cards,
+    read_evaluations,
+    read_rows,
+    verdict_section,
+)
 from longspan.reporting.page.windows import WindowingReader, candidates, within_budget
 from longspan.store.shards import HELD_OUT, shard_files
 from longspan.store.tables import read_table
@@ -31,7 +37,8 @@ def page_data(settings: Mapping, files: Mapping[str, Path]) -> dict:
 
     Args:
         settings: names, and the tables that each is in.
-        files: record of the settings, and tables of summary, funnel and costs, by these names.
+        files: record of the settings, tables of summary, funnel and costs and, where models were trained,
+            evaluation and verdict, by these names.
 
     Raises:
         ValueError: a table that is missing or damaged.
@@ -52,20 +59,17 @@ def page_data(settings: Mapping, files: Mapping[str, Path]) -> dict:
         name: [selection for selection, block in blocks.items() if block["windowing"] == name]
         for name in settings["windowings"]
     }
-    found = [
-        measure
-        for entry in settings["evaluations"]
-        for measure in measured(entry, settings["runs"][entry["run"]]["short_context"])
-    ]
+    evaluations = read_evaluations(settings["comparison"])
+    rows = read_rows(files["evaluation"]) if "evaluation" in files else []
+    paragraphs = _text(files["verdict"]).splitlines() if "verdict" in files else []
     weights = _weights(settings["windowings"], shards)
     return {
         "title": settings["title"],
-        "verdict": {
-            "sentence": None,
-            "cards": [*verdict_cards(found), *_kept_cards(selections, blocks), *_gain_cards(weights)][:4],
-        },
-        "helped": helped_section(found) if found else None,
-        "runs": settings["runs"],
+        "verdict": verdict_section(
+            paragraphs,
+            [*measure_cards(rows, evaluations), *_kept_cards(selections, blocks), *_gain_cards(weights)][:4],
+        ),
+        "helped": helped_section(rows, evaluations) if rows else None,
         "trainings": {name: training_curve(folder) for name, folder in settings["trainings"].items()},
         "funnel": [
             funnel_section(
@@ -233,14 +237,19 @@ def _commands(record: Path, kept: Mapping[str, list[str]]) -> list[str]:
 
 
 def _downloads(files: Mapping[str, Path]) -> dict[str, str]:
-    tables = {
-        f"{name}.tsv": files[name].read_text(encoding="utf-8") for name in ("summary", "funnel", "costs")
-    }
+    tables = {f"{name}.tsv": _text(files[name]) for name in ("summary", "funnel", "costs")}
+    if "evaluation" in files:
+        tables |= {"evaluation.tsv": _text(files["evaluation"]), "verdict.txt": _text(files["verdict"])}
+        tables["evaluation.md"] = _text(files["evaluation"].with_suffix(".md"))
     return {
         **tables,
         "summary.md": _markdown(_rows(files["summary"])),
-        "settings.yaml": files["record"].read_text(encoding="utf-8"),
+        "settings.yaml": _text(files["record"]),
     }
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
 def _markdown(rows: list[dict[str, str]]) -> str:

@@ -1,86 +1,101 @@
-"""Did it help: what the evaluations measured of base and trained models, and their paired differences."""
+"""Did it help: the verdict, the table of models by measures, and paired changes by position or length."""
 
-import math
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from longspan.evaluation.statistics import Estimate, Samples, difference
-from longspan.evaluation.task import EVALUATION_TASKS, Measure
-from longspan.plugins.options import own_options
+from longspan.evaluation.statistics import Samples, difference
+from longspan.evaluation.task import Measure
+from longspan.reporting.evaluation_table import (
+    ALL,
+    AREA,
+    BASE,
+    COMPARED,
+    LABELS,
+    context_groups,
+    read_values,
+    with_interval,
+)
 from longspan.reporting.page.document import finite
-from longspan.store.tables import read_table
 
-_REPLICATES = 2000
-_SEED = 0
-_LENGTHS = 64  # points of a curve; more are taken together
+_REPLICATES = 1000
+_LENGTHS = 48  # points of a curve; more are taken together
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One measure of one evaluation: a base model, and the trained ones by loss.
+class Evaluation:
+    """Samples of one measure: of a base model, and of those that were trained from it.
 
     Attributes:
-        run: the run.
-        evaluation: its name.
+        name: of the evaluation.
         measure: the measure.
         base: samples of the base model.
-        trained: samples by loss, a row for each seed.
-        short_context: tokens of the short context, if the run has one.
+        trained: samples by "run/loss", a row for each seed.
+        short_context: tokens of the short context of the first model that has one.
+        seed: of the bootstrap's draws.
     """
 
-    run: str
-    evaluation: str
+    name: str
     measure: Measure
     base: Samples
     trained: dict[str, Samples]
     short_context: int | None
+    seed: int
 
 
-def measured(entry: Mapping, short_context: int | None) -> list[Measured]:
-    """All measures of an evaluation of a run.
+def read_evaluations(comparison: Mapping) -> list[Evaluation]:
+    """Samples of all measures of all evaluations.
 
     Args:
-        entry: block of the page's settings: names and tables.
-        short_context: as in `Measured`.
+        comparison: the settings of `compare_models`.
 
     Raises:
-        ValueError: a table that is missing or damaged, or holds no values of its task.
+        ValueError: a table that is missing or damaged, or of other samples than the base model's.
     """
-    kind = EVALUATION_TASKS[entry["task"]]
-    values: dict[str, pd.DataFrame] = {}
-    for name, path in {"base": entry["base"], **entry["trained"]}.items():
-        table, manifest = read_table(path, kind.table)
-        task = kind(**own_options(kind, manifest.settings))
-        values[name] = task.checked_values(table.to_pandas(), path)
-    losses: dict[str, list[str]] = {}
-    for name in entry["trained"]:
-        losses.setdefault(name.rpartition("/")[0], []).append(name)
-    return [
-        Measured(
-            entry["run"],
-            entry["evaluation"],
-            measure,
-            _samples([values["base"].loc[measure.name]]),
-            {
-                loss: _samples([values[name].loc[measure.name] for name in names])
-                for loss, names in losses.items()
-            },
-            short_context,
+    found = []
+    for block in comparison["evaluations"]:
+        task, base = read_values(block["base"], block["task"])
+        models = {
+            f"{model['run']}/{model['loss']}": [
+                _same_samples(read_values(path, block["task"])[1], base, path) for path in model["tables"]
+            ]
+            for model in block["models"]
+        }
+        contexts = [model["short_context"] for model in block["models"] if model["short_context"] is not None]
+        for measure in task.measures:
+            if measure.name in base.index:
+                found.append(
+                    Evaluation(
+                        name=block["evaluation"],
+                        measure=measure,
+                        base=_samples([base.loc[measure.name]]),
+                        trained={
+                            name: _samples([table.loc[measure.name] for table in tables])
+                            for name, tables in models.items()
+                        },
+                        short_context=contexts[0] if contexts else None,
+                        seed=comparison["seed"],
+                    )
+                )
+    return found
+
+
+def _same_samples(values: pd.DataFrame, base: pd.DataFrame, path: str) -> pd.DataFrame:
+    if not values.index.equals(base.index):
+        raise ValueError(
+            f"{path} was measured on other samples than the base model; delete both tables and run the same "
+            "target again, which reruns evaluate"
         )
-        for measure in kind.measures
-        if measure.name in values["base"].index
-    ]
+    return values
 
 
 def _samples(seeds: Sequence[pd.DataFrame]) -> Samples:
     first = seeds[0]
-    if any(not first.index.equals(other.index) for other in seeds[1:]):
-        raise ValueError(
-            "seeds of one loss were measured on different samples; delete their tables and rerun"
-        )
     return Samples(
         np.stack([values["value"].to_numpy() for values in seeds]),
         first["weight"].to_numpy(),
@@ -89,96 +104,115 @@ def _samples(seeds: Sequence[pd.DataFrame]) -> Samples:
     )
 
 
-def helped_section(found: Sequence[Measured]) -> dict:
-    """The table of models by measures, and the paired changes by position or length."""
-    measures, rows = {}, {}
-    for one in found:
-        key = f"{one.evaluation}/{one.measure.name}"
-        arrow = "higher is better" if one.measure.higher_is_better else "lower is better"
-        measures[key] = {"key": key, "label": f"{one.measure.label}, {one.evaluation} ({arrow})"}
-        for loss, samples in {"base": one.base, **one.trained}.items():
-            row = rows.setdefault(
-                (one.run, loss), {"name": f"{one.run}/{loss}", "seeds": len(samples.value_SN), "values": {}}
-            )
-            if loss == "base":
-                row["seeds"] = None
-            change = None if loss == "base" else _change(one, samples)
-            row["values"][key] = {**_mean_and_sd(one.measure, samples), "change": change}
+# The table of evaluations
+
+
+def read_rows(path: Path | str) -> list[dict]:
+    """Rows of evaluation.tsv, their numbers as numbers, and None where there is none."""
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(io.StringIO(file.read()), delimiter="\t"))
+    words = ("run", "loss", "evaluation", "task", "measure", "group", "difference_unit")
+    return [
+        {name: value if name in words else float(value) if value else None for name, value in row.items()}
+        for row in rows
+    ]
+
+
+def helped_section(rows: Sequence[Mapping], evaluations: Sequence[Evaluation]) -> dict:
+    """The table of models by measures, and a chart of changes for each measure with lengths.
+
+    Args:
+        rows: of the table of evaluations.
+        evaluations: their samples.
+    """
+    labels = {(one.name, one.measure.name): one.measure for one in evaluations}
+    measures, models = {}, {}
+    for row in _main_rows(rows):
+        measure = labels[row["evaluation"], row["measure"]]
+        key = f"{row['evaluation']}/{row['measure']}"
+        better = "higher" if measure.higher_is_better else "lower"
+        measures[key] = {"key": key, "label": f"{measure.label}, {row['evaluation']} ({better} is better)"}
+        name = f"{row['run']}/{row['loss']}"
+        model = models.setdefault(name, {"name": name, "seeds": None, "values": {}})
+        if row["loss"] != BASE:
+            model["seeds"] = int(row["seeds"])
+        model["values"][key] = {
+            "mean": row["mean"],
+            "sd": _deviation_over_seeds(evaluations, row, name),
+            "changes": [
+                f"{_difference(row, other)} against {LABELS[other]}"
+                for other in COMPARED
+                if row[f"{other}_difference"] is not None
+            ],
+        }
     return {
         "measures": list(measures.values()),
-        "rows": list(rows.values()),
-        "changes": [change for change in _curves(found) if change["points"]],
-        "note": "Means over samples, ± the standard deviation over seeds where there are several. Below: the "
-        "change against the base model, paired sample by sample, with its 95% interval from a bootstrap over "
-        "documents and seeds.",
+        "rows": list(models.values()),
+        "changes": [chart for one in evaluations if (chart := _chart(one))],
+        "note": "Means over samples, ± the standard deviation over seeds where there are several. Changes "
+        "are paired sample by sample, with 95% intervals from a bootstrap over documents and seeds.",
     }
 
 
-def _mean_and_sd(measure: Measure, samples: Samples) -> dict:
-    means_S = np.average(samples.value_SN, axis=1, weights=samples.weight_N)
-    shown_S = np.exp(means_S) if measure.exponential else means_S
-    center = float(np.exp(means_S.mean()) if measure.exponential else means_S.mean())
-    return {"mean": center, "sd": float(shown_S.std(ddof=1)) if len(shown_S) > 1 else None}
+def _main_rows(rows: Sequence[Mapping]) -> list[Mapping]:
+    """The row of each model and measure: of the area, where lengths are a grid, else of all samples."""
+    found = {}
+    for row in rows:
+        if row["group"] in (ALL, AREA):
+            # The area stands behind all samples.
+            found[row["run"], row["loss"], row["evaluation"], row["measure"]] = row
+    return list(found.values())
 
 
-def _change(one: Measured, samples: Samples) -> str:
-    estimate = difference(samples, one.base, seed=_SEED, replicates=_REPLICATES)
-    if one.measure.exponential:
-        estimate = _exponential(estimate)
-        return f"×{estimate.value:.4f}{_interval(estimate, '.4f')}"
-    return f"{_signed(estimate.value)}{_interval(estimate, '+.4f')}"
+def _deviation_over_seeds(evaluations: Sequence[Evaluation], row: Mapping, name: str) -> float | None:
+    for one in evaluations:
+        samples = one.trained.get(name)
+        if (one.name, one.measure.name) == (row["evaluation"], row["measure"]) and samples is not None:
+            means_S = np.average(samples.value_SN, axis=1, weights=samples.weight_N)
+            shown_S = np.exp(means_S) if one.measure.exponential else means_S
+            return float(shown_S.std(ddof=1)) if len(shown_S) > 1 else None
+    return None
 
 
-def _exponential(estimate: Estimate) -> Estimate:
-    parts = (math.exp(part) for part in (estimate.value, estimate.low, estimate.high))
-    return Estimate(*parts, estimate.p, estimate.samples, estimate.clusters, estimate.seeds)
+def _difference(row: Mapping, other: str) -> str:
+    value, low, high = (row[f"{other}_difference{part}"] for part in ("", "_low", "_high"))
+    missing = float("nan")
+    bounds = (missing, missing) if low is None or high is None else (low, high)
+    return with_interval(value, *bounds, unit=row["difference_unit"], signed=True)
 
 
-def _interval(estimate: Estimate, form: str) -> str:
-    if math.isnan(estimate.low):
-        return ", no interval (one document)"
-    return f" [{estimate.low:{form}}, {estimate.high:{form}}]".replace("-", "−")
+def _chart(one: Evaluation) -> dict | None:
+    if one.measure.exponential or not one.trained:
+        return None
+    points = [
+        {"model": name, **point}
+        for name, samples in one.trained.items()
+        for point in _by_length(one, samples)
+    ]
+    if not points:
+        return None
+    lengths = [point["x"] for point in points]
+    return {
+        "title": f"{one.measure.label}: change against the base model by tokens of context ({one.name})",
+        "x_label": "tokens of context",
+        "y_label": "change",
+        "is_log": min(lengths) > 0 and max(lengths) / min(lengths) > 5000,
+        "short_context": one.short_context,
+        "points": points,
+    }
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.4f}".replace("-", "−")
-
-
-def _curves(found: Sequence[Measured]) -> list[dict]:
-    """A chart for each measure with lengths: the change by length, a line for each trained model."""
-    charts: dict[str, dict] = {}
-    for one in found:
-        if one.measure.exponential or not np.isfinite(one.base.length_N).any():
-            continue
-        chart = charts.setdefault(
-            f"{one.evaluation}/{one.measure.name}",
-            {
-                "title": f"{one.measure.label}: change against the base model by position ({one.evaluation})",
-                "x_label": "tokens of context",
-                "y_label": one.measure.label,
-                "is_log": False,
-                "short_context": one.short_context,
-                "points": [],
-            },
-        )
-        for loss, samples in one.trained.items():
-            chart["points"] += [
-                {"model": f"{one.run}/{loss}", **point} for point in _by_length(one.base, samples)
-            ]
-    for chart in charts.values():
-        lengths = [point["x"] for point in chart["points"]]
-        chart["is_log"] = bool(lengths) and min(lengths) > 0 and max(lengths) / min(lengths) > 5000
-    return list(charts.values())
-
-
-def _by_length(base: Samples, trained: Samples) -> list[dict]:
-    lengths = np.unique(base.length_N[np.isfinite(base.length_N)])
+def _by_length(one: Evaluation, trained: Samples) -> list[dict]:
+    length_N = one.base.length_N
+    lengths = np.unique(length_N[np.isfinite(length_N)])
     if len(lengths) < 2:
         return []
     points = []
     for part in np.array_split(lengths, min(len(lengths), _LENGTHS)):
-        mask_N = np.isin(base.length_N, part)
-        estimate = difference(trained.part(mask_N), base.part(mask_N), seed=_SEED, replicates=_REPLICATES)
+        mask_N = np.isin(length_N, part)
+        estimate = difference(
+            trained.part(mask_N), one.base.part(mask_N), seed=one.seed, replicates=_REPLICATES
+        )
         low, high = finite(estimate.low), finite(estimate.high)
         points.append(
             {
@@ -191,42 +225,70 @@ def _by_length(base: Samples, trained: Samples) -> list[dict]:
     return points
 
 
-def verdict_cards(found: Sequence[Measured]) -> list[dict]:
-    """Cards of the first trained model: its first measure, and both sides of the short context."""
-    for one in found:
-        for loss, samples in one.trained.items():
-            return [_measure_card(one, loss, samples), *_range_card(one, samples)]
-    return []
+# The verdict
 
 
-def _measure_card(one: Measured, loss: str, samples: Samples) -> dict:
-    change = difference(samples, one.base, seed=_SEED, replicates=_REPLICATES)
-    base = float(np.average(one.base.value_SN[0], weights=one.base.weight_N))
+def verdict_section(paragraphs: Sequence[str], cards: Sequence[Mapping]) -> dict:
+    """The verdict's first sentence as a heading, the rest below it, and the cards.
+
+    Args:
+        paragraphs: of verdict.txt, the first training's first evaluation before all others.
+        cards: value, label and detail of each.
+    """
+    if not paragraphs:
+        return {"sentence": None, "more": [], "others": [], "cards": list(cards)}
+    sentence, _, rest = paragraphs[0].partition(". ")
     return {
-        "value": f"{base:.3f} → {base + change.value:.3f}",
-        "label": f"{one.measure.label}: base → {one.run}/{loss}",
-        "detail": f"{_signed(change.value)}{_interval(change, '+.4f')}; {change.clusters} documents, "
-        f"{change.seeds} seed{'s' * (change.seeds > 1)}",
+        "sentence": sentence + "." * (not sentence.endswith(".")),
+        "more": [rest] if rest else [],
+        "others": list(paragraphs[1:]),
+        "cards": list(cards),
     }
 
 
-def _range_card(one: Measured, samples: Samples) -> list[dict]:
-    if one.short_context is None:
+def measure_cards(rows: Sequence[Mapping], evaluations: Sequence[Evaluation]) -> list[dict]:
+    """Cards of the first trained model: its first measure, and both sides of its short context."""
+    trained = [row for row in _main_rows(rows) if row["loss"] != BASE]
+    if not trained:
         return []
-    # A part of a window that begins within the short context belongs to it.
-    within_N = one.base.length_N < one.short_context
-    if not (within_N.any() and (one.base.length_N >= one.short_context).any()):
-        return []
-    near, far = (
-        difference(samples.part(mask_N), one.base.part(mask_N), seed=_SEED, replicates=_REPLICATES)
-        for mask_N in (within_N, one.base.length_N >= one.short_context)
+    row = trained[0]
+    one = next(
+        one for one in evaluations if (one.name, one.measure.name) == (row["evaluation"], row["measure"])
     )
-    sign = 1 if one.measure.higher_is_better else -1
-    more = "beyond it gained more" if sign * far.value > sign * near.value else "within it gained more"
-    return [
+    name = f"{row['run']}/{row['loss']}"
+    base = next(
+        other
+        for other in _main_rows(rows)
+        if other["loss"] == BASE and (other["evaluation"], other["measure"]) == (one.name, one.measure.name)
+    )
+    cards = [
         {
-            "value": f"{near.value:+.3f} | {far.value:+.3f}".replace("-", "−"),
-            "label": f"change within | beyond the short context of {one.short_context:,} tokens",
-            "detail": f"{more};{_interval(near, '+.3f')} and{_interval(far, '+.3f')}",
+            "value": f"{base['mean']:.3f} → {row['mean']:.3f}",
+            "label": f"{one.measure.label}: base → {name}",
+            "detail": f"{_difference(row, BASE)}; {row['clusters']:.0f} documents, {row['seeds']:.0f} "
+            f"seed{'s' * (row['seeds'] > 1)}",
         }
     ]
+    if one.short_context is None:
+        return cards
+    sides = [
+        next((other for other in rows if _is_same(other, row) and other["group"] == group), None)
+        for group in context_groups(one.short_context)
+    ]
+    if None not in sides:
+        near, far = sides
+        sign = 1 if one.measure.higher_is_better else -1
+        gains = [sign * side["base_difference"] for side in sides]
+        more = "beyond it gained more" if gains[1] > gains[0] else "within it gained more"
+        cards.append(
+            {
+                "value": f"{near['base_difference']:+.3f} | {far['base_difference']:+.3f}".replace("-", "−"),
+                "label": f"change within | beyond the short context of {one.short_context:,} tokens",
+                "detail": f"{more}: {_difference(near, BASE)} and {_difference(far, BASE)}",
+            }
+        )
+    return cards
+
+
+def _is_same(first: Mapping, second: Mapping) -> bool:
+    return all(first[name] == second[name] for name in ("run", "loss", "evaluation", "measure"))

@@ -144,6 +144,8 @@
     top.append(el("h1", {}, visible(sentence || data.heading || data.title)));
     if (data.verdict) {
       for (const line of data.verdict.more || []) top.append(el("p", { class: "note" }, visible(line)));
+      const others = data.verdict.others || [];
+      if (others.length) top.append(el("details", {}, el("summary", {}, `${others.length} more verdict${others.length > 1 ? "s" : ""}: other trainings and evaluations`), others.map((line) => el("p", { class: "note" }, visible(line)))));
       top.append(el("div", { class: "cards", id: "cards" }, data.verdict.cards.map((card) =>
         el("div", { class: "card" }, el("b", {}, card.value), el("span", {}, visible(card.label)), card.detail ? el("i", {}, visible(card.detail)) : null))));
     }
@@ -170,7 +172,7 @@
           const cell = row.values[measure.key];
           if (!cell) return null;
           return el("span", {}, number(cell.mean) + (cell.sd === null ? "" : " ± " + number(cell.sd)),
-            cell.change ? el("span", { class: "note" }, el("br", {}), cell.change) : null);
+            cell.changes.map((change) => el("span", { class: "note" }, el("br", {}), change)));
         },
       })),
     ];
@@ -198,7 +200,7 @@
       marks: [
         Plot.ruleY([0], { stroke: "currentColor" }),
         change.short_context ? Plot.ruleX([change.short_context], { stroke: "currentColor", strokeDasharray: "4 3" }) : null,
-        change.short_context && !facets ? Plot.text([change.short_context], { x: (d) => d, frameAnchor: "top", text: () => "short context", textAnchor: "start", dx: 4, dy: -8, fill: "currentColor" }) : null,
+        change.short_context && !facets ? Plot.text([change.short_context], { x: (d) => d, frameAnchor: "bottom", text: () => "short context", textAnchor: "start", dx: 4, dy: -4, fill: "currentColor" }) : null,
         Plot.areaY(change.points, { x: "x", y1: "low", y2: "high", fill: "model", fillOpacity: 0.18, fy: facets ? "model" : undefined }),
         Plot.lineY(change.points, { x: "x", y: "mean", stroke: "model", fy: facets ? "model" : undefined, strokeWidth: 2 }),
         Plot.dot(change.points, { x: "x", y: "mean", fill: "model", r: 2.5, fy: facets ? "model" : undefined, title: (d) => `${d.model}\n${d.x}: ${signed(d.mean)} [${signed(d.low)}, ${signed(d.high)}]` }),
