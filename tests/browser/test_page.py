@@ -185,7 +185,7 @@ def test_hostile_texts_are_shown_and_run_nothing(open_page):
     assert "שלום" in shown
     assert page.evaluate("window.hurt") is None
     assert page.locator("main img, main script, header img").count() == 0
-    assert page.locator("h1").inner_text().startswith("<img src=x")
+    assert page.locator("header .title").inner_text().startswith("<img src=x")
 
 
 def test_downloads_are_the_tables(open_page, report):
