@@ -110,7 +110,7 @@ class Pages:
         """What the page shows, and the tables that it reads; shards as a folder and their number."""
         return {
             "title": self._settings.report.title,
-            "windowings": {block.key: self._windowing(block) for block in self._used.windowings},
+            "windowings": {block.key: self.windowing_tables(block) for block in self._used.windowings},
             "selections": [self._selection(block) for block in self._used.compared_selections],
             "losses": self._losses(),
             "trainings": {
@@ -166,7 +166,9 @@ class Pages:
             *(path for scorer in scorers for path in self._scores.of_all_shards(windowing, scorer)),
         ]
 
-    def _windowing(self, block: WindowingBlock) -> dict:
+    def windowing_tables(self, block: WindowingBlock) -> dict:
+        """Tables of a windowing and of its stores: shards as a folder and their number."""
+
         def folder(path: str) -> str:
             return str(Path(self._here(path)).parent)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from longspan.reporting.page.reader import pack_window
+from longspan.store.shards import HELD_OUT
 from longspan.store.tables import RowReader
 from longspan.weighting.variant import Loss
 from longspan.windows.shard import Shard
@@ -60,9 +61,15 @@ class WindowingReader:
             self._shards[name] = Shard(name, **paths, with_offsets=True)
         return self._shards[name]
 
+    def include(self, window: Mapping) -> None:
+        """Let a window be read that sampling left out of its shard's table: a row as that table has it."""
+        self.shard(shard_of(window["data_id"])).rows.setdefault(window["data_id"], dict(window))
+
     def nll(self, shard: str, window: Mapping) -> tuple[str, dict[str, np.ndarray]] | None:
         """The first store that has a window, and its NLL."""
         for scorer, block in self._settings["stores"].items():
+            if shard == HELD_OUT:  # which no store has
+                break
             if (scorer, shard) not in self._stores:
                 self._stores[scorer, shard] = Store(Path(block["folder"], f"{shard}.parquet"))
             if (found := self._stores[scorer, shard].get(window)) is not None:
