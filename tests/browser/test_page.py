@@ -1,10 +1,16 @@
 """What a reader of the report does, in a real browser."""
 
+import json
 import re
 
+import numpy as np
 import pytest
 
 from browser_page import data_of, window_text
+from longspan.reporting.page.document import render_page
+from longspan.reporting.page.selections import selection_counts
+from longspan.selection.methods.longattn import LongAttn
+from longspan.selection.table import selection_table
 
 SECTIONS = ("helped", "funnel", "selection", "reader", "weights", "how")
 
@@ -186,6 +192,33 @@ def test_hostile_texts_are_shown_and_run_nothing(open_page):
     assert page.evaluate("window.hurt") is None
     assert page.locator("main img, main script, header img").count() == 0
     assert page.locator("header .title").inner_text().startswith("<img src=x")
+
+
+def test_many_windows_are_drawn_as_cells_and_many_runs_apart(open_page, report, tmp_path):
+    page = report.read_text(encoding="utf-8")
+    data = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+    draw = np.random.default_rng()
+    windows = 5000
+    numbers = {"strength": draw.random(windows), "variance_block": draw.gamma(2.0, 1e-7, windows)}
+    ids = [f"x-00000_{number:07d}" for number in range(windows)]
+    table = selection_table(ids, numbers["strength"], keep={"ratio": 0.25}).assign(**numbers)
+    counts = selection_counts(table, LongAttn().axes, "score")
+    rows = [row | {"title": "t", "begins": "b"} for row in counts["rows"]]
+    first = {name: value for name, value in data["selections"][0].items() if name != "dots"}
+    data["selections"][0] = first | counts | {"rows": rows}
+    (chart,) = data["helped"]["changes"]
+    chart["points"] = [
+        point | {"model": f"run-{run}/dense"} for run in range(18) for point in chart["points"]
+    ]
+    (tmp_path / "large.html").write_text(render_page("large", data), encoding="utf-8")
+    page = open_page(tmp_path / "large.html")
+    page.locator("#selection").scroll_into_view_if_needed()
+    page.wait_for_selector("#selection svg [aria-label=dot] path")
+    assert page.locator("#selection svg [aria-label=dot] path").count() > 50
+    page.locator("#helped").scroll_into_view_if_needed()
+    page.wait_for_selector("#helped svg")
+    labels = page.locator("#helped svg").first.text_content()
+    assert all(f"run-{run}/dense" in labels for run in range(18))
 
 
 def test_downloads_are_the_tables(open_page, report):

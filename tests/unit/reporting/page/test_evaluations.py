@@ -77,12 +77,14 @@ def test_the_table_has_means_over_seeds_and_changes_against_base_and_controls(ta
     # Half of the positions change by the number itself, half by twice of it.
     assert nll["main/dense"]["mean"] - nll["main/base"]["mean"] == pytest.approx(1.5 * -0.2, abs=1e-6)
     assert nll["main/dense"]["sd"] == pytest.approx(np.std([1.5 * 0.25, 1.5 * 0.15], ddof=1))
-    assert nll["main/base"]["changes"] == []
-    base, plain = nll["main/dense"]["changes"]
-    assert base.startswith("−0.3")
-    assert base.endswith(" against the base model")
-    assert plain.startswith("−0.")
-    assert plain.endswith(" against plain loss on the same windows")
+    assert nll["main/base"]["changes"] == {}
+    changes = nll["main/dense"]["changes"]
+    assert list(changes) == ["base", "plain"]
+    assert changes["base"]["value"] == pytest.approx(1.5 * -0.2, abs=1e-6)
+    assert changes["base"]["text"].startswith("−0.3")
+    assert changes["plain"]["value"] == pytest.approx(1.5 * -0.3, abs=1e-6)
+    labels = {other["name"]: other["label"] for other in section["compared"]}
+    assert labels["plain"] == "against plain loss on the same windows"
 
 
 def test_changes_by_length_are_drawn_for_each_trained_model(tables):

@@ -34,7 +34,7 @@ def render_page(title: str, data: dict) -> str:
     hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
     parts = {
         "POLICY": f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
-        "base-uri 'none'; form-action 'none'",
+        "img-src data:; base-uri 'none'; form-action 'none'",
         "TITLE": _escaped(title),
         "STYLE": (_STATIC / "page.css").read_text(encoding="utf-8"),
         "DATA": embedded_json(data),

@@ -139,14 +139,15 @@ def helped_section(rows: Sequence[Mapping], evaluations: Sequence[Evaluation]) -
         model["values"][key] = {
             "mean": row["mean"],
             "sd": _deviation_over_seeds(evaluations, row, name),
-            "changes": [
-                f"{_difference(row, other)} against {LABELS[other]}"
+            "changes": {
+                other: {"value": row[f"{other}_difference"], "text": _difference(row, other)}
                 for other in COMPARED
                 if row[f"{other}_difference"] is not None
-            ],
+            },
         }
     return {
         "measures": list(measures.values()),
+        "compared": [{"name": other, "label": f"against {LABELS[other]}"} for other in COMPARED],
         "rows": list(models.values()),
         "changes": [chart for one in evaluations if (chart := _chart(one))],
         "note": "Means over samples, ± the standard deviation over seeds where there are several. Changes "

@@ -165,16 +165,18 @@
     const columns = [
       { key: "name", label: "model", value: (row) => row.name },
       { key: "seeds", label: "seeds", numeric: true, value: (row) => row.seeds },
-      ...helped.measures.map((measure) => ({
+      ...helped.measures.flatMap((measure) => [{
         key: measure.key, label: measure.label, numeric: true,
         value: (row) => (row.values[measure.key] ? row.values[measure.key].mean : null),
         show: (row) => {
           const cell = row.values[measure.key];
           if (!cell) return null;
-          return el("span", {}, number(cell.mean) + (cell.sd === null ? "" : " ± " + number(cell.sd)),
-            cell.changes.map((change) => el("span", { class: "note" }, el("br", {}), change)));
+          return number(cell.mean) + (cell.sd === null ? "" : " ± " + number(cell.sd));
         },
-      })),
+      }, ...helped.compared.filter((other) => helped.rows.some((row) => (row.values[measure.key] || { changes: {} }).changes[other.name])).map((other) => {
+        const of = (row) => (row.values[measure.key] || { changes: {} }).changes[other.name];
+        return { key: measure.key + " " + other.name, label: other.label, numeric: true, value: (row) => (of(row) ? of(row).value : null), show: (row) => (of(row) ? of(row).text : null) };
+      })]),
     ];
     node.append(table(columns, helped.rows, { caption: "models by measures" }));
     node.append(note(helped.note));
