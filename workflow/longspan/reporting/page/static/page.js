@@ -98,7 +98,7 @@
     function show(sorted) {
       body.replaceChildren(...sorted.map((row) => el("tr", {}, columns.map((column) => {
         const shown = column.show ? column.show(row) : column.value(row);
-        return el("td", { class: column.numeric ? "number" : null }, shown === null || shown === undefined ? "–" : shown);
+        return el("td", { class: column.numeric ? "number" : column.isName ? "name" : null }, shown === null || shown === undefined ? "–" : shown);
       }))));
     }
     function order(column, down) {
@@ -163,7 +163,7 @@
     if (!helped) return;
     const node = section("helped", "Did it help?", "Did it help");
     const columns = [
-      { key: "name", label: "model", value: (row) => row.name },
+      { key: "name", label: "model", isName: true, value: (row) => row.name },
       { key: "seeds", label: "seeds", numeric: true, value: (row) => row.seeds },
       ...helped.measures.flatMap((measure) => [{
         key: measure.key, label: measure.label, numeric: true,
