@@ -13,9 +13,11 @@ import yaml
 
 from longspan.evaluation.task import EVALUATION_TASKS
 from longspan.process.command_line import run_script
+from longspan.reporting.page.document import page_files
 from longspan.scoring.kind import SCORER_KINDS
 from longspan.selection.method import SELECTION_METHODS
 from longspan.store.code import code_digest
+from longspan.weighting.variant import LOSS_VARIANTS
 from longspan_workflow.running.project import SCRIPTS
 from rule_commands import as_config, rule_command
 
@@ -77,6 +79,10 @@ PATHS = {
     "summary_table": "results/summary.tsv",
     "funnel": "results/funnel.tsv",
     "figures": "results/figures/{figure}.svg",
+    "shard_aggregate": "results/aggregates/windows/{windowing}/{shard}.json",
+    "selection_aggregate": "results/aggregates/selections/{selection}.json",
+    "costs": "results/costs.tsv",
+    "page": "results/report.html",
 }
 # Rules that have no script of their name: those of the kinds of scorers, whose one script is told the kind.
 SCORE_RULES = {kind.rule: kind.name for kind in SCORER_KINDS}
@@ -107,6 +113,9 @@ _PLUG_INS = {
     "compare_models": _TASKS,
     "summarize_results": _TASKS,
     "draw_figures": [*_METHODS, *_TASKS],
+    "aggregate_shard": [LOSS_VARIANTS.source_file("dense")],
+    "aggregate_selection": [SELECTION_METHODS.source_file("longattn")],
+    "build_report": [*page_files(), *_TASKS, *map(LOSS_VARIANTS.source_file, LOSS_VARIANTS.names())],
 }
 
 
@@ -193,6 +202,18 @@ class Chain:
         self.make("summarize_results")
         self.make("draw_figures")
         self.make("record_settings")
+        self.make_page()
+
+    def make_page(self) -> None:
+        """Run the scripts of the page, over what the chain made."""
+        for shard in ("00000", "00001", "held_out"):
+            self.make("aggregate_shard", shard=shard)
+        for selection in ("half", "drawn"):
+            self.make("aggregate_selection", selection=selection)
+        # Snakemake's own measures of its jobs, of which there are none here.
+        Path("results/benchmarks").mkdir(exist_ok=True)
+        self.make("tabulate_costs")
+        self.make("build_report")
 
     def make_windows(self) -> None:
         """Run the chain up to its windows."""

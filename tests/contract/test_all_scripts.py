@@ -40,6 +40,9 @@ FILES = {
     "export_windows": ["data"],
     "write_data_card": ["card"],
     "record_settings": ["settings_record"],
+    "aggregate_shard": ["shard_aggregate"],
+    "aggregate_selection": ["selection_aggregate"],
+    "build_report": ["page"],
 }
 # The tiny chain neither fetches texts nor publishes: test_downloads.py and test_publish.py have servers.
 # No tiny evaluation has an evaluator or prompts: test_declared_inputs.py and test_answers.py have.

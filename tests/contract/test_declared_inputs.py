@@ -99,6 +99,10 @@ JOBS = [
     ("summarize_results", {}),
     ("draw_figures", {}),
     ("record_settings", {}),
+    *(("aggregate_shard", {"shard": shard}) for shard in ALL_SHARDS),
+    *(("aggregate_selection", {"selection": name}) for name in ("half", "drawn", "gain", "packed")),
+    ("tabulate_costs", {}),
+    ("build_report", {}),
 ]
 
 
@@ -201,8 +205,6 @@ def test_every_job_gets_by_with_its_inputs_alone(home):
         "estimate",
         "pin_revisions",
         "publish_export",
-        # It reads what Snakemake itself leaves of each job.
-        "tabulate_costs",
     }
 
 

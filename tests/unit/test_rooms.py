@@ -31,7 +31,16 @@ LIBRARY = {
         "windows",
     },
     "exports": {"scoring", "store", "weighting", "windows"},
-    "reporting": {"evaluation", "plugins", "scoring", "selection", "store", "windows"},
+    "reporting": {
+        "evaluation",
+        "exports",
+        "plugins",
+        "scoring",
+        "selection",
+        "store",
+        "weighting",
+        "windows",
+    },
     "training": {
         "costs",
         "evaluation",

@@ -12,7 +12,7 @@ from longspan.scoring.kind import SCORER_KINDS
 from longspan.selection.method import SELECTION_METHODS
 from longspan.evaluation.task import EVALUATION_TASKS
 from longspan.store.code import code_digest, stage_version
-from longspan.weighting.variant import variant_files
+from longspan.weighting.variant import LOSS_VARIANTS, variant_files
 from longspan_workflow.requests.job_needs import JobNeeds
 from longspan_workflow.running.environment import job_prelude
 from longspan_workflow.running.launchers import training_launcher

@@ -52,7 +52,10 @@ def test_paths_are_those_of_the_contract():
         "costs": "results/costs.tsv",
         "funnel": "results/funnel.tsv",
         "figure": "results/figures/f.svg",
-        "report": "results/report.html",
+        "shard_aggregate": "results/aggregates/windows/short-128/00001.json",
+        "selection_aggregate": "results/aggregates/selections/half.json",
+        "page": "results/report.html",
+        "report": "results/report-snakemake.html",
     }
 
 

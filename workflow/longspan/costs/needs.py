@@ -90,6 +90,7 @@ TEXT_STAGES = {
     "assign_windows": TextStage(million_token_seconds=1, token_bytes=0.07),
     "select_windows": TextStage(window_bytes=14e3, window_seconds=2e-4),
     "collect_weights": TextStage(window_bytes=14e3, window_seconds=2e-4),
+    "aggregate_shard": TextStage(million_token_seconds=2),
     "export_windows": TextStage(million_token_seconds=30, token_bytes=6.4),
     "make_task": TextStage(million_token_seconds=5, token_bytes=2.2),
 }

@@ -83,7 +83,7 @@ class JobNeeds:
             case "tokenize_documents":
                 path = places.here(places.documents.format(corpus=wildcards.corpus, shard=wildcards.shard))
                 return TEXT_STAGES[rule].needs(_tokens_in(_bytes_of(path), "read_documents"))
-            case "assign_windows":
+            case "assign_windows" | "aggregate_shard":
                 windowing = settings.windowings[wildcards.windowing]
                 return TEXT_STAGES[rule].needs(self.tokens_of_shard(windowing, wildcards.shard))
             case "collect_weights":

@@ -56,7 +56,10 @@ class Places:
         self.costs = f"{results}/costs.tsv"
         self.funnel = f"{results}/funnel.tsv"
         self.figure = f"{results}/figures/{{figure}}.svg"
-        self.report = f"{results}/report.html"
+        self.shard_aggregate = f"{results}/aggregates/windows/{{windowing}}/{{shard}}.json"
+        self.selection_aggregate = f"{results}/aggregates/selections/{{selection}}.json"
+        self.page = f"{results}/report.html"
+        self.report = f"{results}/report-snakemake.html"
 
     def log(self, rule: str, *wildcards: str) -> str:
         """Template of a rule's log, named by its wildcards."""
