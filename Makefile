@@ -33,5 +33,5 @@ clean:
 		--requirement .venv/torch/constraints.txt
 	rm -r .venv/torch
 	$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement constraints.txt
-	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[dev,fast,slurm]'
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[dev,fast,slurm,examples]'
 	@touch $@

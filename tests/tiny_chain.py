@@ -13,9 +13,11 @@ import yaml
 
 from longspan.evaluation.task import EVALUATION_TASKS
 from longspan.process.command_line import run_script
+from longspan.reporting.page.document import page_files
 from longspan.scoring.kind import SCORER_KINDS
 from longspan.selection.method import SELECTION_METHODS
 from longspan.store.code import code_digest
+from longspan.weighting.variant import LOSS_VARIANTS
 from longspan_workflow.running.project import SCRIPTS
 from rule_commands import as_config, rule_command
 
@@ -39,6 +41,7 @@ NAMES = {
     "shard": "00000",
     "trained": "dense/seed0",
     "evaluation": "position_nll",
+    "length": "256",
     "export": "kept",
     "ending": "jsonl.zst",
 }
@@ -60,6 +63,7 @@ PATHS = {
     "selection": "results/selections/{selection}.parquet",
     "kept": "results/selections/{selection}.kept.parquet",
     "run": "results/runs/{run}/{loss}/seed{seed}",
+    "task_inputs": "results/tasks/{evaluation}/{tokenizer}/{length}.parquet",
     "evaluation": "results/evaluations/{run}/{trained}/{evaluation}.parquet",
     "data": "results/exports/{export}/data/{shard}.{ending}",
     "manifest": "results/exports/{export}/manifests/{shard}.{ending}.json",
@@ -75,6 +79,10 @@ PATHS = {
     "summary_table": "results/summary.tsv",
     "funnel": "results/funnel.tsv",
     "figures": "results/figures/{figure}.svg",
+    "shard_aggregate": "results/aggregates/windows/{windowing}/{shard}.json",
+    "selection_aggregate": "results/aggregates/selections/{selection}.json",
+    "costs": "results/costs.tsv",
+    "page": "results/report.html",
 }
 # Rules that have no script of their name: those of the kinds of scorers, whose one script is told the kind.
 SCORE_RULES = {kind.rule: kind.name for kind in SCORER_KINDS}
@@ -100,10 +108,14 @@ _PLUG_INS = {
     **{rule: [SCORER_KINDS.source_file(kind)] for rule, kind in SCORE_RULES.items()},
     "select_windows": [SELECTION_METHODS.source_file("longattn")],
     "evaluate": [EVALUATION_TASKS.source_file("position_nll")],
+    "make_task": [EVALUATION_TASKS.source_file("needle")],
     "prepare_task": [EVALUATION_TASKS.source_file("longppl")],
     "compare_models": _TASKS,
     "summarize_results": _TASKS,
     "draw_figures": [*_METHODS, *_TASKS],
+    "aggregate_shard": [LOSS_VARIANTS.source_file("dense")],
+    "aggregate_selection": [SELECTION_METHODS.source_file("longattn")],
+    "build_report": [*page_files(), *_TASKS, *map(LOSS_VARIANTS.source_file, LOSS_VARIANTS.names())],
 }
 
 
@@ -190,6 +202,18 @@ class Chain:
         self.make("summarize_results")
         self.make("draw_figures")
         self.make("record_settings")
+        self.make_page()
+
+    def make_page(self) -> None:
+        """Run the scripts of the page, over what the chain made."""
+        for shard in ("00000", "00001", "held_out"):
+            self.make("aggregate_shard", shard=shard)
+        for selection in ("half", "drawn"):
+            self.make("aggregate_selection", selection=selection)
+        # Snakemake's own measures of its jobs, of which there are none here.
+        Path("results/benchmarks").mkdir(exist_ok=True)
+        self.make("tabulate_costs")
+        self.make("build_report")
 
     def make_windows(self) -> None:
         """Run the chain up to its windows."""

@@ -40,9 +40,12 @@ FILES = {
     "export_windows": ["data"],
     "write_data_card": ["card"],
     "record_settings": ["settings_record"],
+    "aggregate_shard": ["shard_aggregate"],
+    "aggregate_selection": ["selection_aggregate"],
+    "build_report": ["page"],
 }
 # The tiny chain neither fetches texts nor publishes: test_downloads.py and test_publish.py have servers.
-# No tiny evaluation has an evaluator: test_declared_inputs.py has one that does.
+# No tiny evaluation has an evaluator or prompts: test_declared_inputs.py and test_answers.py have.
 # Costs are of what Snakemake leaves of its jobs: tests/unit/reporting/test_costs.py.
 SCRIPT_NAMES = sorted(
     set(RULES)
@@ -50,6 +53,7 @@ SCRIPT_NAMES = sorted(
         "download_texts",
         "estimate",
         "index_references",
+        "make_task",
         "pin_revisions",
         "prepare_task",
         "publish_export",

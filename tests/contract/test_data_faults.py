@@ -49,10 +49,23 @@ INPUTS = {
         *_EVALUATIONS,
     ],
     "draw_figures": [("selection", "selection", {}), *_EVALUATIONS],
+    "aggregate_shard": [
+        *_WINDOWS,
+        ("documents", "documents", {}),
+        ("dropped", "dropped", {}),
+        ("scores", "nll_scores", {}),
+    ],
+    "aggregate_selection": [
+        ("selection", "selection", {}),
+        ("windows", "windows", {}),
+        ("scores", "attention_scores", {"scorer": "tiny-layer0"}),
+    ],
+    "build_report": [("selection", "selection", {}), *_EVALUATIONS],
 }
 # Who only looks at the manifest sees no damage of a page, nor does anyone in a table without rows.
 UNREAD = {
     ("record_frozen_weights", "score_index"),
+    ("aggregate_shard", "dropped"),
 }
 # Who does not read the ids sees none twice, or sees before that it is another table than the one it expects.
 NO_DOUBLES = {
@@ -61,6 +74,9 @@ NO_DOUBLES = {
     ("export_windows", "documents"),
     ("train", "nll_scores"),
     *((script, "tokens") for script in (*SCORERS, "export_windows", "train", "evaluate")),
+    ("aggregate_shard", "documents"),
+    ("aggregate_shard", "tokens"),
+    ("aggregate_selection", "attention_scores"),
 }
 
 

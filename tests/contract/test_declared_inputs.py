@@ -54,6 +54,8 @@ def settings() -> dict:
     found["scorers"] |= {name: TINY["scorers"][name] for name in ("tiny-spans", "tiny-pairs")}
     found["report"]["compare_selections"] = ["drawn", "gain", "packed", "information", "spans", "pairs"]
     found["exports"]["kept"]["repo"] = "owner/kept"
+    found["evaluations"] |= {"codes": {"task": "needle", "lengths": [256], "depths": [0.5], "samples": 2}}
+    found["runs"]["main"]["evaluations"].append("codes")
     return found
 
 
@@ -87,15 +89,20 @@ JOBS = [
     ("write_data_card", {}),
     *(("train", {"loss": loss}) for loss in ("dense", "dense~shuffled")),
     ("prepare_task", {"evaluation": "key"}),
+    ("make_task", {"evaluation": "codes"}),
     *(
         ("evaluate", {"trained": trained, "evaluation": evaluation})
         for trained in ("base", "dense/seed0", "dense~shuffled/seed0")
-        for evaluation in ("position_nll", "key")
+        for evaluation in ("position_nll", "key", "codes")
     ),
     ("compare_models", {}),
     ("summarize_results", {}),
     ("draw_figures", {}),
     ("record_settings", {}),
+    *(("aggregate_shard", {"shard": shard}) for shard in ALL_SHARDS),
+    *(("aggregate_selection", {"selection": name}) for name in ("half", "drawn", "gain", "packed")),
+    ("tabulate_costs", {}),
+    ("build_report", {}),
 ]
 
 
@@ -129,8 +136,7 @@ def test_a_job_runs_again_with_other_code(tmp_path_factory, rule):
     if rule in WITHOUT_CODE:
         return
     names = {**NAMES, "scorer": SCORERS.get(rule, "tiny-32")}
-    if rule == "prepare_task":
-        names["evaluation"] = "key"
+    names |= {"evaluation": {"make_task": "codes", "prepare_task": "key"}.get(rule, names["evaluation"])}
     params = rule_job(rule, names, CONFIG, tmp_path_factory.getbasetemp()).params
     if rule in STAGES:
         assert params["version"] == stage_version(STAGES[rule])
@@ -199,8 +205,6 @@ def test_every_job_gets_by_with_its_inputs_alone(home):
         "estimate",
         "pin_revisions",
         "publish_export",
-        # It reads what Snakemake itself leaves of each job.
-        "tabulate_costs",
     }
 
 

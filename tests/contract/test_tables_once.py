@@ -28,6 +28,9 @@ RULES = (
     ("compare_models", {}),
     ("summarize_results", {}),
     ("draw_figures", {}),
+    ("aggregate_shard", {}),
+    ("aggregate_selection", {}),
+    ("build_report", {}),
 )
 
 

@@ -56,7 +56,10 @@ STAGES = (
     "evaluate",
     "compare_models",
     "summarize_results",
+    "aggregate_shard",
+    "aggregate_selection",
     "tabulate_costs",
+    "build_report",
     "draw_figures",
     "record_settings",
     "report",
@@ -66,7 +69,7 @@ KILLS_A_CHAIN = 12
 SECONDS_A_CALL = 400
 UPDATES = 12
 # Times are no data: of updates, of jobs, and their table.
-TIMED = ("runs/*/*/*/speed.parquet", "benchmarks/**/*", "costs.tsv")
+TIMED = ("runs/*/*/*/speed.parquet", "benchmarks/**/*", "costs.tsv", "report.html")
 RECORD = struct.Struct("<II")
 HEADER_BYTES = 4096
 

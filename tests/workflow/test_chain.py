@@ -111,7 +111,7 @@ def test_what_may_be_deleted_after_a_run_makes_nothing_run_again(workflow):
 
 
 def test_the_report_is_one_file_with_the_figures_in_it(workflow):
-    report = (workflow.folder / "results/report.html").read_text()
+    report = (workflow.folder / "results/report-snakemake.html").read_text()
     assert "perplexity" in report.lower()
     assert not re.search(r'<(script|link|img)[^>]+(src|href)="http', report)
 

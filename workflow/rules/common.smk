@@ -12,7 +12,7 @@ from longspan.scoring.kind import SCORER_KINDS
 from longspan.selection.method import SELECTION_METHODS
 from longspan.evaluation.task import EVALUATION_TASKS
 from longspan.store.code import code_digest, stage_version
-from longspan.weighting.variant import variant_files
+from longspan.weighting.variant import LOSS_VARIANTS, variant_files
 from longspan_workflow.requests.job_needs import JobNeeds
 from longspan_workflow.running.environment import job_prelude
 from longspan_workflow.running.launchers import training_launcher
@@ -73,7 +73,7 @@ def in_job(command):
 
     Settings go to a file beside the log: an argument may hold 128 KiB, a word of a shell any number.
     """
-    return "\n{params.prelude}" + command
+    return f"\n{{params.prelude}}{command}"
 
 
 wildcard_constraints:
@@ -88,5 +88,6 @@ wildcard_constraints:
     loss=alternatives(settings.losses),
     evaluation=alternatives(wiring.evaluations.named()),
     seed=r"\d+",
+    length=r"\d+",
     shard=r"\d{5}|held_out",
     ending=r"parquet|jsonl|jsonl\.zst",

@@ -1,10 +1,10 @@
 """
-Summary, figures and the HTML report.
+Summary, figures and Snakemake's own report.
 
 REQUIRED INPUTS: everything above
 OUTPUTS: results/settings.yaml, results/summary.txt, results/summary.tsv, results/funnel.tsv
     results/evaluation.tsv, results/evaluation.md, results/verdict.txt
-    results/figures/*.svg, results/report.html
+    results/figures/*.svg, results/costs.tsv, results/report-snakemake.html
 """
 
 import os
@@ -171,6 +171,8 @@ rule tabulate_costs:
         # When these are there, all jobs have ended.
         places.summary_table,
         list(reports.figure_paths().values()),
+        wiring.pages.page_inputs()["shards"],
+        wiring.pages.page_inputs()["selections"],
     output:
         report(places.costs, category="Costs", caption="../report/costs.rst"),
     log:

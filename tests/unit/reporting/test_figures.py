@@ -2,8 +2,11 @@
 
 import re
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
+from longspan.reporting import figures
 from longspan.reporting.figures import draw_evaluation, draw_exposures, draw_selections, draw_trainings
 from longspan.store.tables import write_table
 
@@ -82,6 +85,55 @@ def test_effective_contexts_are_drawn_by_training(tmp_path):
     draw_exposures({"run/exact": tmp_path / "exposure"}, tmp_path / "exposure.svg")
     found = set(texts(tmp_path / "exposure.svg"))
     assert {"run/exact", "share of the targets (%)", "weight by context"} <= found
+
+
+def test_many_windows_make_a_small_figure(tmp_path):
+    rng = np.random.default_rng()
+    windows = 60_000
+    score = rng.normal(size=windows)
+    rank = np.empty(windows, np.int64)
+    rank[np.argsort(-score)] = np.arange(1, windows + 1)
+    table = pa.table(
+        {
+            "data_id": [f"x_{number}" for number in range(windows)],
+            "category": ["prose", "verse", "rare"] * (windows // 3 - 1) + ["prose", "verse", "verse"],
+            "score": score,
+            "rank": rank,
+            "percentile": np.full(windows, 50.0),
+            "kept": rank <= windows // 8,
+            "reason": [""] * windows,
+        }
+    )
+    write_table(tmp_path / "many", "selection", table, settings={"method": "random"})
+    draw_selections(dict.fromkeys("abcd", tmp_path / "many"), tmp_path / "figure.svg")
+    assert (tmp_path / "figure.svg").stat().st_size < 300_000
+    assert {"kept (7,500)", "dropped (52,500)", "rare"} <= set(texts(tmp_path / "figure.svg"))
+
+
+def test_a_legend_of_many_models_lies_beside_the_panels(tmp_path, monkeypatch):
+    panels = {}
+
+    def keep(figure, path):
+        figure.canvas.draw()
+        (legend,) = figure.legends
+        boxes = [axes.get_window_extent() for axes in figure.axes]
+        panels[path.stem] = (
+            not any(legend.get_window_extent().overlaps(box) for box in boxes),
+            [text.get_text() for text in legend.get_texts()],
+        )
+
+    monkeypatch.setattr(figures, "_save", keep)
+    part = {"data_id": "x", "document_id": "d", "category": "c", "position_start": 1, "position_stop": 9}
+    write_table(tmp_path / "one", "evaluation", [part | {"nll_sum": 20.0}], settings={})
+    for count in (18, 40):
+        names = [f"a-run-with-a-name/loss{number}/seed0" for number in range(count)]
+        draw_evaluation("position_nll", dict.fromkeys(names, tmp_path / "one"), tmp_path / f"{count}.svg")
+    is_apart, names = panels["18"]
+    assert is_apart
+    assert len(names) == 18
+    is_apart, names = panels["40"]
+    assert is_apart
+    assert (len(names), names[-1]) == (24, "and 17 more")
 
 
 def test_a_missing_table_leaves_no_figure(tmp_path):

@@ -31,6 +31,7 @@ RULES = (
     "read_documents",
     "tokenize_documents",
     "assign_windows",
+    "aggregate_shard",
     "score_attention",
     "select_windows",
     "score_short",

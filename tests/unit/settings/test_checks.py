@@ -23,6 +23,7 @@ ARCHIVE = {
     "category": "c",
     "license": "l",
 }
+NAMED = {"runs/main/evaluations": ["codes"]}
 
 
 WILDCARD = "has braces, which Snakemake takes for a wildcard, or a control character"
@@ -165,6 +166,20 @@ def stages(*given):
             },
             "scorers.spans (for selection 'spans'): spans of 6 tokens do not divide a window of 128; set "
             "span_tokens to one of its divisors, 4 say",
+        ),
+        (
+            {
+                "models/other": {
+                    "source": {"kind": "folder", "path": "inputs/model"},
+                    "license": "l",
+                    "max_position_embeddings": 512,
+                    "attention": "flash_attention_2",
+                },
+                "scorers/spans": {"kind": "ladm", "model": "other", "span_tokens": 4, "layers": "all"},
+                "selections/spans": GAIN | {"method": "ladm", "scorer": "spans"},
+            },
+            "scorers.spans (for selection 'spans'): kind ladm with these options needs attention: sdpa or "
+            "eager of model 'other', which has flash_attention_2",
         ),
         (
             {
@@ -395,6 +410,45 @@ def stages(*given):
                 "shorten them, or set rope_theta"
                 for where in ("runs.main", OVER, FOR_HALF)
             ],
+        ),
+        # evaluations
+        (
+            {"evaluations/codes": {"task": "needle", "lengths": [256, 1024]}, **NAMED},
+            "evaluations.codes (of run 'main'): 1024 tokens are more than the 512 positions of model 'tiny'; "
+            "shorten them, or set rope_theta",
+        ),
+        (
+            {"evaluations/codes": {"task": "needle", "depths": [0.5, 2]}, **NAMED},
+            "evaluations.codes (of run 'main'): depths are shares from 0 to 1, and 2 is none; correct it",
+        ),
+        (
+            {
+                "evaluations/codes": {"task": "needle", "corpus": "open"},
+                "corpora/open": {"shards": 1, "sources": [ARCHIVE]},
+            },
+            "evaluations.codes.corpus: 'open' holds no work out; name titles under hold_out of a source",
+        ),
+        (
+            {"evaluations/codes": {"task": "needle", "corpus": "shrt"}},
+            "evaluations.codes.corpus: there is no 'shrt' under corpora; did you mean 'short'?",
+        ),
+        (
+            {
+                "evaluations/codes": {"task": "needle"},
+                "corpora/other": {"shards": 1, "sources": [ARCHIVE | {"hold_out": True}]},
+                "windowings/other": {"corpus": "other", "tokenizer": "tiny", "window_tokens": 128},
+                "runs/other": {
+                    "model": "tiny",
+                    "windowing": "other",
+                    "loss": "plain",
+                    "evaluations": ["codes"],
+                    "train": {"max_steps": 1, "learning_rate": 1e-3},
+                },
+                "losses/plain": {"variant": "plain"},
+                **NAMED,
+            },
+            "evaluations.codes: runs 'main' and 'other' are of corpora 'short' and 'other'; set its corpus, "
+            "or give each run an evaluation of its own",
         ),
         # exports
         (

@@ -41,8 +41,61 @@ def test_a_run_is_measured_by_the_evaluation_of_all_and_those_that_it_names():
 
 def test_models_are_measured_on_the_held_out_windows():
     evaluations = wiring_of().evaluations
-    assert evaluations.tokens(WILDCARDS) == "results/tokens/short/tiny/held_out.parquet"
-    assert evaluations.windows(WILDCARDS) == "results/windows/short-128/held_out.parquet"
+    assert evaluations.tokens(WILDCARDS) == ["results/tokens/short/tiny/held_out.parquet"]
+    assert evaluations.windows(WILDCARDS) == ["results/windows/short-128/held_out.parquet"]
+    assert evaluations.inputs(WILDCARDS) == []
+    assert evaluations.devices(WILDCARDS) == 1
+
+
+def with_codes(**options):
+    def change(settings):
+        settings["evaluations"] = {"codes": {"task": "needle", **options}}
+        settings["runs"]["main"]["evaluations"] = ["codes"]
+
+    return change
+
+
+def test_a_task_over_prompts_is_made_once_a_length_and_tokenizer():
+    evaluations = wiring_of(with_codes(lengths=[512, 256], devices=2)).evaluations
+    codes = wildcards(evaluation="codes")
+    assert evaluations.tokens(codes) == evaluations.windows(codes) == []
+    assert evaluations.inputs(codes) == [
+        f"results/tasks/codes/tiny/{length}.parquet" for length in (256, 512)
+    ]
+    assert evaluations.documents(codes) == ["results/corpora/short/documents/held_out.parquet"]
+    assert evaluations.archives(codes) == []
+    assert evaluations.devices(codes) == 2
+    made, measured = evaluations.making_settings(codes), evaluations.settings(codes)
+    assert not {"lengths", "tokens_per_batch", "devices", "corpus", "task"} & set(made)
+    assert not {"devices", "corpus", "task"} & set(measured)
+    assert made["samples"] == measured["samples"] == 20
+
+
+def test_prompts_are_as_long_as_a_window_where_no_length_is_set():
+    assert wiring_of(with_codes()).evaluations.inputs(wildcards(evaluation="codes")) == [
+        "results/tasks/codes/tiny/128.parquet"
+    ]
+
+
+def test_prompts_do_not_depend_on_how_models_answer_them():
+    codes = wildcards(evaluation="codes")
+    few = wiring_of(with_codes(lengths=[256])).evaluations.making_settings(codes)
+    more = wiring_of(with_codes(lengths=[256, 512], tokens_per_batch=9, devices=3)).evaluations
+    assert more.making_settings(codes) == few
+    other = wiring_of(with_codes(samples=3)).evaluations.making_settings(codes)
+    assert other["seed"] == few["seed"]
+    assert other != few
+
+
+def test_prompts_are_made_of_the_corpus_that_is_named():
+    def change(settings):
+        with_codes(corpus="other")(settings)
+        settings["corpora"]["other"] = settings["corpora"]["short"]
+
+    wiring = wiring_of(change)
+    assert wiring.evaluations.documents(wildcards(evaluation="codes")) == [
+        "results/corpora/other/documents/held_out.parquet"
+    ]
 
 
 def test_an_evaluator_makes_its_table_once_a_windowing_and_every_model_is_measured_by_it():

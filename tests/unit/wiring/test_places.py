@@ -37,6 +37,7 @@ def test_paths_are_those_of_the_contract():
         "export_card": "results/exports/kept/README.md",
         "publication": "results/exports/kept/published.json",
         "run": "results/runs/main/dense/seed0",
+        "task_inputs": "results/tasks/position_nll/tiny/256.parquet",
         "evaluation": "results/evaluations/main/dense/seed0/position_nll.parquet",
         "frozen_weights": "results/frozen_weights.done",
         "prepared_task": "results/tasks/position_nll/short-128.parquet",
@@ -51,7 +52,10 @@ def test_paths_are_those_of_the_contract():
         "costs": "results/costs.tsv",
         "funnel": "results/funnel.tsv",
         "figure": "results/figures/f.svg",
-        "report": "results/report.html",
+        "shard_aggregate": "results/aggregates/windows/short-128/00001.json",
+        "selection_aggregate": "results/aggregates/selections/half.json",
+        "page": "results/report.html",
+        "report": "results/report-snakemake.html",
     }
 
 

@@ -5,6 +5,7 @@ LongAttn) and two H200 (training); bytes of tables on docs/disk.md.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from longspan.costs.shape import DecoderShape
@@ -89,7 +90,9 @@ TEXT_STAGES = {
     "assign_windows": TextStage(million_token_seconds=1, token_bytes=0.07),
     "select_windows": TextStage(window_bytes=14e3, window_seconds=2e-4),
     "collect_weights": TextStage(window_bytes=14e3, window_seconds=2e-4),
+    "aggregate_shard": TextStage(million_token_seconds=2),
     "export_windows": TextStage(million_token_seconds=30, token_bytes=6.4),
+    "make_task": TextStage(million_token_seconds=5, token_bytes=2.2),
 }
 
 
@@ -127,6 +130,49 @@ def forward_needs(
         device_bytes=weights + max(layer, logits),
         devices=1,
         seconds=None if windows is None else start + windows * flops / rate,
+    )
+
+
+# Seconds a layer takes to read one more token when its launches, not its sums, take the time.
+_LAYER_STEP_SECONDS = 4e-4
+# Bytes a second at which a device reads weights: an H100's data sheet, two thirds of it.
+_WEIGHT_RATE = 2.2e12
+
+
+def answering_needs(
+    shape: DecoderShape,
+    lengths: Mapping[int, tuple[float, float, int]],
+    *,
+    tokens_per_batch: int,
+    dtype: str,
+    device_flops: float,
+) -> Needs:
+    """Needs of a job in which a model answers prompts.
+
+    Args:
+        shape: the model's shape.
+        lengths: samples, passes of each over a sequence of this length, and tokens that the model writes for
+            each, by length.
+        tokens_per_batch: tokens that go through the model at once.
+        dtype: of weights and activations.
+        device_flops: dense bfloat16 FLOP/s of a device.
+    """
+    width = width_of(dtype)
+    weights = shape.parameters * width
+    rate = device_rate(device_flops, dtype) * SCORING_SHARE
+    step = max(shape.num_hidden_layers * _LAYER_STEP_SECONDS, weights / _WEIGHT_RATE)
+    seconds = START_SECONDS + weights / READING_RATE
+    for length, (samples, passes, new_tokens) in lengths.items():
+        batches = math.ceil(samples / max(1, tokens_per_batch // length))
+        seconds += samples * passes * shape.forward_flops(length, 0) / rate + batches * new_tokens * step
+    rows = max([tokens_per_batch, *lengths])
+    keys = 2 * shape.num_hidden_layers * shape.num_key_value_heads * shape.head_dim * width
+    layer = (4 * shape.hidden_size + 3 * shape.intermediate_size) * width
+    return Needs(
+        host_bytes=PROCESS_BYTES + LOADING * weights,
+        device_bytes=weights + rows * (keys + layer) + CHUNK_LOGITS * 4,
+        devices=1,
+        seconds=seconds,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from longspan.corpora.source import SourceKind
     from longspan.costs.needs import Needs
     from longspan.costs.shape import DecoderShape
     from longspan.windows.shard import Shard
@@ -47,9 +48,12 @@ class EvaluationTask(WithTable):
     from the class's attributes, means, intervals, differences, the table of all evaluations and the verdict
     are made, the same way for every task (:mod:`longspan.evaluation.statistics`).
 
+    A task over prompts that are made first derives from
+    :class:`longspan.evaluation.generated.GeneratedTask`.
+
     Attributes:
         label: what it measures, with its unit.
-        measures: the numbers that it gives. The verdict goes by the first.
+        measures: the numbers that it gives. The verdict goes by the first that there are samples of.
         lengths_are_a_grid: whether the samples were made at a few lengths, so that the area under the
             curve over lengths means something.
         prepared_table: kind of the table that it makes once of the held-out windows by a fixed model, its
@@ -57,6 +61,9 @@ class EvaluationTask(WithTable):
             setting `evaluator`, a name under models, and the method `prepare`.
         is_guard: whether it measures what a training must not lose (short context, knowledge), rather than
             what it should gain. A verdict tells of a guard only that it was lost.
+        reads: what it measures on: the run's held-out "windows", or "inputs", tables of prompts that rule
+            make_task makes; a task that reads "model" brings its own data.
+        reads_documents: whether its prompts are made of held-out works.
     """
 
     label: ClassVar[str]
@@ -64,12 +71,36 @@ class EvaluationTask(WithTable):
     lengths_are_a_grid: ClassVar[bool] = False
     prepared_table: ClassVar[str | None] = None
     is_guard: ClassVar[bool] = False
+    reads: ClassVar[Literal["windows", "inputs", "model"]] = "windows"
+    reads_documents: ClassVar[bool] = False
+
+    @property
+    def archives(self) -> "Sequence[SourceKind]":
+        """Archives that it needs, each as a source of texts that is fetched and checked."""
+        return ()
 
     def check_window(self, window_tokens: int) -> None:
         """Refuse windows that it cannot measure on, before any job starts.
 
         Raises:
             ValueError: saying why, and what would do.
+        """
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Environment variables of its job."""
+        return {}
+
+    @property
+    def files(self) -> Sequence[str]:
+        """Files of the user that it reads beside what the settings name."""
+        return ()
+
+    def require_ready(self) -> None:
+        """Refuse what it cannot measure by, in its job, before the model is loaded.
+
+        Raises:
+            ValueError: saying what is missing, and what to do.
         """
 
     def prepare(self, evaluator: Any, folder: "Path", shard: "Shard", *, seed: int) -> list[dict]:
@@ -93,7 +124,7 @@ class EvaluationTask(WithTable):
 
         Args:
             model: a Hugging Face causal language model, in evaluation mode on its device.
-            windows: the held-out windows.
+            windows: the held-out windows; for a task that reads "model" the path of the model's manifest.
             seed: what a draw depends on, beside the ids.
 
         Raises:
@@ -170,6 +201,10 @@ class EvaluationTask(WithTable):
     def windows_measured(self, held_out: float | None, works: int | None) -> float | None:
         """Windows that it measures on, of so many held-out windows and works; None if that is not known."""
         return held_out
+
+    def tokens_measured(self, windows: float | None, window_tokens: int) -> float | None:
+        """Tokens that a model reads, on so many windows; None if that is not known."""
+        return None if windows is None else windows * window_tokens
 
     def preparation_needs(
         self,

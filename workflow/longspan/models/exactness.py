@@ -53,6 +53,28 @@ def require_documents_apart(model: nn.Module) -> None:
     _run(model, _check_documents, "packed documents are as if alone, windows as by its own attention")
 
 
+def caches_exactly(model: nn.Module) -> bool:
+    """Whether a model gives the same numbers when it keeps what it computed of the tokens before.
+
+    Args:
+        model: a Hugging Face causal language model.
+    """
+    check = _Check(model)
+    dtype = in_float32(model) if check.exact else contextlib.nullcontext()
+    try:
+        with torch.no_grad(), _without_dropout(model), uncompiled(model), dtype:
+            _check_cache(check)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        # What a class raises about arguments that it does not know is its own.
+        if is_first_process():
+            reason = " ".join(str(error).split())
+            print(f"{check.name} keeps no keys and values; each token reads all before it again: {reason}")
+        return False
+    return True
+
+
 def _run(model: nn.Module, run: Callable[["_Check"], None], shown: str) -> None:
     began = time.perf_counter()
     check = _Check(model)
@@ -72,7 +94,7 @@ def _run(model: nn.Module, run: Callable[["_Check"], None], shown: str) -> None:
 
 def _run_once(check: "_Check", run: Callable[["_Check"], None]) -> None:
     dtype = in_float32(check.model) if check.exact else contextlib.nullcontext()
-    with torch.no_grad(), _without_dropout(check.model), _uncompiled(check.model), dtype:
+    with torch.no_grad(), _without_dropout(check.model), uncompiled(check.model), dtype:
         run(check)
 
 
@@ -103,6 +125,26 @@ def _check_causality(check: "_Check") -> None:
             "has a rotary embedding that remembers the longest sequence before; load it by "
             "longspan.models.loading.load_model, which lets it forget, or take another model",
         )
+
+
+def _check_cache(check: "_Check") -> None:
+    ids_T = check.ids(_TOKENS)
+    ids_BT = torch.stack([ids_T, ids_T.flip(0)])
+    half = len(ids_T) // 2
+    output = check.decoder(input_ids=ids_BT[:, :half], use_cache=True)
+    found = [output.last_hidden_state]
+    for position in range(half, len(ids_T)):
+        output = check.decoder(
+            input_ids=ids_BT[:, position : position + 1],
+            past_key_values=output.past_key_values,
+            use_cache=True,
+        )
+        found.append(output.last_hidden_state)
+    check.require_same(
+        torch.cat(found, 1).double(),
+        check.hidden(ids_BT),
+        "gives other numbers when it keeps what it computed of the tokens before",
+    )
 
 
 def _check_documents(check: "_Check") -> None:
@@ -227,7 +269,7 @@ def _without_dropout(model: nn.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _uncompiled(model: nn.Module) -> Iterator[None]:
+def uncompiled(model: nn.Module) -> Iterator[None]:
     """Run the layers' own forward, whatever was put in its place: a shape of the check need not compile."""
     replaced = [
         (layer, layer.__dict__.pop("forward")) for layer in decoder_layers(model) if "forward" in vars(layer)

@@ -12,7 +12,7 @@ from torch import nn
 
 from longspan.models.exactness import require_causal
 from longspan.models.layers import hidden_state_decoder
-from longspan.models.token_nll import token_nll
+from longspan.models.token_nll import exact_logits, token_nll
 
 # model_type: factor on the logits, from the config. Every other model type has none, which split_model
 # verifies.
@@ -84,6 +84,11 @@ class OutputLayer:
             logit_scale=self.logit_scale,
             softcap=self.softcap,
         )
+
+    def exact_logits(self, hidden_ND: torch.Tensor) -> torch.Tensor:
+        """Return all logits [N, V] of a few hidden states, float32 (float64 for a float64 weight)."""
+        hidden_ND = hidden_ND.to(self.weight.dtype)
+        return exact_logits(hidden_ND, self.weight, self.bias, self.logit_scale, self.softcap)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return all logits [..., V] of a few hidden states; for checks, not for long sequences."""

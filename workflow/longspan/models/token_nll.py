@@ -73,7 +73,7 @@ class _ChunkedNLL(torch.autograd.Function):
         log_sum_N = hidden_ND.new_empty(len(target_N), dtype=_exact(weight_VD.dtype))
         nll_N = torch.empty_like(log_sum_N)
         for chunk in _chunks(hidden_ND, weight_VD):
-            logits_CV = _logits(hidden_ND[chunk], weight_VD, bias_V, logit_scale, softcap)
+            logits_CV = exact_logits(hidden_ND[chunk], weight_VD, bias_V, logit_scale, softcap)
             log_sum_N[chunk] = _log_sum_exp(logits_CV)
             nll_N[chunk] = log_sum_N[chunk] - logits_CV.gather(1, column_N1[chunk]).squeeze(1)
         nll_N.masked_fill_(ignored_N, 0.0)
@@ -95,7 +95,7 @@ class _ChunkedNLL(torch.autograd.Function):
         # of its rows is one product over all positions.
         for block in _blocks(hidden_ND, weight_VD):
             bias_U = None if bias_V is None else bias_V[block]
-            logits_NU = _logits(hidden_ND, weight_VD[block], bias_U, ctx.logit_scale, ctx.softcap)
+            logits_NU = exact_logits(hidden_ND, weight_VD[block], bias_U, ctx.logit_scale, ctx.softcap)
             grad_NU = _logit_gradient(
                 logits_NU, log_sum_N, column_N1 - block.start, grad_N, ctx.softcap, weight_VD.dtype
             )
@@ -128,7 +128,7 @@ def _blocks(hidden_ND: torch.Tensor, weight_VD: torch.Tensor) -> list[slice]:
     return [slice(start, min(start + size, vocabulary)) for start in range(0, vocabulary, size)]
 
 
-def _logits(hidden_CD, weight_VD, bias_V, logit_scale, softcap) -> torch.Tensor:
+def exact_logits(hidden_CD, weight_VD, bias_V, logit_scale, softcap) -> torch.Tensor:
     """Return a chunk's logits [C, V] in float32 (float64 for float64)."""
     if _accumulates_in_float32(hidden_CD):
         # Not rounded to bfloat16 on the way out of the product: that alone moves an NLL by up to 0.06 nats.

@@ -74,6 +74,13 @@ def is_absent(field: Any) -> bool:
     return isinstance(extra, Mapping) and bool(extra.get(_ABSENT))
 
 
+def unique(values: list) -> list:
+    """Refuse a list that holds a value twice; for pydantic's AfterValidator."""
+    if len(set(values)) < len(values):
+        raise PydanticCustomError("unique", "{values} has non-unique elements", {"values": str(values)})
+    return values
+
+
 def own_options(options: type[Options], block: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a block of settings that are options of a class."""
     names = {field.alias or name for name, field in options.model_fields.items()}

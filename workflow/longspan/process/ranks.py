@@ -23,9 +23,14 @@ def processes_here() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
 
 
+def process_number() -> int:
+    """Number of this process, from 0 on."""
+    return int(os.environ.get("RANK", 0))
+
+
 def is_first_process() -> bool:
     """Whether this process is the one that writes."""
-    return int(os.environ.get("RANK", 0)) == 0
+    return process_number() == 0
 
 
 def join_processes(expected: int) -> None:

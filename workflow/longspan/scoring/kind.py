@@ -38,6 +38,11 @@ class ScorerKind(WithTable):
     less_memory: ClassVar[str] = "take dtype bfloat16 or a smaller model"
 
     @property
+    def attentions(self) -> tuple[str, ...] | None:
+        """Attention implementations by which its model can run; None is any."""
+        return None
+
+    @property
     def without(self) -> frozenset[str]:
         """Optional columns of its tables that these options leave out."""
         return frozenset()

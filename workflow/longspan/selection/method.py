@@ -52,6 +52,11 @@ class SelectionMethod(PlugIn):
     window_seconds: ClassVar[float] = 2e-4
 
     @property
+    def axes(self) -> Mapping[str, str]:
+        """Labels of two numbers of `measure`, by their names; they must come from the scorer's store."""
+        return {}
+
+    @property
     def ratio_within_category(self) -> bool:
         """Whether a ratio to keep holds in each category, or over all windows."""
         return True

@@ -1,6 +1,6 @@
 """Scores of all windows of a corpus by one method of selection."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from longspan.scoring.index import IndexBuilder
 from longspan.scoring.kind import SCORER_KINDS
 from longspan.selection.cascade import EarlierStage
 from longspan.selection.method import SelectionMethod
-from longspan.store.tables import RowReader
+from longspan.store.tables import RowReader, require_same
 from longspan.windows.shard import Shard
 
 
@@ -78,6 +78,36 @@ def score_windows(
             "the corpus gives no window: every document is shorter; shorten window_tokens, or add text"
         )
     return table.assign(score=np.asarray(method.score(table, seed=seed), np.float64)), inputs
+
+
+def own_numbers(
+    method: SelectionMethod, shards: Iterable[ShardTables], inputs: Mapping[str, str]
+) -> pd.DataFrame:
+    """The numbers of `method.measure` out of its scorer's store, a row a window with its data_id.
+
+    Args:
+        method: a method that looks at scores alone.
+        shards: all shards.
+        inputs: digests of what the selection was made of, from its manifest.
+
+    Raises:
+        ValueError: windows or scores are others than those that were chosen from.
+    """
+    kind, parts = SCORER_KINDS[method.needs.scorer].table, []
+    for part in shards:
+        shard, scores = Shard(part.name, part.windows), RowReader(part.scores, kind)
+        digests = {"windows": shard.windows_digest, "scores": scores.manifest.data_digest}
+        for name, digest in digests.items():
+            chosen_from = inputs.get(f"{name}/{part.name}", "")
+            require_same(
+                f"{name} of shard {part.name}",
+                digest,
+                chosen_from,
+                where="the selection",
+                rule="select_windows",
+            )
+        parts.append(pd.DataFrame({"data_id": shard.data_ids} | dict(method.measure(shard, scores))))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _require_columns(scores: RowReader, columns: Iterable[str]) -> None:

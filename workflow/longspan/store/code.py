@@ -41,7 +41,9 @@ def source_files(script: Path, *plug_ins: Path) -> tuple[Path, ...]:
 
 @functools.cache
 def imported_modules(path: Path) -> frozenset[Path]:
-    """Modules of this project that a file imports, inside functions too."""
+    """Modules of this project that a file imports, inside functions too; none if it is not Python."""
+    if path.suffix != ".py":
+        return frozenset()
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

@@ -8,6 +8,7 @@ import pyarrow as pa
 SCHEMA_VERSION = 1
 
 TOKEN_IDS = pa.list_(pa.int32())
+SEVERAL_TOKEN_IDS = pa.list_(TOKEN_IDS)
 NLL = pa.list_(pa.float16())
 LOSS_WEIGHTS = pa.list_(pa.float32())
 
@@ -250,6 +251,50 @@ CONTRACTS = {
             }
         ),
         rule="evaluate",
+    ),
+    # Prompts of a task of evaluation, one row a sample; the columns are explained in
+    # longspan.evaluation.generated.
+    "task_inputs": Contract(
+        pa.schema(
+            {
+                "sample_id": pa.string(),
+                "group": pa.string(),
+                "document_id": pa.string(),
+                "length": pa.int64(),
+                "depth": pa.float64(),
+                "distance": pa.int64(),
+                "prompt_ids": TOKEN_IDS,
+                "control_ids": TOKEN_IDS,
+                "candidate_ids": SEVERAL_TOKEN_IDS,
+                "answers": pa.list_(pa.string()),
+                "evidence_starts": TOKEN_IDS,
+                "evidence_stops": TOKEN_IDS,
+                "new_tokens": pa.int64(),
+            }
+        ),
+        rule="make_task",
+        key="sample_id",
+    ),
+    # What a model answers to them.
+    "answers": Contract(
+        pa.schema(
+            {
+                "sample_id": pa.string(),
+                "group": pa.string(),
+                "document_id": pa.string(),
+                "length": pa.int64(),
+                "depth": pa.float64(),
+                "distance": pa.int64(),
+                "nll": pa.list_(pa.float64()),
+                "tokens": pa.list_(pa.int64()),
+                "control_nll": pa.list_(pa.float64()),
+                "text": pa.string(),
+                "stop": pa.string(),
+                "score": pa.float64(),
+            }
+        ),
+        rule="evaluate",
+        key="sample_id",
     ),
 }
 

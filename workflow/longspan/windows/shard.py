@@ -24,6 +24,7 @@ class Shard:
         windows: table of windows.
         tokens: table of the documents' tokens.
         documents: table of documents.
+        with_offsets: whether the tokens' places in the text are asked for too.
 
     Raises:
         ValueError: a table that is missing or damaged, or was made from other tables than those at hand.
@@ -36,8 +37,10 @@ class Shard:
         *,
         tokens: Path | str | None = None,
         documents: Path | str | None = None,
+        with_offsets: bool = False,
     ):
         self.name = name
+        self._token_columns = ["input_ids", *(["char_deltas"] if with_offsets else [])]
         self._paths = {"windows": windows, "tokens": tokens, "documents": documents}
         self.path = windows
         reader = RowReader(windows, "windows")
@@ -96,7 +99,7 @@ class Shard:
     @cached_property
     def tokens(self) -> RowReader:
         """Token ids of the documents."""
-        reader = RowReader(self._path("tokens"), "tokens", ["input_ids"])
+        reader = RowReader(self._path("tokens"), "tokens", self._token_columns)
         require_same(
             "tokens file",
             reader.manifest.data_digest,
@@ -138,6 +141,19 @@ class Shard:
     def _token_places(self) -> RowReader:
         self.open_tokens()
         return RowReader(self._path("tokens"), "tokens", ["document_id", "char_deltas", "split_positions"])
+
+    def char_offsets(self, data_id: str) -> np.ndarray:
+        """First characters of a window's tokens in its text and, last, the text's end, int64 [T+1].
+
+        A token that begins inside a character begins where that character does; a BOS token has no text.
+        """
+        window = self.rows[data_id]
+        start, stop = window["token_start"], window["token_stop"]
+        deltas = self.tokens[self._token_row_of[window["document_id"]]]["char_deltas"].values
+        places = np.cumsum(deltas.to_numpy(), dtype=np.int64)[start : stop + 1] - window["char_start"]
+        # A character that the window's edge cuts is a part of its text.
+        places[-1] = window["char_stop"] - window["char_start"]
+        return places if self.bos_token_id is None else np.concatenate([[0], places])
 
     # Documents
 

@@ -42,6 +42,46 @@ def explain(wiring: Wiring, name: str) -> dict:
     raise unknown("window or document", name, known)
 
 
+def in_words(answer: dict) -> list[str]:
+    """Why, in sentences: an answer of `explain` for those who do not want all of it."""
+    if "windowings" not in answer:
+        return [f"{answer['document_id']} is {answer['why']}"]
+    sentences = []
+    for windowing, found in answer["windowings"].items():
+        if "windows" in found:
+            windows = found["windows"] if isinstance(found["windows"], dict) else {}
+            kept = [data_id for data_id, fate in windows.items() if fate["kept"]]
+            sentences.append(f"{windowing}: {len(windows)} windows, {len(kept)} of them used")
+        elif "why" in found:
+            sentences.append(f"{windowing}: {found['why']}")
+        else:
+            sentences += [_selected(windowing, name, row) for name, row in found["selections"].items()]
+            uses = [f"training {name}" for name in found["trainings"]]
+            uses += [f"export {name}" for name in found["exports"]]
+            sentences.append(f"{windowing}: {'used by ' + ', '.join(uses) if uses else 'nothing uses it'}")
+    return sentences or ["it is in no windowing that was cut yet"]
+
+
+def _selected(windowing: str, name: str, row: dict) -> str:
+    return (
+        f"{windowing}, selection {name}: {row['reason']}; rank {row['rank']:,} over all, better than "
+        f"or equal to {row['percentile']:.1f}% of its category (score {row['score']:.4g})"
+    )
+
+
+def cut_window(wiring: Wiring, windowing: str, data_id: str) -> dict:
+    """A window's row as its shard's table has it, also of one that sampling left out.
+
+    Raises:
+        ValueError: the shard cuts no window of this id.
+    """
+    match = _DATA_ID.fullmatch(data_id)
+    corpus = wiring.settings.windowings[windowing].corpus
+    if not match or match["corpus"] != corpus.key:
+        raise unknown("window", data_id, [])
+    return _Shard(wiring, corpus, match["shard"]).cut_window(windowing, data_id)
+
+
 class _Shard:
     """One shard of a corpus, with the windows that each windowing cuts from it."""
 
@@ -101,6 +141,14 @@ class _Shard:
         if not found:
             raise unknown("window", data_id, known)
         return {"data_id": data_id, "windowings": found}
+
+    def cut_window(self, windowing: str, data_id: str) -> dict:
+        """A row of all windows that are cut, before sampling."""
+        cut = self._cut(windowing)
+        for row in cut:
+            if row["data_id"] == data_id:
+                return row
+        raise unknown("window", data_id, [row["data_id"] for row in cut])
 
     def explain_document(self, document_id: str) -> dict:
         """A document, and what became of its windows."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -68,7 +68,14 @@ class Estimates:
 
     def rows(self) -> list[Estimate]:
         """Stages in the order of the chain."""
-        return [*self._models(), *self._texts(), *self._scores(), *self._exports(), *self._runs()]
+        return [
+            *self._models(),
+            *self._texts(),
+            *self._scores(),
+            *self._exports(),
+            *self._prompts(),
+            *self._runs(),
+        ]
 
     def unknown(self) -> list[str]:
         """What is not known yet, and the command that changes that."""
@@ -82,7 +89,7 @@ class Estimates:
             f"evaluations of run '{run.key}': before its held-out works are tokenized, "
             "evaluation.windows_per_document bounds them"
             for run, task, held_out in self._evaluations()
-            if self._needs.evaluated(run, task, held_out) is None
+            if task.reads == "windows" and self._needs.evaluated(run, task, held_out) is None
         ]
         lines += [
             f"model '{model.key}': its config.json names no sizes of a decoder"
@@ -166,6 +173,15 @@ class Estimates:
                 self._needs.export(export, tokens),
             )
 
+    def _prompts(self) -> Iterator[Estimate]:
+        for (evaluation, tokenizer), (run, task) in self._wiring.evaluations.making_tables().items():
+            lengths = task.input_lengths(run.windowing.window_tokens)
+            tokens = sum(task.cost(length).samples * length for length in lengths)
+            needs = self._needs.prompts(task, lengths)
+            yield replace(
+                _estimate("make_task", f"{evaluation}/{tokenizer}", 1, tokens, needs), jobs=len(lengths)
+            )
+
     def _runs(self) -> Iterator[Estimate]:
         for evaluation, windowing in self._used.prepared:
             needs = self._needs.preparation(evaluation, windowing, self._held_out_tokens(windowing))
@@ -180,7 +196,8 @@ class Estimates:
             for evaluation, task in self._wiring.evaluations.of_run(run).items():
                 held_out = self._held_out_tokens(run.windowing)
                 windows = self._needs.evaluated(run, task, held_out)
-                tokens = None if windows is None else windows * size * jobs
+                tokens = task.tokens_measured(windows, size)
+                tokens = None if tokens is None else tokens * jobs
                 needs = self._needs.evaluation(run, task, held_out)
                 yield _estimate("evaluate", f"{name}/{evaluation}", jobs, tokens, needs)
 

@@ -83,7 +83,7 @@ class JobNeeds:
             case "tokenize_documents":
                 path = places.here(places.documents.format(corpus=wildcards.corpus, shard=wildcards.shard))
                 return TEXT_STAGES[rule].needs(_tokens_in(_bytes_of(path), "read_documents"))
-            case "assign_windows":
+            case "assign_windows" | "aggregate_shard":
                 windowing = settings.windowings[wildcards.windowing]
                 return TEXT_STAGES[rule].needs(self.tokens_of_shard(windowing, wildcards.shard))
             case "collect_weights":
@@ -97,6 +97,9 @@ class JobNeeds:
                 return self.export(export, self._tokens(export.windowing, wildcards.shard))
             case "train":
                 return self.training(settings.runs[wildcards.run], settings.losses[wildcards.loss])
+            case "make_task":
+                task = self._wiring.evaluations.named()[wildcards.evaluation]
+                return self.prompts(task, [int(wildcards.length)])
             case "prepare_task":
                 windowing = settings.windowings[wildcards.windowing]
                 evaluation = settings.evaluations[wildcards.evaluation]
@@ -251,6 +254,12 @@ class JobNeeds:
         return self._fitting(
             needs, f"runs.{run.key} (its evaluation)", "take dtype bfloat16 or a smaller model"
         )
+
+    def prompts(self, task: EvaluationTask, lengths: list[int]) -> Needs:
+        """Tables of a task's prompts."""
+        costs = [(length, task.cost(length)) for length in lengths]
+        # Works that they are made of are read and tokenized too.
+        return TEXT_STAGES["make_task"].needs(sum(cost.samples * length for length, cost in costs))
 
     def preparation(
         self, evaluation: EvaluationBlock, windowing: WindowingBlock, held_out_tokens: float | None

@@ -2,7 +2,7 @@
 
 
 def training_launcher(devices: int, nodes: int) -> str:
-    """The shell words before a training's script: plain python, or torchrun, on every node by srun.
+    """The shell words before a training's or an evaluation's script: plain python, or torchrun on every node.
 
     Args:
         devices: processes on each node.

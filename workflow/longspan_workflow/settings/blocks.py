@@ -27,9 +27,9 @@ from pydantic_core import PydanticCustomError
 from longspan.corpora.raw_formats import FORMATS
 from longspan.corpora.source import SOURCE_KINDS
 from longspan.corpora.sources.pypi import REQUIREMENT, SHA256
-from longspan.evaluation.task import EVALUATION_TASKS
+from longspan.evaluation.task import EVALUATION_TASKS, EvaluationTask
 from longspan.evaluation.tasks.position_nll import PositionNLL
-from longspan.plugins.options import Number, Options, option, optional
+from longspan.plugins.options import Number, Options, option, optional, unique
 from longspan.plugins.registry import PlugIn, PlugInKind
 from longspan.scoring.kind import SCORER_KINDS
 from longspan.selection.method import SELECTION_METHODS
@@ -745,12 +745,6 @@ class Train(Options):
         return self.processes * self.per_device_train_batch_size * self.gradient_accumulation_steps
 
 
-def _unique(values: list) -> list:
-    if len(set(values)) < len(values):
-        raise PydanticCustomError("unique", "{values} has non-unique elements", {"values": str(values)})
-    return values
-
-
 LossName = Annotated[str, Ref("losses")]
 ControlName = Literal["plain", "shuffled", "random_windows"]
 
@@ -774,16 +768,16 @@ class Run(Block):
         False,
         "Score the NLL of the selection's kept windows only, unless another run or selection needs them all.",
     )
-    loss: LossName | Annotated[list[LossName], AfterValidator(_unique), Field(min_length=1)] = option(
+    loss: LossName | Annotated[list[LossName], AfterValidator(unique), Field(min_length=1)] = option(
         description="A name under losses, or a list of them."
     )
-    seeds: Annotated[list[Annotated[StrictInt, Field(ge=0)]], AfterValidator(_unique)] = option(
+    seeds: Annotated[list[Annotated[StrictInt, Field(ge=0)]], AfterValidator(unique)] = option(
         [0], "Seeds of the data order, one training each.", min_length=1
     )
-    evaluations: Annotated[list[Annotated[str, Ref("evaluations")]], AfterValidator(_unique)] = option(
+    evaluations: Annotated[list[Annotated[str, Ref("evaluations")]], AfterValidator(unique)] = option(
         [], "Names under evaluations, which measure the run's models beside `evaluation`."
     )
-    controls: Annotated[list[ControlName], AfterValidator(_unique), Field(min_length=1)] | None = optional(
+    controls: Annotated[list[ControlName], AfterValidator(unique), Field(min_length=1)] | None = optional(
         "What its trainings are held against, by trainings of their own with the same seeds and tokens. "
         "plain: plain cross-entropy on the same windows. shuffled: the same loss, each window's weights "
         "given to its tokens in a random order. random_windows: plain cross-entropy on as many windows of "
@@ -896,10 +890,33 @@ class EvaluationBlock(Block):
     """What every evaluation has beside the options of its task: its name."""
 
     @property
+    def corpus(self) -> Corpus | None:
+        """The corpus whose held-out works its prompts are made of, if one is named."""
+        name = getattr(self, "corpus_name", None)
+        return None if name is None else self._find("corpora", name)
+
+    @property
     def evaluator(self) -> Model | None:
         """The fixed model that it measures by, if its task needs one."""
         name = getattr(self, "evaluator_name", None)
         return None if name is None else self._find("models", name)
+
+
+def _corpus_of(task: type[EvaluationTask]) -> tuple | None:
+    if not task.reads_documents:
+        return None
+    description = (
+        "A name under corpora, of whose held-out works prompts are made; otherwise that of the runs' "
+        "windowing."
+    )
+    return (Annotated[str, Ref("corpora")] | None, optional(description, alias="corpus"))
+
+
+def _devices_of(task: type[EvaluationTask]) -> tuple | None:
+    if task.reads != "inputs":
+        return None
+    description = "Devices that share the samples; 1 by default. No result depends on it."
+    return (int | None, optional(description, ge=1))
 
 
 def _evaluator_of(task: type[PlugIn]) -> tuple | None:
@@ -912,7 +929,14 @@ def _evaluator_of(task: type[PlugIn]) -> tuple | None:
     return (Annotated[str, Ref("models")], option(alias="evaluator", description=description))
 
 
-EVALUATIONS = _combined(EVALUATION_TASKS, "task", EvaluationBlock, evaluator_name=_evaluator_of)
+EVALUATIONS = _combined(
+    EVALUATION_TASKS,
+    "task",
+    EvaluationBlock,
+    corpus_name=_corpus_of,
+    evaluator_name=_evaluator_of,
+    devices=_devices_of,
+)
 Evaluation = one_of("task", EVALUATIONS)
 
 
@@ -936,7 +960,7 @@ class Report(Options):
     """The HTML report."""
 
     title: str = option("longspan", "Heading of the report.")
-    compare_selections: Annotated[list[Annotated[str, Ref("selections")]], AfterValidator(_unique)] = option(
+    compare_selections: Annotated[list[Annotated[str, Ref("selections")]], AfterValidator(unique)] = option(
         [],
         "Names under selections, made to be compared with those of the runs over the same windowing.",
     )

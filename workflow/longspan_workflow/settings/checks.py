@@ -51,6 +51,7 @@ def checks_of(settings: Settings) -> Iterator[Iterator[str]]:
     yield from map(_export_faults, settings.exports.values())
     yield _comparison_faults(settings)
     yield _store_faults(settings)
+    yield _prompt_faults(settings)
 
 
 def _folder_faults(settings: Settings) -> Iterator[str]:
@@ -93,6 +94,13 @@ def _archive_faults(settings: Settings) -> Iterator[str]:
                 yield (
                     f"corpora.{corpus.key}.sources.{number}: archive '{source.archive_name}' is pinned in "
                     "two ways; give it one requirement and one sha256"
+                )
+    for name, task in settings.evaluations.items():
+        for source in task.archives:
+            if pins.setdefault(source.archive_name, source.fetched) != source.fetched:
+                yield (
+                    f"evaluations.{name}: archive '{source.archive_name}' is pinned otherwise by a corpus or "
+                    "another evaluation; give it one requirement and one sha256"
                 )
 
 
@@ -310,11 +318,40 @@ def _mixture_faults(run: Run) -> Iterator[str]:
 def _evaluation_faults(settings: Settings, run: Run) -> Iterator[str]:
     tasks = {"evaluation": settings.evaluation}
     tasks |= {f"evaluations.{name}": settings.find("evaluations", name) for name in run.evaluations}
+    window_tokens = run.windowing.window_tokens
     for where, task in tasks.items():
+        where = f"{where} (of run '{run.key}')"
         try:
-            task.check_window(run.windowing.window_tokens)
+            task.check_window(window_tokens)
         except ValueError as error:
-            yield f"{where} (of run '{run.key}'): {error}"
+            yield f"{where}: {error}"
+        if task.reads == "inputs":
+            longest = max(task.input_lengths(window_tokens))
+            yield from _position_faults(run.model, longest, run.train.rope_theta, where)
+
+
+def _prompt_faults(settings: Settings) -> Iterator[str]:
+    """Prompts are made once for an evaluation and a tokenizer, so of one corpus and in one way."""
+    for name, task in settings.evaluations.items():
+        if not task.reads_documents:
+            continue
+        if (corpus := task.corpus) is not None:
+            if not any(source.hold_out for source in corpus.sources):
+                yield (
+                    f"evaluations.{name}.corpus: '{corpus.key}' holds no work out; name titles under "
+                    "hold_out of a source"
+                )
+            continue
+        runs: dict[str, Run] = {}
+        for run in settings.runs.values():
+            if name in run.evaluations:
+                first = runs.setdefault(run.windowing.tokenizer_name, run)
+                if first.windowing.corpus_name != run.windowing.corpus_name:
+                    yield (
+                        f"evaluations.{name}: runs '{first.key}' and '{run.key}' are of corpora "
+                        f"'{first.windowing.corpus_name}' and '{run.windowing.corpus_name}'; set its corpus, "
+                        "or give each run an evaluation of its own"
+                    )
 
 
 def _evaluator_faults(settings: Settings, run: Run) -> Iterator[str]:
@@ -404,6 +441,12 @@ def _store_faults(settings: Settings) -> Iterator[str]:
             yield f"{where}: {error}"
             continue
         yield from _position_faults(scorer.model, scorer.longest_pass(tokens), scorer.rope_theta, where)
+        if scorer.attentions is not None and scorer.model.attention not in scorer.attentions:
+            yield (
+                f"{where}: kind {scorer.kind} with these options needs attention: "
+                f"{' or '.join(scorer.attentions)} of model '{scorer.model_name}', which has "
+                f"{scorer.model.attention}"
+            )
 
 
 def _geometry_faults(tokens: int, scoring, where: str) -> Iterator[str]:

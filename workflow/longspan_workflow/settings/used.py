@@ -47,7 +47,17 @@ class Used:
         """Corpora of these windowings and of mixtures."""
         mixtures = [run.mixture for run in self._settings.runs.values() if run.mixture is not None]
         short = [corpus for mixture in mixtures for corpus in mixture.corpora]
-        return _each_once([*(windowing.corpus for windowing in self.windowings), *short])
+        prompted = [task.corpus for task in self.evaluations if task.corpus is not None]
+        return _each_once([*(windowing.corpus for windowing in self.windowings), *short, *prompted])
+
+    @cached_property
+    def evaluations(self) -> list[EvaluationBlock]:
+        """Evaluations that runs name."""
+        return _each_once(
+            self._settings.find("evaluations", name)
+            for run in self._settings.runs.values()
+            for name in run.evaluations
+        )
 
     @cached_property
     def tokenized(self) -> list[tuple[Corpus, Model]]:
@@ -60,8 +70,15 @@ class Used:
 
     @cached_property
     def selections(self) -> list[SelectionBlock | Cascade]:
-        """Selections of runs and exports."""
-        blocks = [*self._settings.runs.values(), *self._settings.exports.values()]
+        """Selections of runs and exports, those of controls behind them."""
+        controls = [run for run in self._settings.runs.values() if run.control_of is not None]
+        return _each_once([*self.own_selections, *(run.selection for run in controls if run.selection)])
+
+    @cached_property
+    def own_selections(self) -> list[SelectionBlock | Cascade]:
+        """Selections of exports, and of runs that are no control."""
+        runs = [run for run in self._settings.runs.values() if run.control_of is None]
+        blocks = [*runs, *self._settings.exports.values()]
         return _each_once(block.selection for block in blocks if block.selection is not None)
 
     @cached_property

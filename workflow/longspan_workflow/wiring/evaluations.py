@@ -9,6 +9,8 @@ from longspan_workflow.wiring.places import Places
 from longspan_workflow.wiring.windows import Windows
 
 BASE = "base"
+# Keys of an evaluation that are no options of its task, or that no result depends on.
+_AROUND = ("task", "corpus", "devices")
 
 
 class Evaluations:
@@ -42,25 +44,93 @@ class Evaluations:
             return self._places.model.format(model=self._run(wildcards).model_name)
         return f"{self._places.results}/runs/{wildcards.run}/{wildcards.trained}/model/longspan.json"
 
-    def tokens(self, wildcards) -> str:
-        """Tokens of the held-out works."""
-        return self._windows.tokens_of(self._run(wildcards).windowing, HELD_OUT)
+    def tokens(self, wildcards) -> list[str]:
+        """Tokens of the held-out works, for a task that measures on windows."""
+        if self._task(wildcards).reads != "windows":
+            return []
+        return [self._windows.tokens_of(self._run(wildcards).windowing, HELD_OUT)]
 
-    def windows(self, wildcards) -> str:
-        """Held-out windows."""
-        return self._windows.windows_of(self._run(wildcards).windowing, HELD_OUT)
+    def windows(self, wildcards) -> list[str]:
+        """Held-out windows, for a task that measures on them."""
+        if self._task(wildcards).reads != "windows":
+            return []
+        return [self._windows.windows_of(self._run(wildcards).windowing, HELD_OUT)]
+
+    def inputs(self, wildcards) -> list[str]:
+        """Tables of prompts, one a length, for a task that measures on them."""
+        return self.inputs_of(self._run(wildcards), wildcards.evaluation)
+
+    def files(self, wildcards) -> list[str]:
+        """Files of the user that a task reads."""
+        return list(self._task(wildcards).files)
+
+    def inputs_of(self, run: Run, name: str) -> list[str]:
+        """Tables of prompts that a run's models answer in an evaluation."""
+        task, windowing = self.named()[name], run.windowing
+        if task.reads != "inputs":
+            return []
+        return [
+            self._places.task_inputs.format(
+                evaluation=name, tokenizer=windowing.tokenizer_name, length=length
+            )
+            for length in task.input_lengths(windowing.window_tokens)
+        ]
+
+    def _task(self, wildcards) -> EvaluationTask:
+        return self.named()[wildcards.evaluation]
 
     def task(self, wildcards) -> str:
         """Name of the task."""
-        return self.named()[wildcards.evaluation].name
+        return self._task(wildcards).name
+
+    def devices(self, wildcards) -> int:
+        """Devices that share the samples."""
+        return getattr(self._task(wildcards), "devices", None) or 1
 
     def settings(self, wildcards) -> dict:
         """How a model is measured."""
         run = self._run(wildcards)
         return {
-            **self.named()[wildcards.evaluation].as_settings("task"),
+            **self._task(wildcards).as_settings(*_AROUND),
             **run.model.forward(run.train.rope_theta),
             "seed": derive_seed(self._settings.seed, "evaluate", run.windowing_name),
+        }
+
+    # Prompts that are made first
+
+    def making_settings(self, wildcards) -> dict:
+        """How the prompts of one length are made."""
+        seed = derive_seed(self._settings.seed, "make_task", wildcards.evaluation)
+        return self._task(wildcards).making_options(*_AROUND) | {"seed": seed}
+
+    def documents(self, wildcards) -> list[str]:
+        """Held-out works that prompts are made of, if they are."""
+        if not self._task(wildcards).reads_documents:
+            return []
+        corpus = self._task(wildcards).corpus
+        if corpus is None:
+            corpus = next(
+                run.windowing.corpus
+                for run in self._settings.runs.values()
+                if wildcards.evaluation in run.evaluations
+                and run.windowing.tokenizer_name == wildcards.tokenizer
+            )
+        return [self._places.documents.format(corpus=corpus.key, shard=HELD_OUT)]
+
+    def archives(self, wildcards) -> list[str]:
+        """Archives that prompts are made of."""
+        return [
+            self._places.text_archive.format(archive=source.archive_name)
+            for source in self._task(wildcards).archives
+        ]
+
+    def making_tables(self) -> dict[tuple[str, str], tuple[Run, EvaluationTask]]:
+        """A run and the task of each evaluation and tokenizer whose prompts are made."""
+        return {
+            (name, run.windowing.tokenizer_name): (run, task)
+            for run in self._settings.runs.values()
+            for name, task in self.of_run(run).items()
+            if task.reads == "inputs"
         }
 
     # What an evaluator makes once, for all models

@@ -68,5 +68,8 @@ class Models:
             for source in corpus.sources
             if source.is_fetched
         )
+        archives |= dict.fromkeys(
+            source.archive_name for task in self._settings.evaluations.values() for source in task.archives
+        )
         texts = [self._places.text_archive.format(archive=archive) for archive in archives]
         return [*models, *texts, *([self._places.revisions] if self.repositories() else [])]

@@ -42,6 +42,7 @@ class Places:
         self.export_card = f"{self.export}/README.md"
         self.publication = f"{self.export}/published.json"
         self.run = f"{results}/runs/{{run}}/{{loss}}/seed{{seed}}"
+        self.task_inputs = f"{results}/tasks/{{evaluation}}/{{tokenizer}}/{{length}}.parquet"
         self.evaluation = f"{results}/evaluations/{{run}}/{{trained}}/{{evaluation}}.parquet"
         self.prepared_task = f"{results}/tasks/{{evaluation}}/{{windowing}}.parquet"
         self.evaluation_table = f"{results}/evaluation.tsv"
@@ -55,7 +56,10 @@ class Places:
         self.costs = f"{results}/costs.tsv"
         self.funnel = f"{results}/funnel.tsv"
         self.figure = f"{results}/figures/{{figure}}.svg"
-        self.report = f"{results}/report.html"
+        self.shard_aggregate = f"{results}/aggregates/windows/{{windowing}}/{{shard}}.json"
+        self.selection_aggregate = f"{results}/aggregates/selections/{{selection}}.json"
+        self.page = f"{results}/report.html"
+        self.report = f"{results}/report-snakemake.html"
 
     def log(self, rule: str, *wildcards: str) -> str:
         """Template of a rule's log, named by its wildcards."""

@@ -4,6 +4,7 @@ import os
 
 from longspan.corpora.plan_index import is_current, plan_digests
 from longspan.corpora.raw_paths import raw_paths
+from longspan.corpora.source import SourceKind
 from longspan.store.code import code_digest
 from longspan.store.shards import HELD_OUT
 from longspan_workflow.running.project import script
@@ -39,11 +40,13 @@ class Texts:
 
     def __init__(self, settings: Settings, places: Places):
         self._settings, self._places = settings, places
-        self.archives: dict[str, SourceBlock] = {
+        self.archives: dict[str, SourceKind] = {
             source.archive_name: source
             for corpus in settings.corpora.values()
             for source in corpus.sources
             if source.is_fetched
+        } | {
+            source.archive_name: source for task in settings.evaluations.values() for source in task.archives
         }
 
     # What is fetched
@@ -113,6 +116,7 @@ class Texts:
         Of a new corpus, of which no file is there, it is as `or_new` says.
         """
         names = {windowing.corpus_name for windowing in self._settings.windowings.values()}
+        names |= {task.corpus.key for task in self._settings.evaluations.values() if task.corpus is not None}
         indexes = {name: self._places.here(self._places.plan_index.format(corpus=name)) for name in names}
         return all(
             is_current(

@@ -6,6 +6,7 @@ from longspan_workflow.settings.blocks import Settings
 from longspan_workflow.wiring.evaluations import Evaluations
 from longspan_workflow.wiring.exports import Exports
 from longspan_workflow.wiring.models import Models
+from longspan_workflow.wiring.pages import Pages
 from longspan_workflow.wiring.places import Places
 from longspan_workflow.wiring.reports import Reports
 from longspan_workflow.wiring.runs import Runs
@@ -35,3 +36,13 @@ class Wiring:
         self.runs = Runs(settings, self.places, self.windows, self.scores)
         self.evaluations = Evaluations(settings, self.places, self.windows)
         self.reports = Reports(settings, self.places, self.windows, self.scores, self.runs, self.evaluations)
+        self.pages = Pages(
+            settings,
+            self.places,
+            self.windows,
+            self.scores,
+            self.selections,
+            self.runs,
+            self.evaluations,
+            self.reports,
+        )

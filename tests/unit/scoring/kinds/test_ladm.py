@@ -6,6 +6,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from llama3_8b import SHAPE
 from longspan.costs.shape import DecoderShape
+from longspan.scoring.decoder_attention import ATTENTIONS
 from longspan.scoring.kinds.attention import Attention
 from longspan.scoring.kinds.ladm import Ladm
 from refusals import refused
@@ -113,6 +114,18 @@ def test_the_first_layer_alone_depends_on_nothing_behind_it():
         assert not deeper.first_layer_only
         assert deeper.model_digest == "digest"
         assert "attention" in deeper.forward_keys
+        assert deeper.attentions == ATTENTIONS
+    assert first.attentions is None
+
+
+@pytest.mark.parametrize(("layers", "count"), [([0], 1), ([0, 1], 2), ("all", 32)])
+def test_mode_released_multiplies_a_quarter_of_the_queries(layers, count):
+    paper, released = (
+        Ladm(layers=layers, mode=mode).needs(SHAPE_8B, 1000, **SCORING).seconds
+        for mode in ("paper", "released")
+    )
+    products = 0.75 * count * 4096 * 32768**2 * 1000
+    assert paper - released == pytest.approx(products / (798e12 * 0.66), rel=1e-3)
 
 
 def test_the_first_layer_costs_what_longattns_statistics_cost():

@@ -86,6 +86,11 @@ class Ladm(ScorerKind):
         return keys if self.first_layer_only else (*keys, "attention")
 
     @property
+    def attentions(self):
+        """Those of :mod:`longspan.scoring.decoder_attention` where later layers are measured."""
+        return None if self.first_layer_only else ("sdpa", "eager")
+
+    @property
     def _pairs(self) -> dict[str, Any]:
         return {
             "mode": self.mode,
@@ -188,29 +193,28 @@ class Ladm(ScorerKind):
     def needs(self, shape, windows, *, window_tokens, dtype, compile_layers, device_flops):
         """FLOPs of the products of queries and keys, and behind the first layer of the pass up to them."""
         count = shape.num_hidden_layers if self.layers == "all" else len(set(self.layers))
-        # Mode released multiplies the queries of every so many spans only.
-        spans = self.near_spans if self.mode == "released" else 1
-        products = shape.num_attention_heads * shape.head_dim * window_tokens**2
         disk = None if windows is None else windows * (_ROW_BYTES + _LAYER_BYTES * count)
+        every = shape.num_attention_heads * shape.head_dim * window_tokens**2
+        # Mode released multiplies the queries of every so many spans only.
+        products = every / (self.near_spans if self.mode == "released" else 1)
         if self.first_layer_only:
             width = width_of(dtype)
             weights = shape.first_layer_parameters * width
             rate = device_rate(device_flops, dtype) * ATTENTION_SHARE
             start = START_SECONDS + weights / READING_RATE
+            flops = shape.attention_flops(window_tokens) - every + products
             return Needs(
                 host_bytes=PROCESS_BYTES + LOADING * weights,
                 device_bytes=weights + 4 * window_tokens * shape.hidden_size * width,
                 devices=1,
-                seconds=None
-                if windows is None
-                else start + windows * shape.attention_flops(window_tokens) / rate,
+                seconds=None if windows is None else start + windows * flops / rate,
                 disk_bytes=disk,
             )
         depth = shape.num_hidden_layers if self.layers == "all" else max(self.layers) + 1
         passed = shape.forward_flops(window_tokens, 0) * depth / shape.num_hidden_layers
         needs = forward_needs(
             shape,
-            passed + count * products / spans * SCORING_SHARE / ATTENTION_SHARE,
+            passed + count * products * SCORING_SHARE / ATTENTION_SHARE,
             windows,
             window_tokens,
             dtype=dtype,

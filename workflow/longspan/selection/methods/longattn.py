@@ -37,6 +37,11 @@ class LongAttn(SelectionMethod):
     def _variance(self) -> str:
         return "variance_matrix" if self.mode == "released" else "variance_block"
 
+    @property
+    def axes(self):
+        """Strength and variance."""
+        return {"strength": "dependency strength (DS)", self._variance: "attention variance (low is even)"}
+
     def measure(self, shard, scores):
         """Dependency strength (DS) and attention variance of each window."""
         table = scores.read(["data_id", "strength", self._variance])
