@@ -1,11 +1,12 @@
 """That contract tests give the scripts what the rules' commands give them."""
 
 import json
+import re
 
 import pytest
 
 from rule_commands import as_config, recorded_command, rule_command
-from tiny_chain import NAMES, RULES, SCORE_RULES, SCORERS, TINY, Chain, script_of
+from tiny_chain import NAMES, ROOT, RULES, SCORE_RULES, SCORERS, TINY, Chain, script_of
 
 
 def test_arguments_are_those_that_the_shell_passes():
@@ -57,6 +58,19 @@ def test_settings_reach_a_rule_as_they_are():
     loss = TINY["losses"]["dense"] | {"interpolation": 1.0e-5}
     assert "1e-05" in Chain(TINY | {"losses": {"dense": loss}}).options("train")["--settings"][0]
     assert as_config({"a": 1.0e-5}) == "a: 1.0e-05\n"
+
+
+def test_no_rule_hands_settings_over_in_an_argument():
+    """They go to a file, which may be of any size."""
+    found = 0
+    for path in sorted((ROOT / "workflow" / "rules").glob("*.smk")):
+        text = path.read_text()
+        for name in set(re.findall(r"(\w+)=as_json\(", text)):
+            lines = [line.strip() for line in text.splitlines() if f"{{params.{name}:q}}" in line]
+            written = f"printf %s {{params.{name}:q}} > {{log:q}}.{name}.json"
+            assert lines == [written] * len(lines) != [], f"{path.name}: {lines}"
+            found += len(lines)
+    assert found > 15
 
 
 def test_workflows_of_several_settings_do_not_get_into_each_others_way():

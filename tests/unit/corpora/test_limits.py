@@ -78,6 +78,18 @@ def test_links_inside_and_named_links_are_followed(books):
     assert len(listed(["books/*.txt", "private"])) == 4
 
 
+@pytest.mark.parametrize("form", ["books/{}.txt", "{}", "{}/c.txt"])
+def test_a_path_in_another_normal_form_is_named(books, form):
+    composed, decomposed = "\u00e9", "e\u0301"
+    for path in (books / f"{decomposed}.txt", books.parent / decomposed / "c.txt"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(path.name)
+    (found,) = listed([form.format(composed)])
+    assert decomposed in found.path
+    (found,) = listed([str(books.parent / form.format(composed))])
+    assert found.public_path == Path(found.path).name
+
+
 def test_a_snapshot_of_the_hubs_cache_is_no_way_out(tmp_path):
     blob = tmp_path / "datasets--o--books" / "blobs" / "0f"
     snapshot = tmp_path / "datasets--o--books" / "snapshots" / "abc"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from longspan.corpora.raw_paths import in_other_normal_form
 from longspan.store.archives import UnpackingBudget
 
 # A title, id or group stands beside each window of a document.
@@ -134,7 +135,7 @@ def name_in(path: str, named: Sequence[str]) -> str | None:
         return None
     for pattern in named:
         folder = _fixed_part(pattern)
-        if path == pattern:
+        if path in (pattern, folder):
             continue
         if os.path.isabs(folder) and os.path.commonpath([folder, path]) == os.path.normpath(folder):
             return os.path.relpath(path, folder)
@@ -143,8 +144,10 @@ def name_in(path: str, named: Sequence[str]) -> str | None:
 
 def _fixed_part(pattern: str) -> str:
     """The path itself, or the folder before a pattern's first wild card."""
-    if os.path.exists(pattern) or not glob.has_magic(pattern):
+    if os.path.exists(pattern):
         return pattern
+    if not glob.has_magic(pattern):
+        return in_other_normal_form(pattern)
     parts = pattern.split("/")
     first = next(number for number, part in enumerate(parts) if glob.has_magic(part))
     return "/".join(parts[:first]) or ("/" if pattern.startswith("/") else ".")

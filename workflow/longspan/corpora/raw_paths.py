@@ -60,10 +60,10 @@ def without_readable(folder: str) -> str:
 def _matches(pattern: str) -> list[str]:
     if os.path.lexists(pattern):
         return [pattern]
-    return sorted(glob.glob(pattern, recursive=True)) or [_in_other_normal_form(pattern)]
+    return sorted(glob.glob(pattern, recursive=True)) or [in_other_normal_form(pattern)]
 
 
-def _in_other_normal_form(path: str) -> str:
+def in_other_normal_form(path: str) -> str:
     """The path that exists and reads the same, its accents composed or not; this one if there is none."""
     found = os.sep if os.path.isabs(path) else ""
     for part in path.split(os.sep):
