@@ -44,7 +44,7 @@ def test_every_file_of_the_stores_is_counted_over_the_tokens_that_it_covers(chai
     )
     assert found["export", "kept"][1] == 8 * 128
     assert Counter(stage for stage, _ in found) == {
-        "texts": 1, "token ids": 1, "offsets": 1, "windows": 1, "scores": 2, "export": 1
+        "texts": 1, "token ids": 1, "offsets": 1, "windows": 1, "scores": 4, "export": 1
     }  # fmt: skip
 
 

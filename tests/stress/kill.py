@@ -40,7 +40,12 @@ from tiny_inputs import make_inputs  # noqa: E402
 # The stages, and three whose locks keep an orphan and the next call apart.
 LOCKED = ("score_attention", "score_short", "train")
 # Rules that share a script are told apart by the kind that it is given.
-_SCORE_RULES = {"short_nll": "score_short", "attention": "score_attention"}
+_SCORE_RULES = {
+    "short_nll": "score_short",
+    "attention": "score_attention",
+    "ladm": "score_ladm",
+    "prolong": "score_prolong",
+}
 STAGES = (
     "download_model",
     "plan_shards",
