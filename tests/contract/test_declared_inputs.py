@@ -126,7 +126,7 @@ def test_the_report_is_given_all_that_it_waits_for(tmp_path):
     assert {
         f"results/{name}" for name in ("settings.yaml", "summary.tsv", "funnel.tsv", "evaluation.tsv")
     } < set(job.inputs)
-    assert len([path for path in job.inputs if path.startswith("results/figures/")]) == 4
+    assert len([path for path in job.inputs if path.startswith("results/figures/")]) == 6
     assert set(job.inputs) < set(shlex.split(job.command))
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from longspan.corpora.source import SOURCE_KINDS
 from longspan.evaluation.task import EVALUATION_TASKS
+from longspan.plugins import registry
 from longspan.plugins.registry import PlugIn
 from longspan.scoring.kind import SCORER_KINDS
 from longspan.selection.method import SELECTION_METHODS
@@ -52,8 +53,11 @@ def package(tmp_path, monkeypatch):
         (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
         lines = [f"{key} = {value}" for key, value in entry_points.items()]
         (information / "entry_points.txt").write_text("\n".join(["[longspan.selection_methods]", *lines, ""]))
+        # A process that looks for them is one that began after pip.
+        registry._entry_points.cache_clear()
 
     yield install
+    registry._entry_points.cache_clear()
     for module in ("some_package", "second_package"):
         sys.modules.pop(module, None)
 

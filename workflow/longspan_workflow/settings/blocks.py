@@ -1036,7 +1036,10 @@ class Settings(Options):
 
     def as_settings(self, *left_out: str) -> dict[str, Any]:
         """The settings as they were given, with their defaults."""
-        found = super().as_settings(*left_out)
+        return self.without_derived(super().as_settings(*left_out))
+
+    def without_derived(self, found: dict[str, Any]) -> dict[str, Any]:
+        """Settings as a dict, without the blocks that were put beside those that were given."""
         for (section, name), before in self._derived.items():
             if before is None:
                 del found[section][name]

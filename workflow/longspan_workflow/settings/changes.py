@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from longspan.plugins.options import Options
+from longspan_workflow.settings.blocks import Settings
 
 
 def beyond_defaults(block: Options) -> dict[str, Any]:
@@ -13,7 +14,7 @@ def beyond_defaults(block: Options) -> dict[str, Any]:
         value = getattr(block, name)
         if field.is_required() or value != field.get_default(call_default_factory=True):
             found[field.alias or name] = _plain(value)
-    return found
+    return block.without_derived(found) if isinstance(block, Settings) else found
 
 
 def _plain(value: Any) -> Any:
