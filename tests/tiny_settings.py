@@ -178,7 +178,7 @@ def every_key():
             "mixtures/mixed": {"short": [{"corpus": "short", "token_share": 0.25, "document_tokens": 64}]},
             "runs/mixed": tiny()["runs"]["main"] | {"mixture": "mixed"},
             "runs/main/select_first": True,
-            "runs/main/evaluations": ["wide"],
+            "runs/main/evaluations": ["wide", "key"],
             "runs/main/seeds": [0, 7],
             "runs/main/controls": ["plain", "shuffled", "random_windows"],
             "runs/main/train": {
@@ -233,6 +233,27 @@ def every_key():
                 "evidence_tokens": 48,
             },
             "evaluations/words": {"task": "cloze", "lengths": [128], "samples": 2, "foils": 1},
+            "evaluations/harness": {
+                "task": "lm_eval",
+                "tasks": ["arc_easy"],
+                "task_folder": ".",
+                "data_folder": ".",
+                "num_fewshot": 2,
+                "limit": 3,
+                "apply_chat_template": True,
+                "batch_size": 2,
+                "max_length": 64,
+                "guard": True,
+            },
+            "evaluations/key": {
+                "task": "longppl",
+                "evaluator": "wheel",
+                "windows_per_document": 1,
+                "short_context": 64,
+                "shared_tokens": 16,
+                "min_gain": 1,
+                "max_nll": 3.0,
+            },
             "report": {"title": "t", "compare_selections": ["gain", "packed"]},
         }
     )

@@ -39,8 +39,8 @@ FILES = {
     "write_data_card": ["card"],
     "record_settings": ["settings_record"],
 }
-# The tiny chain has no task over prompts (test_answers.py has).
-# It neither fetches texts nor publishes: test_downloads.py and test_publish.py have servers.
+# The tiny chain neither fetches texts nor publishes: test_downloads.py and test_publish.py have servers.
+# No tiny evaluation has an evaluator or prompts: test_declared_inputs.py and test_answers.py have.
 # Costs are of what Snakemake leaves of its jobs: tests/unit/reporting/test_costs.py.
 SCRIPT_NAMES = sorted(
     set(RULES)
@@ -50,6 +50,7 @@ SCRIPT_NAMES = sorted(
         "index_references",
         "make_task",
         "pin_revisions",
+        "prepare_task",
         "publish_export",
         "tabulate_costs",
     }

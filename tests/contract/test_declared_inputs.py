@@ -76,12 +76,13 @@ JOBS = [
     ("record_frozen_weights", {}),
     *(("export_windows", {"shard": shard}) for shard in SHARDS),
     ("write_data_card", {}),
-    ("train", {}),
+    *(("train", {"loss": loss}) for loss in ("dense", "dense~shuffled")),
+    ("prepare_task", {"evaluation": "key"}),
     ("make_task", {"evaluation": "codes"}),
     *(
         ("evaluate", {"trained": trained, "evaluation": evaluation})
-        for trained in ("base", "dense/seed0")
-        for evaluation in ("position_nll", "codes")
+        for trained in ("base", "dense/seed0", "dense~shuffled/seed0")
+        for evaluation in ("position_nll", "key", "codes")
     ),
     ("compare_models", {}),
     ("summarize_results", {}),
@@ -120,7 +121,7 @@ def test_a_job_runs_again_with_other_code(tmp_path_factory, rule):
     if rule in WITHOUT_CODE:
         return
     names = {**NAMES, "scorer": "tiny-layer0" if rule == "score_attention" else "tiny-32"}
-    names |= {"evaluation": "codes"} if rule == "make_task" else {}
+    names |= {"evaluation": {"make_task": "codes", "prepare_task": "key"}.get(rule, names["evaluation"])}
     params = rule_job(rule, names, CONFIG, tmp_path_factory.getbasetemp()).params
     if rule in STAGES:
         assert params["version"] == stage_version(STAGES[rule])

@@ -10,6 +10,7 @@ A task over prompts gets --inputs results/tasks/needle/llama/4096.parquet … in
 goes on after a kill, and torchrun shares its samples over several processes.
 """
 
+import os
 from pathlib import Path
 
 from longspan.evaluation.answering import answer_all
@@ -24,7 +25,7 @@ from longspan.process.command_line import parser_for, run_script
 from longspan.process.ranks import join_processes, process_count
 from longspan.scoring.vocabulary import require_embeddings
 from longspan.store.code import code_digest
-from longspan.store.tables import write_table
+from longspan.store.tables import digest_file, read_table, require_same, write_table
 from longspan.windows.store import WindowStore
 
 
@@ -36,11 +37,14 @@ def main(argv=None):
     parser.add_argument("--tokens", nargs="?", type=Path, help="table of held-out tokens")
     parser.add_argument("--windows", nargs="?", type=Path, help="table of held-out windows")
     parser.add_argument("--inputs", nargs="*", type=Path, default=[], help="tables of prompts, one a length")
+    parser.add_argument("--prepared", help="table that the task's evaluator made of the windows")
     parser.add_argument("--evaluation", required=True, help="table to write")
     parser.add_argument("--threads", type=int, help="CPU threads")
     arguments = parser.parse_args(argv)
     settings, kind = arguments.settings, EVALUATION_TASKS[arguments.task]
     task = kind(**own_options(kind, settings))
+    # Before the packages that look at it are imported.
+    os.environ.update(task.environment)
 
     import torch
 
@@ -57,6 +61,7 @@ def main(argv=None):
     def load():
         return load_model(arguments.model.parent, **forward, device=pick_device()).eval()
 
+    task.require_ready()
     if task.reads == "inputs":
         samples, tokenizer = PromptTables(arguments.inputs), PromptTokenizer(arguments.model)
         samples.require_model(arguments.model, tokenizer.identity)
@@ -70,16 +75,35 @@ def main(argv=None):
             tokenizer=samples.tokenizer,
         )
         return
+    if task.reads == "model":
+        rows = task.measure(load(), arguments.model, seed=settings["seed"])
+        files = {f"files/{path}": digest_file(path) for path in task.files}
+        write_table(
+            arguments.evaluation, task.table, rows, **about, inputs={"model": manifest["digest"]} | files
+        )
+        return
     windows = WindowStore({"held_out": (arguments.tokens, arguments.windows)})
     windows.require_tokenizer(manifest["tokenizer"]["identity"], arguments.model)
     require_embeddings(arguments.model, [arguments.tokens], windows)
-    rows = task.measure(load(), windows, seed=settings["seed"])
+    digests = {"model": manifest["digest"], "windows": windows.windows_digests["held_out"]}
+    prepared = {}
+    if arguments.prepared is not None:
+        table, made = read_table(arguments.prepared, task.prepared_table)
+        require_same(
+            "windows",
+            digests["windows"],
+            made.inputs["windows"],
+            where=arguments.prepared,
+            rule="prepare_task",
+        )
+        prepared, digests["prepared"] = {"prepared": table.to_pylist()}, made.data_digest
+    rows = task.measure(load(), windows, seed=settings["seed"], **prepared)
     write_table(
         arguments.evaluation,
         task.table,
         rows,
         **about,
-        inputs={"model": manifest["digest"], "windows": windows.windows_digests["held_out"]},
+        inputs=digests,
         tokenizer=windows.tokenizer,
     )
 

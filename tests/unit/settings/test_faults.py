@@ -25,8 +25,12 @@ def blocks(block, given, path=()):
 
 
 EVERY_KEY = list(blocks(load_settings(every_key()), every_key()))
+# Some tasks have an option `tasks`, so that it is told to be no key of the others.
 KEYS = [
-    (path, key) for path, keys, value in EVERY_KEY for key in value if len(key) > 3 and key + "s" not in keys
+    (path, key)
+    for path, keys, value in EVERY_KEY
+    for key in value
+    if len(key) > 3 and key + "s" not in keys and (path[:1], key) != (("evaluations",), "task")
 ]
 
 

@@ -40,6 +40,7 @@ def test_paths_are_those_of_the_contract():
         "task_inputs": "results/tasks/position_nll/tiny/256.parquet",
         "evaluation": "results/evaluations/main/dense/seed0/position_nll.parquet",
         "frozen_weights": "results/frozen_weights.done",
+        "prepared_task": "results/tasks/position_nll/short-128.parquet",
         "evaluation_table": "results/evaluation.tsv",
         "evaluation_markdown": "results/evaluation.md",
         "verdict": "results/verdict.txt",

@@ -10,12 +10,15 @@ from longspan.plugins.registry import PlugInKind
 from longspan.plugins.tables import WithTable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
     from matplotlib.axes import Axes
 
     from longspan.corpora.source import SourceKind
     from longspan.costs.needs import Needs
     from longspan.costs.shape import DecoderShape
+    from longspan.windows.shard import Shard
     from longspan.windows.store import WindowStore
 
 
@@ -53,6 +56,9 @@ class EvaluationTask(WithTable):
         measures: the numbers that it gives. The verdict goes by the first that there are samples of.
         lengths_are_a_grid: whether the samples were made at a few lengths, so that the area under the
             curve over lengths means something.
+        prepared_table: kind of the table that it makes once of the held-out windows by a fixed model, its
+            evaluator, and measures every model with; None where it makes none. A task that makes one has the
+            setting `evaluator`, a name under models, and the method `prepare`.
         is_guard: whether it measures what a training must not lose (short context, knowledge), rather than
             what it should gain. A verdict tells of a guard only that it was lost.
         reads: what it measures on: the run's held-out "windows", or "inputs", tables of prompts that rule
@@ -63,6 +69,7 @@ class EvaluationTask(WithTable):
     label: ClassVar[str]
     measures: ClassVar[tuple[Measure, ...]]
     lengths_are_a_grid: ClassVar[bool] = False
+    prepared_table: ClassVar[str | None] = None
     is_guard: ClassVar[bool] = False
     reads: ClassVar[Literal["windows", "inputs", "model"]] = "windows"
     reads_documents: ClassVar[bool] = False
@@ -79,12 +86,45 @@ class EvaluationTask(WithTable):
             ValueError: saying why, and what would do.
         """
 
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Environment variables of its job."""
+        return {}
+
+    @property
+    def files(self) -> Sequence[str]:
+        """Files of the user that it reads beside what the settings name."""
+        return ()
+
+    def require_ready(self) -> None:
+        """Refuse what it cannot measure by, in its job, before the model is loaded.
+
+        Raises:
+            ValueError: saying what is missing, and what to do.
+        """
+
+    def prepare(self, evaluator: Any, folder: "Path", shard: "Shard", *, seed: int) -> list[dict]:
+        """Rows of `prepared_table`, made once of the held-out windows, for all models.
+
+        Args:
+            evaluator: a Hugging Face causal language model, in evaluation mode on its device.
+            folder: its folder, where its tokenizer is.
+            shard: the held-out windows, with tokens and documents.
+            seed: what a draw depends on, beside the ids; that of `measure`.
+
+        Raises:
+            ValueError: there is nothing to measure on.
+        """
+        raise NotImplementedError
+
     def measure(self, model: Any, windows: "WindowStore", *, seed: int) -> list[dict]:
         """Rows of the task's table.
 
+        A task with a `prepared_table` is given its rows too, as `prepared`, a list of mappings.
+
         Args:
             model: a Hugging Face causal language model, in evaluation mode on its device.
-            windows: the held-out windows.
+            windows: the held-out windows; for a task that reads "model" the path of the model's manifest.
             seed: what a draw depends on, beside the ids.
 
         Raises:
@@ -165,6 +205,19 @@ class EvaluationTask(WithTable):
     def tokens_measured(self, windows: float | None, window_tokens: int) -> float | None:
         """Tokens that a model reads, on so many windows; None if that is not known."""
         return None if windows is None else windows * window_tokens
+
+    def preparation_needs(
+        self,
+        shape: "DecoderShape",
+        windows: float | None,
+        *,
+        window_tokens: int,
+        dtype: str,
+        compile_layers: bool,
+        device_flops: float,
+    ) -> "Needs":
+        """What the job needs that makes its `prepared_table` by a model of this shape."""
+        raise NotImplementedError
 
     def needs(
         self,

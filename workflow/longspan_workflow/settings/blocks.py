@@ -758,6 +758,12 @@ class EvaluationBlock(Block):
         name = getattr(self, "corpus_name", None)
         return None if name is None else self._find("corpora", name)
 
+    @property
+    def evaluator(self) -> Model | None:
+        """The fixed model that it measures by, if its task needs one."""
+        name = getattr(self, "evaluator_name", None)
+        return None if name is None else self._find("models", name)
+
 
 def _corpus_of(task: type[EvaluationTask]) -> tuple | None:
     if not task.reads_documents:
@@ -776,8 +782,23 @@ def _devices_of(task: type[EvaluationTask]) -> tuple | None:
     return (int | None, optional(description, ge=1))
 
 
+def _evaluator_of(task: type[PlugIn]) -> tuple | None:
+    if task.prepared_table is None:
+        return None
+    description = (
+        "A name under models: the fixed model that says what is measured, once for all models; none that a "
+        "loss under test scores by."
+    )
+    return (Annotated[str, Ref("models")], option(alias="evaluator", description=description))
+
+
 EVALUATIONS = _combined(
-    EVALUATION_TASKS, "task", EvaluationBlock, corpus_name=_corpus_of, devices=_devices_of
+    EVALUATION_TASKS,
+    "task",
+    EvaluationBlock,
+    corpus_name=_corpus_of,
+    evaluator_name=_evaluator_of,
+    devices=_devices_of,
 )
 Evaluation = one_of("task", EVALUATIONS)
 

@@ -60,6 +60,10 @@ class Evaluations:
         """Tables of prompts, one a length, for a task that measures on them."""
         return self.inputs_of(self._run(wildcards), wildcards.evaluation)
 
+    def files(self, wildcards) -> list[str]:
+        """Files of the user that a task reads."""
+        return list(self._task(wildcards).files)
+
     def inputs_of(self, run: Run, name: str) -> list[str]:
         """Tables of prompts that a run's models answer in an evaluation."""
         task, windowing = self.named()[name], run.windowing
@@ -127,6 +131,43 @@ class Evaluations:
             for run in self._settings.runs.values()
             for name, task in self.of_run(run).items()
             if task.reads == "inputs"
+        }
+
+    # What an evaluator makes once, for all models
+
+    def prepared(self, wildcards) -> list[str]:
+        """The table that an evaluator made for an evaluation, if its task has one."""
+        if self.named()[wildcards.evaluation].prepared_table is None:
+            return []
+        names = {"evaluation": wildcards.evaluation, "windowing": self._run(wildcards).windowing_name}
+        return [self._places.prepared_task.format(**names)]
+
+    def prepared_arguments(self, wildcards, input) -> list[str]:
+        """That table, for the command line."""
+        return [argument for path in input.prepared for argument in ("--prepared", path)]
+
+    def evaluator(self, wildcards) -> str:
+        """Manifest of an evaluation's evaluator."""
+        evaluator = self._settings.evaluations[wildcards.evaluation].evaluator
+        return self._places.model.format(model=evaluator.key)
+
+    def preparation_tables(self, wildcards) -> dict[str, str]:
+        """Held-out windows with their tokens and documents."""
+        windowing = self._settings.windowings[wildcards.windowing]
+        documents = self._places.documents.format(corpus=windowing.corpus_name, shard=HELD_OUT)
+        return {
+            "tokens": self._windows.tokens_of(windowing, HELD_OUT),
+            "windows": self._windows.windows_of(windowing, HELD_OUT),
+            "documents": documents,
+        }
+
+    def preparation_settings(self, wildcards) -> dict:
+        """How an evaluator makes its table."""
+        evaluation = self._settings.evaluations[wildcards.evaluation]
+        return {
+            **evaluation.as_settings("task"),
+            **evaluation.evaluator.forward(None),
+            "seed": derive_seed(self._settings.seed, "evaluate", wildcards.windowing),
         }
 
     def path(self, run: Run, trained: str, name: str) -> str:
