@@ -178,7 +178,7 @@ def every_key():
             "mixtures/mixed": {"short": [{"corpus": "short", "token_share": 0.25, "document_tokens": 64}]},
             "runs/mixed": tiny()["runs"]["main"] | {"mixture": "mixed"},
             "runs/main/select_first": True,
-            "runs/main/evaluations": ["wide"],
+            "runs/main/evaluations": ["wide", "key"],
             "runs/main/seeds": [0, 7],
             "runs/main/controls": ["plain", "shuffled", "random_windows"],
             "runs/main/train": {
@@ -210,6 +210,15 @@ def every_key():
             },
             "evaluation": {"windows_per_document": 2, "position_bins": 4},
             "evaluations/wide": {"task": "position_nll", "windows_per_document": 1, "position_bins": 2},
+            "evaluations/key": {
+                "task": "longppl",
+                "evaluator": "wheel",
+                "windows_per_document": 1,
+                "short_context": 64,
+                "shared_tokens": 16,
+                "min_gain": 1,
+                "max_nll": 3.0,
+            },
             "report": {"title": "t", "compare_selections": ["gain", "packed"]},
         }
     )

@@ -9,7 +9,8 @@ SHORT_TOKENS = 40
 
 def whole_settings() -> dict:
     """One run that scores its kept windows alone, by a scorer with a tokenizer file of its own
-    (tests/foreign_scorer.py), trains on a mixture and is evaluated in its course."""
+    (tests/foreign_scorer.py), trains on a mixture, is evaluated in its
+    course and by key tokens, and has a control."""
     settings = copy.deepcopy(TINY)
     source = {"kind": "folder", "path": "inputs/gpt2"}
     settings["models"]["gpt2"] = settings["models"]["tiny"] | {"source": source}
@@ -23,5 +24,17 @@ def whole_settings() -> dict:
     settings["runs"]["main"] |= {"select_first": True, "mixture": "mixed"}
     settings["runs"]["main"]["train"]["eval_steps"] = 2
     settings["exports"]["kept"]["loss"] = "dense"
+    settings["runs"]["main"] |= {"evaluations": ["key"], "controls": ["shuffled"]}
     settings["evaluation"] = {"windows_per_document": 1}
+    # A model of random weights makes nothing likely.
+    settings["evaluations"] = {
+        "key": {
+            "task": "longppl",
+            "evaluator": "tiny",
+            "short_context": 48,
+            "shared_tokens": 32,
+            "min_gain": 0,
+            "max_nll": 50,
+        }
+    }
     return settings

@@ -43,6 +43,7 @@ FILES = {
     "build_report": ["page"],
 }
 # The tiny chain neither fetches texts nor publishes: test_downloads.py and test_publish.py have servers.
+# No tiny evaluation has an evaluator: test_declared_inputs.py has one that does.
 # Costs are of what Snakemake leaves of its jobs: tests/unit/reporting/test_costs.py.
 SCRIPT_NAMES = sorted(
     set(RULES)
@@ -51,6 +52,7 @@ SCRIPT_NAMES = sorted(
         "estimate",
         "index_references",
         "pin_revisions",
+        "prepare_task",
         "publish_export",
         "tabulate_costs",
     }

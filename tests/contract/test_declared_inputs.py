@@ -74,8 +74,13 @@ JOBS = [
     ("record_frozen_weights", {}),
     *(("export_windows", {"shard": shard}) for shard in SHARDS),
     ("write_data_card", {}),
-    ("train", {}),
-    *(("evaluate", {"trained": trained}) for trained in ("base", "dense/seed0")),
+    *(("train", {"loss": loss}) for loss in ("dense", "dense~shuffled")),
+    ("prepare_task", {"evaluation": "key"}),
+    *(
+        ("evaluate", {"trained": trained, "evaluation": evaluation})
+        for trained in ("base", "dense/seed0", "dense~shuffled/seed0")
+        for evaluation in ("position_nll", "key")
+    ),
     ("compare_models", {}),
     ("summarize_results", {}),
     ("draw_figures", {}),
@@ -107,7 +112,7 @@ def test_the_report_is_given_all_that_it_waits_for(tmp_path):
     assert {
         f"results/{name}" for name in ("settings.yaml", "summary.tsv", "funnel.tsv", "evaluation.tsv")
     } < set(job.inputs)
-    assert len([path for path in job.inputs if path.startswith("results/figures/")]) == 3
+    assert len([path for path in job.inputs if path.startswith("results/figures/")]) == 4
     assert set(job.inputs) < set(shlex.split(job.command))
 
 
@@ -117,6 +122,8 @@ def test_a_job_runs_again_with_other_code(tmp_path_factory, rule):
     if rule in WITHOUT_CODE:
         return
     names = {**NAMES, "scorer": "tiny-layer0" if rule == "score_attention" else "tiny-32"}
+    if rule == "prepare_task":
+        names["evaluation"] = "key"
     params = rule_job(rule, names, CONFIG, tmp_path_factory.getbasetemp()).params
     if rule in STAGES:
         assert params["version"] == stage_version(STAGES[rule])
@@ -178,7 +185,7 @@ def home(tmp_path_factory):
 
 
 def test_every_job_gets_by_with_its_inputs_alone(home):
-    assert len(list((home / "results/figures").iterdir())) == 3
+    assert len(list((home / "results/figures").iterdir())) == 4
     rules = {script for script, _ in JOBS}
     assert set(RULES) - rules == {
         "download_texts",

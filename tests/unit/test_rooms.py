@@ -19,7 +19,7 @@ LIBRARY = {
     "scoring": {"costs", "models", "plugins", "process", "store", "tokens", "windows"},
     "selection": {"plugins", "scoring", "store", "windows"},
     "weighting": {"models", "plugins", "scoring"},
-    "evaluation": {"costs", "plugins", "scoring", "store", "windows"},
+    "evaluation": {"costs", "plugins", "scoring", "store", "tokens", "windows"},
     "exports": {"scoring", "store", "weighting", "windows"},
     "reporting": {
         "evaluation",

@@ -84,6 +84,20 @@ def test_held_out_windows_are_scored_every_so_many_updates(results):
         assert guarded / (TOKENS - 1) == pytest.approx(mean, rel=1e-5)
 
 
+def test_every_model_is_measured_on_the_key_tokens_of_the_evaluator(results):
+    prepared = pq.read_table(results / "tasks/key/short-128.parquet").to_pylist()
+    positions = {row["data_id"]: row["key_positions"] for row in prepared}
+    assert min(min(found, default=TOKENS) for found in positions.values()) >= 48
+    for trained in ("base", "dense/seed0", "dense~shuffled/seed0"):
+        rows = pq.read_table(results / f"evaluations/main/{trained}/key.parquet").to_pylist()
+        assert {row["data_id"]: row["key_tokens"] for row in rows} == {
+            data_id: len(found) for data_id, found in positions.items()
+        }
+        assert all(row["tokens"] == TOKENS - 1 for row in rows)
+    table = (results / "evaluation.md").read_text()
+    assert "| main/dense~shuffled (control) | LongPPL | all |" in table
+
+
 def test_the_export_holds_the_kept_windows_with_their_weights(results, kept):
     exported = []
     for path in sorted((results / "exports/kept/data").iterdir()):
@@ -98,6 +112,9 @@ def test_the_summary_and_the_report_tell_of_it(results, kept):
     summary = (results / "summary.txt").read_text()
     assert f"{len(kept)} of " in summary
     assert "held-out perplexity" in summary
+    assert "LongPPL" in summary
+    assert "main/dense by key: " in summary
+    assert "against the same loss with shuffled weights" in " ".join(summary.split())
     report = (results / "report-snakemake.html").read_text()
     for name in ("summary.tsv", "funnel.tsv", *(f"{figure}.svg" for figure in FIGURES)):
         assert name in report
@@ -108,4 +125,4 @@ def test_nothing_is_left_to_do(workflow, results):
     assert "Nothing to be done" in workflow.run("all").stdout
 
 
-FIGURES = ["evaluation-position_nll", "selections", "trainings"]
+FIGURES = ["evaluation-key", "evaluation-position_nll", "selections", "trainings"]

@@ -3,11 +3,45 @@ Evaluations of base and trained models on what was held out.
 
 REQUIRED INPUTS: results/models/{model}/ or results/runs/{run}/{loss}/seed{seed}/model/
     results/tokens/{corpus}/{tokenizer}/held_out.parquet, results/windows/{windowing}/held_out.parquet
-OUTPUTS: results/evaluations/{run}/base/{evaluation}.parquet
+OUTPUTS: results/tasks/{evaluation}/{windowing}.parquet
+    results/evaluations/{run}/base/{evaluation}.parquet
     results/evaluations/{run}/{loss}/seed{seed}/{evaluation}.parquet
 """
 
 evaluations = wiring.evaluations
+
+
+rule prepare_task:
+    """What a fixed evaluator says of the held-out windows, once for all models."""
+    input:
+        unpack(evaluations.preparation_tables),
+        model=evaluations.evaluator,
+    output:
+        places.prepared_task,
+    log:
+        places.log("prepare_task", "evaluation", "windowing"),
+    benchmark:
+        places.benchmark("prepare_task", "evaluation", "windowing")
+    conda:
+        "../../envs/gpu.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=needs.memory_mb("prepare_task"),
+        runtime=needs.minutes("prepare_task"),
+    params:
+        settings=as_json(evaluations.preparation_settings),
+        task=evaluations.task,
+        code=lambda wildcards: code_of(
+            "prepare_task", EVALUATION_TASKS.source_file(evaluations.task(wildcards))
+        ),
+    shell:
+        in_job("""
+        python -m longspan_workflow.running.claim_devices {resources.gpu} \
+            python "$SCRIPTS"/prepare_task.py --task {params.task} --settings {params.settings:q} \
+            --model {input.model:q} --tokens {input.tokens:q} --windows {input.windows:q} \
+            --documents {input.documents:q} --prepared {output:q} --threads {threads} 2>&1 | tee {log:q}
+        """)
 
 
 rule evaluate:
@@ -16,6 +50,7 @@ rule evaluate:
         model=evaluations.model,
         tokens=evaluations.tokens,
         windows=evaluations.windows,
+        prepared=evaluations.prepared,
     output:
         places.evaluation,
     log:
@@ -34,6 +69,7 @@ rule evaluate:
     params:
         settings=as_json(evaluations.settings),
         task=evaluations.task,
+        prepared=evaluations.prepared_arguments,
         code=lambda wildcards: code_of(
             "evaluate", EVALUATION_TASKS.source_file(evaluations.task(wildcards))
         ),
@@ -42,5 +78,5 @@ rule evaluate:
         python -m longspan_workflow.running.claim_devices {resources.gpu} \
             python "$SCRIPTS"/evaluate.py --task {params.task} --settings {params.settings:q} --model {input.model:q} \
             --tokens {input.tokens:q} --windows {input.windows:q} --evaluation {output:q} \
-            --threads {threads} 2>&1 | tee {log:q}
+            {params.prepared:q} --threads {threads} 2>&1 | tee {log:q}
         """)

@@ -16,7 +16,7 @@ from longspan.plugins.options import own_options
 from longspan.process.command_line import parser_for, run_script
 from longspan.scoring.vocabulary import require_embeddings
 from longspan.store.code import code_digest
-from longspan.store.tables import write_table
+from longspan.store.tables import read_table, require_same, write_table
 from longspan.windows.store import WindowStore
 
 
@@ -27,6 +27,7 @@ def main(argv=None):
     parser.add_argument("--model", type=Path, required=True, help="manifest of the model")
     parser.add_argument("--tokens", type=Path, required=True, help="table of held-out tokens")
     parser.add_argument("--windows", type=Path, required=True, help="table of held-out windows")
+    parser.add_argument("--prepared", help="table that the task's evaluator made of the windows")
     parser.add_argument("--evaluation", required=True, help="table to write")
     parser.add_argument("--threads", type=int, help="CPU threads")
     arguments = parser.parse_args(argv)
@@ -41,15 +42,27 @@ def main(argv=None):
     windows = WindowStore({"held_out": (arguments.tokens, arguments.windows)})
     windows.require_tokenizer(manifest["tokenizer"]["identity"], arguments.model)
     require_embeddings(arguments.model, [arguments.tokens], windows)
+    digests = {"model": manifest["digest"], "windows": windows.windows_digests["held_out"]}
+    prepared = {}
+    if arguments.prepared is not None:
+        table, made = read_table(arguments.prepared, task.prepared_table)
+        require_same(
+            "windows",
+            digests["windows"],
+            made.inputs["windows"],
+            where=arguments.prepared,
+            rule="prepare_task",
+        )
+        prepared, digests["prepared"] = {"prepared": table.to_pylist()}, made.data_digest
     forward = {key: settings[key] for key in ("dtype", "attention", "compile_layers", "rope_theta")}
     model = load_model(arguments.model.parent, **forward, device=pick_device()).eval()
-    rows = task.measure(model, windows, seed=settings["seed"])
+    rows = task.measure(model, windows, seed=settings["seed"], **prepared)
     write_table(
         arguments.evaluation,
         task.table,
         rows,
         settings=settings,
-        inputs={"model": manifest["digest"], "windows": windows.windows_digests["held_out"]},
+        inputs=digests,
         tokenizer=windows.tokenizer,
         code_digest=code_digest(Path(__file__), EVALUATION_TASKS.source_file(task.name)),
     )

@@ -47,17 +47,17 @@ def test_the_mean_is_weighted_and_over_seeds():
 
 def test_an_interval_of_many_normal_numbers_is_that_of_student():
     value_N = np.random.default_rng(1).normal(2, 3, 400)
-    found = mean(samples(value_N), seed=0, replicates=20_000)
+    found = mean(samples(value_N), seed=0, replicates=8_000)
     half = student_t_quantile(0.975, 399) * value_N.std(ddof=1) / 20
-    assert found.low == pytest.approx(value_N.mean() - half, abs=0.03 * half)
-    assert found.high == pytest.approx(value_N.mean() + half, abs=0.03 * half)
+    assert found.low == pytest.approx(value_N.mean() - half, abs=0.05 * half)
+    assert found.high == pytest.approx(value_N.mean() + half, abs=0.05 * half)
 
 
 def test_p_is_that_of_students_test_and_agrees_with_the_interval():
     value_N = np.random.default_rng(2).normal(0.25, 1, 100)
-    found = mean(samples(value_N), seed=0, replicates=20_000)
+    found = mean(samples(value_N), seed=0, replicates=8_000)
     statistic = value_N.mean() / value_N.std(ddof=1) * 10
-    assert student_t_quantile(1 - found.p / 2, 99) == pytest.approx(statistic, rel=0.06)
+    assert student_t_quantile(1 - found.p / 2, 99) == pytest.approx(statistic, rel=0.08)
     for centre in np.linspace(-0.5, 0.5, 21):
         found = mean(samples(value_N - value_N.mean() + centre), seed=0, replicates=500)
         assert (found.p < 0.05) == (found.low > 0 or found.high < 0)
@@ -117,7 +117,7 @@ def test_the_uncertainty_of_every_length_is_in_that_of_the_area():
     rng = np.random.default_rng(7)
     length_N = np.repeat([1024, 2048, 4096], 60)
     value_N = rng.normal(0, 1, 180)
-    found = area(samples(value_N, length_N=length_N), seed=0, replicates=20_000)
+    found = area(samples(value_N, length_N=length_N), seed=0, replicates=8_000)
     errors = [value_N[length_N == length].std(ddof=1) / math.sqrt(60) for length in (1024, 2048, 4096)]
     expected = math.sqrt((errors[0] / 4) ** 2 + (errors[1] / 2) ** 2 + (errors[2] / 4) ** 2)
     assert found.high - found.low == pytest.approx(2 * 1.97 * expected, rel=0.05)
@@ -202,12 +202,20 @@ def test_one_document_has_no_interval():
 def test_equal_models_differ_by_nothing():
     same = samples([1, 2, 3])
     found = difference(same, same, seed=0)
-    assert (found.value, found.low, found.high, found.p) == (0, 0, 0, 1)
+    assert (found.value, found.p) == (0, 1)
+    assert math.isnan(found.low)
 
 
-def test_samples_that_all_agree_have_an_interval_of_no_width():
-    found = mean(samples([1, 1, 1, 1]), seed=0)
-    assert (found.value, found.low, found.high) == (1, 1, 1)
+@pytest.mark.parametrize("number", [2, 3, 6, 12])
+def test_where_all_samples_agree_no_draw_differs_and_their_number_is_all_that_speaks(number):
+    right, wrong = samples(np.ones(number)), samples(np.zeros(number))
+    found = difference(right, wrong, seed=0)
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+    # Of so many coins all fall on one side.
+    assert (found.value, found.p) == (1, 2 * 0.5**number)
+    rounded = samples(np.ones(number) * 0.1 + np.arange(number) * 1e-17)
+    assert mean(rounded, seed=0).p == 2 * 0.5**number
 
 
 def test_the_same_seed_gives_the_same_numbers_whatever_was_drawn_before():

@@ -53,23 +53,28 @@ def test_it_helped_only_against_all_and_hurt_against_one(base, plain, expected):
 def test_a_gain_over_all_is_told_with_its_intervals():
     found = verdict(row({"base": (0.1, 0.0003), "plain": (0.05, 0.012)}))
     assert found == (
-        "main/dense by retrieval: helped. share of right answers, all: "
-        "+0.100 [+0.090, +0.110], p < 0.001 against the base model; "
-        "+0.050 [+0.040, +0.060], p 0.012 against plain loss on the same windows."
+        "main/dense by retrieval: helped. Share of right answers, all: better than "
+        "the base model (+0.100 [+0.090, +0.110], p < 0.001) and "
+        "plain loss on the same windows (+0.050 [+0.040, +0.060], p 0.012)."
     )
 
 
 def test_what_was_not_shown_is_named():
     found = verdict(row({"base": (0.1, 0.01), "plain": (0.001, 0.8), "random_windows": (0.002, 0.5)}))
+    assert found.startswith("main/dense by retrieval: no gain is shown. ")
     assert (
-        "by retrieval: no gain is shown: better than the base model; no difference shown to plain loss on "
-        "the same windows and plain loss on random windows." in found
+        "all: better than the base model (+0.100 [+0.090, +0.110], p 0.010); no difference shown to" in found
+    )
+    assert (
+        "plain loss on the same windows (+0.001 [−0.009, +0.011], p 0.80) and plain loss on random" in found
     )
 
 
 def test_a_loss_is_named():
     found = verdict(row({"base": (0.1, 0.01), "shuffled": (-0.05, 0.01)}))
-    assert "hurt: worse than the same loss with shuffled weights; better than the base model." in found
+    assert found.startswith("main/dense by retrieval: hurt. ")
+    assert "better than the base model (" in found
+    assert "; worse than the same loss with shuffled weights (−0.050 [" in found
 
 
 def test_a_missing_control_is_admitted():
@@ -104,16 +109,17 @@ def test_it_says_where():
         row({"base": (0.2, 0.001), "plain": (0.1, 0.01)}, group="beyond 512 tokens"),
         row(base, group="poetry"),
     )
-    assert "Within 512 tokens: hurt against the base model (−0.050" in found
-    assert "no gain shown against plain loss on the same windows (+0.000" in found
-    assert "Beyond 512 tokens: helped against the base model (+0.200" in found
+    assert (
+        "Within 512 tokens: worse than the base model (−0.050 [−0.060, −0.040], p 0.010); no difference "
+        "shown to plain loss on the same windows. Beyond 512 tokens: better than the base model (+0.200 ["
+    ) in found
     assert "oetry" not in found
 
 
 def test_over_a_grid_of_lengths_the_area_is_judged():
     found = verdict(row({"base": (0.1, 0.3)}), row({"base": (0.2, 0.01)}, group=AREA))
     assert "helped" in found
-    assert "share of right answers, area over lengths: +0.200" in found
+    assert "Share of right answers, area over lengths: better than the base model (+0.200" in found
 
 
 def test_of_a_guard_only_a_loss_is_told_and_it_comes_last():

@@ -202,3 +202,33 @@ def test_what_no_device_holds_is_refused():
     with pytest.raises(SettingsError, match=r"its evaluation.*device.memory_gb is 16"):
         requests(of(16), "evaluate")
     requests(of(16), "score_attention", scorer="llama31-8b-layer0")
+
+
+def key_tokens(config):
+    """The run is measured by key tokens of another 8B."""
+    other = {"source": {"kind": "folder", "path": "elsewhere"}, "rope_theta": 15e6}
+    config["models"]["other"] = config["models"][MODEL] | other
+    config["evaluations"] = {"key": {"task": "longppl", "evaluator": "other"}}
+    config["runs"][NAMES.run]["evaluations"] = ["key"]
+
+
+def test_an_evaluator_reads_each_window_once_and_its_short_windows():
+    wiring = wiring_of(key_tokens)
+    needs = JobNeeds(wiring, dict.fromkeys(wiring.settings.models, SHAPE_8B))
+    run, key = wiring.settings.runs[NAMES.run], wiring.settings.evaluations["key"]
+    made = needs.preparation(key, run.windowing, 1000 * 32_768)
+    measured = needs.evaluation(run, key, 1000 * 32_768)
+    assert made.device_bytes == measured.device_bytes
+    # 28 short windows of 5,120 tokens are more tokens than a window of 32,768, and attend less far.
+    assert 3 < made.seconds / measured.seconds < 5
+    assert requests(needs, "prepare_task", evaluation="key")[0] == requests(needs, "evaluate")[0]
+    assert needs.preparation(key, run.windowing, None).seconds is None
+    assert JobNeeds(wiring).preparation(key, run.windowing, 1e6) is None
+
+
+def test_an_evaluator_that_no_device_holds_is_refused():
+    wiring = wiring_of(lambda config: key_tokens(config) or config.update(device={"memory_gb": 10}))
+    needs = JobNeeds(wiring, dict.fromkeys(wiring.settings.models, SHAPE_8B))
+    key = wiring.settings.evaluations["key"]
+    with pytest.raises(SettingsError, match=r"^evaluations\.key \(its evaluator\): needs about 1\d\.\d GB"):
+        needs.preparation(key, wiring.settings.windowings[WINDOWING], None)

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from longspan.models import token_nll as token_nll_module
-from longspan.scoring.nll import long_context_nll, short_context_nll
+from longspan.scoring.geometry import scoring_windows
+from longspan.scoring.nll import long_context_nll, short_context_nll, windows_nll
 from tiny_models import ARCHITECTURES, VOCABULARY, random_ids, tiny_model
 
 BASE = {"base_length": 16, "base_stride": 8}
@@ -25,6 +26,17 @@ def naive_short_nll(model, ids, base_length, base_stride, bos_token_id=None):
                 stop = base_length + c * base_stride
                 nll[row, stop - base_stride - 1 : stop - 1] = losses[-base_stride:]
     return nll
+
+
+def test_windows_of_ones_own_score_what_they_say_and_nothing_else():
+    model, ids = tiny_model("llama"), random_ids(2, 40)
+    whole = short_context_nll(model, ids, **BASE)
+    windows = scoring_windows(40, *BASE.values())
+    torch.testing.assert_close(windows_nll(model, ids, windows), whole, rtol=2e-5, atol=2e-5)
+    later = windows_nll(model, ids, windows[2:])
+    first = windows[2].scored_start - 1
+    assert later[:, :first].isnan().all()
+    torch.testing.assert_close(later[:, first:], whole[:, first:], rtol=2e-5, atol=2e-5)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

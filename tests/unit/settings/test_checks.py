@@ -1,5 +1,7 @@
 """Faults between blocks."""
 
+import copy
+
 import pytest
 
 from longspan_workflow.settings.faults import SettingsError
@@ -395,3 +397,55 @@ def test_mixtures_that_cannot_be_are_refused(sources, changes, message):
     with pytest.raises(SettingsError) as caught:
         load_settings(tiny(**changes))
     assert str(caught.value) == message
+
+
+EVALUATOR = "evaluations.key.evaluator (of run 'main')"
+KEY = {
+    "evaluations/key": {"task": "longppl", "evaluator": "other", "short_context": 64},
+    "runs/main/evaluations": ["key"],
+    "models/other": tiny()["models"]["tiny"] | {"source": {"kind": "folder", "path": "elsewhere"}},
+}
+OWN = {"variant": "dense", "self_scoring": {"base_length": 32, "base_stride": 24}}
+SECOND = tiny()["models"]["tiny"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"evaluations/key/evaluator": "tiny"},
+            f"{EVALUATOR}: 'tiny' is the model that loss 'dense' scores by, so it would judge what it chose; "
+            "take another model",
+        ),
+        # The same model under another name is the same model.
+        (
+            {"models/twin": SECOND, "evaluations/key/evaluator": "twin"},
+            f"{EVALUATOR}: 'twin' is the model that loss 'dense' scores by, so it would judge what it chose; "
+            "take another model",
+        ),
+        (
+            {"evaluations/key/evaluator": "tiny", "losses/dense": OWN},
+            f"{EVALUATOR}: 'tiny' is the model that loss 'dense' trains and scores by, so it would judge "
+            "what it chose; take another model",
+        ),
+        (
+            {"models/other/max_position_embeddings": 100},
+            f"{EVALUATOR}: 128 tokens are more than the 100 positions of model 'other'; shorten them, or set "
+            "rope_theta",
+        ),
+        (
+            {"evaluations/key/short_context": 4096},
+            "evaluations.key (of run 'main'): windows of 128 tokens have no token with more than 4096 before "
+            "it; lower short_context",
+        ),
+        (
+            {"evaluations/key/evaluator": "othr"},
+            "evaluations.key.evaluator: there is no 'othr' under models; did you mean 'other'?",
+        ),
+    ],
+)
+def test_an_evaluator_is_a_model_of_its_own(changes, message):
+    load_settings(tiny(**copy.deepcopy(KEY)))
+    with pytest.raises(SettingsError) as error:
+        load_settings(tiny(**copy.deepcopy(KEY | changes)))
+    assert error.value.faults == (message,)

@@ -39,6 +39,7 @@ def test_paths_are_those_of_the_contract():
         "run": "results/runs/main/dense/seed0",
         "evaluation": "results/evaluations/main/dense/seed0/position_nll.parquet",
         "frozen_weights": "results/frozen_weights.done",
+        "prepared_task": "results/tasks/position_nll/short-128.parquet",
         "evaluation_table": "results/evaluation.tsv",
         "evaluation_markdown": "results/evaluation.md",
         "verdict": "results/verdict.txt",

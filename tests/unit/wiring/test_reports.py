@@ -49,3 +49,42 @@ def test_what_is_read_through_a_parameter_lies_where_a_modules_prefix_puts_it():
     assert len(paths) > 6
     assert all(path.startswith("prefix/results/") for path in paths)
     assert not any(path.startswith("prefix/") for path in reports.summary_inputs())
+
+
+def test_the_selection_of_a_control_is_counted_and_compared_with_no_other():
+    def change(settings):
+        settings["runs"]["main"]["controls"] = ["random_windows"]
+        settings["selections"]["packed"] = settings["selections"]["drawn"] | {"method": "gzip"}
+        settings["report"]["compare_selections"] = ["drawn", "packed"]
+
+    settings = wiring_of(change).reports.summary_settings()
+    assert list(settings["selections"]) == ["half", "drawn"]
+    assert sorted(settings["comparisons"]) == ["half, drawn", "half, packed"]
+
+
+def test_each_training_is_compared_with_its_controls_once():
+    def change(settings):
+        settings["losses"]["longce"] = {"variant": "longce", "scorer": "tiny-32"}
+        controls = ["plain", "shuffled", "random_windows"]
+        settings["runs"]["main"] |= {"loss": ["dense", "longce"], "seeds": [0, 2], "controls": controls}
+
+    wiring = wiring_of(change)
+    (block,) = wiring.reports.comparison_settings()["evaluations"]
+    models = {(model["run"], model["loss"]): model for model in block["models"]}
+    random, plain = ["main~random_windows", "control~plain"], ["main", "control~plain"]
+    assert {of: model["controls"] for of, model in models.items() if not model["is_control"]} == {
+        ("main", loss): {"plain": plain, "shuffled": ["main", f"{loss}~shuffled"], "random_windows": random}
+        for loss in ("dense", "longce")
+    }
+    assert {of for of, model in models.items() if model["is_control"]} == {
+        ("main", "control~plain"),
+        ("main", "dense~shuffled"),
+        ("main", "longce~shuffled"),
+        ("main~random_windows", "control~plain"),
+    }
+    assert models["main", "longce"]["tables"] == [
+        f"results/evaluations/main/longce/seed{seed}/position_nll.parquet" for seed in (0, 2)
+    ]
+    assert {model["short_context"] for model in models.values()} == {32}
+    read = {path for model in models.values() for path in model["tables"]} | {block["base"]}
+    assert read == set(wiring.evaluations.all())

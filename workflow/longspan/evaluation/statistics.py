@@ -52,9 +52,10 @@ class Estimate:
 
     Attributes:
         value: the number.
-        low, high: bounds of the interval; NaN where there is none, because one cluster is all there is.
-        p: two-sided: the smallest 1 - confidence whose interval leaves 0 out; NaN where there is no interval.
-            No smaller than 2 / (replicates + 1).
+        low, high: bounds of the interval; NaN where there is none, because there is one cluster only, or all
+            clusters agree to the last digit, so that no draw differs from another.
+        p: two-sided: the smallest 1 - confidence whose interval leaves 0 out, no smaller than
+            2 / (replicates + 1). NaN with one cluster; where all agree, that of the sign test.
         samples, clusters, seeds: what it is made of.
     """
 
@@ -253,10 +254,13 @@ def _bootstrap(
             moved_R = sum(sign * (sums.of_seeds(count_RS) - sums.of_seeds(once_1S)) for sign, sums in group)
             deviations.append((moved_R * math.sqrt(number / (number - 1)), number - 1))
     variances = [(moved_R.var(), own) for moved_R, own in deviations]
-    if (total := sum(variance for variance, _ in variances)) > 0:
-        # Satterthwaite's degrees of freedom of a sum of variances.
-        freedom = total**2 / sum(variance**2 / own for variance, own in variances)
-    return _bounded(value, sum(moved_R for moved_R, _ in deviations), freedom, made_of)
+    deviation_R = sum(moved_R for moved_R, _ in deviations)
+    if np.abs(deviation_R).max() <= 1e-12 * max(1.0, abs(value)):
+        return Estimate(value, math.nan, math.nan, 1.0 if value == 0 else 2.0 ** (1 - clusters), *made_of)
+    # Satterthwaite's degrees of freedom of a sum of variances.
+    total = sum(variance for variance, _ in variances)
+    freedom = total**2 / sum(variance**2 / own for variance, own in variances)
+    return _bounded(value, deviation_R, freedom, made_of)
 
 
 def _bounded(value: float, deviation_R: np.ndarray, freedom: float, made_of: tuple) -> Estimate:

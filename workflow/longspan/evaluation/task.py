@@ -10,11 +10,14 @@ from longspan.plugins.registry import PlugInKind
 from longspan.plugins.tables import WithTable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
     from matplotlib.axes import Axes
 
     from longspan.costs.needs import Needs
     from longspan.costs.shape import DecoderShape
+    from longspan.windows.shard import Shard
     from longspan.windows.store import WindowStore
 
 
@@ -49,6 +52,9 @@ class EvaluationTask(WithTable):
         measures: the numbers that it gives. The verdict goes by the first.
         lengths_are_a_grid: whether the samples were made at a few lengths, so that the area under the
             curve over lengths means something.
+        prepared_table: kind of the table that it makes once of the held-out windows by a fixed model, its
+            evaluator, and measures every model with; None where it makes none. A task that makes one has the
+            setting `evaluator`, a name under models, and the method `prepare`.
         is_guard: whether it measures what a training must not lose (short context, knowledge), rather than
             what it should gain. A verdict tells of a guard only that it was lost.
     """
@@ -56,6 +62,7 @@ class EvaluationTask(WithTable):
     label: ClassVar[str]
     measures: ClassVar[tuple[Measure, ...]]
     lengths_are_a_grid: ClassVar[bool] = False
+    prepared_table: ClassVar[str | None] = None
     is_guard: ClassVar[bool] = False
 
     def check_window(self, window_tokens: int) -> None:
@@ -65,8 +72,24 @@ class EvaluationTask(WithTable):
             ValueError: saying why, and what would do.
         """
 
+    def prepare(self, evaluator: Any, folder: "Path", shard: "Shard", *, seed: int) -> list[dict]:
+        """Rows of `prepared_table`, made once of the held-out windows, for all models.
+
+        Args:
+            evaluator: a Hugging Face causal language model, in evaluation mode on its device.
+            folder: its folder, where its tokenizer is.
+            shard: the held-out windows, with tokens and documents.
+            seed: what a draw depends on, beside the ids; that of `measure`.
+
+        Raises:
+            ValueError: there is nothing to measure on.
+        """
+        raise NotImplementedError
+
     def measure(self, model: Any, windows: "WindowStore", *, seed: int) -> list[dict]:
         """Rows of the task's table.
+
+        A task with a `prepared_table` is given its rows too, as `prepared`, a list of mappings.
 
         Args:
             model: a Hugging Face causal language model, in evaluation mode on its device.
@@ -147,6 +170,19 @@ class EvaluationTask(WithTable):
     def windows_measured(self, held_out: float | None, works: int | None) -> float | None:
         """Windows that it measures on, of so many held-out windows and works; None if that is not known."""
         return held_out
+
+    def preparation_needs(
+        self,
+        shape: "DecoderShape",
+        windows: float | None,
+        *,
+        window_tokens: int,
+        dtype: str,
+        compile_layers: bool,
+        device_flops: float,
+    ) -> "Needs":
+        """What the job needs that makes its `prepared_table` by a model of this shape."""
+        raise NotImplementedError
 
     def needs(
         self,

@@ -16,6 +16,15 @@ Wong, Xiangyu and Sun, Lin and Li, Sujian},
   journal={arXiv preprint arXiv:2502.16860},
   year={2025}
 }"""
+LONGPPL = """\
+@inproceedings{fang2025wrong,
+  title={What is Wrong with Perplexity for Long-context Language Modeling?},
+  author={Fang, Lizhe and Wang, Yifei and Liu, Zhaoyang and Zhang, Chenheng and Jegelka, Stefanie and \
+Gao, Jinyang and Ding, Bolin and Wang, Yisen},
+  booktitle={International Conference on Learning Representations},
+  note={arXiv:2410.23771},
+  year={2025}
+}"""
 LONGFILTER = """\
 @inproceedings{deng2026beyond,
   title={Beyond Length: Quantifying Long-Range Information for Long-Context LLM Pretraining Data},

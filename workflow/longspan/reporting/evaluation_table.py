@@ -150,10 +150,11 @@ def _rows_of(block: Mapping, read: Reader, seed: int) -> Iterator[Row]:
                 if group in _foreign_contexts(contexts, model["short_context"]):
                     continue
                 trained = part[model["run"], model["loss"]]
-                others = {BASE: BASE} | {name: tuple(of) for name, of in model["controls"].items()}
+                others = {BASE: BASE} | {other: tuple(of) for other, of in model["controls"].items()}
                 differences = {
-                    other: Difference(_estimate(group, seed, trained, part[of]))
-                    for other, of in others.items()
+                    other: Difference(_estimate(group, seed, trained, part[others[other]]))
+                    for other in COMPARED
+                    if other in others
                 }
                 yield Row(
                     model["run"],
@@ -204,16 +205,16 @@ def _groups(
     everything_N = np.ones(len(own), bool)
     found = {ALL: everything_N}
     names = sorted(set(group_N) - {""})
-    if len(names) > 1:
-        found |= {name: group_N == name for name in names}
+    groups = {name: group_N == name for name in names} if len(names) > 1 else {}
     if task.lengths_are_a_grid and len(lengths := np.unique(length_N)) > 1:
         found |= {f"length {length:.0f}": length_N == length for length in lengths}
         found[AREA] = everything_N
-        if len(names) > 1:
-            found |= {f"{AREA}: {name}": group_N == name for name in names}
+        found |= {f"{AREA}: {name}": mask_N for name, mask_N in groups.items()}
     for context in sorted(contexts):
         within, beyond = context_groups(context)
         found |= {within: length_N <= context, beyond: length_N > context}
+    # A category may be called as a group of ours.
+    found |= {f"{name} (group)" if name in found else name: mask_N for name, mask_N in groups.items()}
     for name, mask_N in found.items():
         if own["weight"].to_numpy()[mask_N].sum() > 0:
             yield name, mask_N

@@ -12,7 +12,7 @@ its base model, and the verdict says so. Of a guard, only a loss is told.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from longspan.reporting.evaluation_table import (
     ALL,
@@ -78,45 +78,46 @@ def _paragraph(rows: Sequence[Row]) -> str:
         sentences = [_guard(row, found)]
     else:
         sentences = [_headline(row, found)]
-        sentences += _where(row, [by_group[group] for group in by_group if _is_context(group)])
+        sentences += _where(by_group[group] for group in by_group if _is_context(group))
     return " ".join([*sentences, *_reservations(row)])
 
 
 def _headline(row: Row, found: str) -> str:
-    differences = row.differences
-    words = {HELPED: "helped", HURT: "hurt", NOT_SHOWN: "no gain is shown"}[found]
-    by = {
-        result: [name for name, difference in differences.items() if outcome(row, difference) == result]
-        for result in (HELPED, NOT_SHOWN, HURT)
-    }
-    details = [f"{_measured(row, name)} against {LABELS[name]}" for name in differences]
-    parts = []
-    if found == HURT:
-        parts.append(f"worse than {_listed(by[HURT])}")
-    if found != HELPED and by[HELPED]:
-        parts.append(f"better than {_listed(by[HELPED])}")
-    if found != HELPED and by[NOT_SHOWN]:
-        parts.append(f"no difference shown to {_listed(by[NOT_SHOWN])}")
-    if found == HELPED and set(differences) == {BASE}:
-        words += " against the base model alone"
-    head = f"{words}: {'; '.join(parts)}" if parts else words
-    return f"{head}. {row.measure.label}, {row.group}: {'; '.join(details)}."
+    head = {HELPED: "helped", HURT: "hurt", NOT_SHOWN: "no gain is shown"}[found]
+    if found == HELPED and set(row.differences) == {BASE}:
+        head += " against the base model alone"
+    return f"{head}. {_capital(row.measure.label)}, {row.group}: {_outcomes(row, lambda _: True)}."
 
 
 def _guard(row: Row, found: str) -> str:
     head = "this guard was lost" if found == HURT else "no loss is shown of this guard"
-    details = "; ".join(f"{_measured(row, name)} against {LABELS[name]}" for name in row.differences)
-    return f"{head}. {row.measure.label}: {details}."
+    return f"{head}. {_capital(row.measure.label)}: {_outcomes(row, lambda _: True)}."
 
 
-def _where(row: Row, contexts: Iterable[Row]) -> Iterator[str]:
+def _where(contexts: Iterable[Row]) -> Iterator[str]:
     for part in contexts:
-        words = {HELPED: "helped", HURT: "hurt", NOT_SHOWN: "no gain shown"}
-        details = ", ".join(
-            f"{words[outcome(part, difference)]} against {LABELS[name]} ({_measured(part, name)})"
-            for name, difference in part.differences.items()
-        )
-        yield f"{part.group.capitalize()}: {details}."
+        yield f"{_capital(part.group)}: {_outcomes(part, lambda result: result != NOT_SHOWN)}."
+
+
+def _outcomes(row: Row, has_numbers: Callable[[str], bool]) -> str:
+    """What a row is better or worse than, or not shown to differ from, with the numbers of some outcomes."""
+    words = {HELPED: "better than", HURT: "worse than", NOT_SHOWN: "no difference shown to"}
+    parts = []
+    for result in (HELPED, HURT, NOT_SHOWN):
+        names = [name for name, found in row.differences.items() if outcome(row, found) == result]
+        labels = [
+            f"{LABELS[name]} ({_measured(row, name)})" if has_numbers(result) else LABELS[name]
+            for name in names
+        ]
+        if labels:
+            parts.append(
+                f"{words[result]} {' and '.join(filter(None, [', '.join(labels[:-1]), labels[-1]]))}"
+            )
+    return "; ".join(parts)
+
+
+def _capital(label: str) -> str:
+    return label[0].upper() + label[1:]
 
 
 def _is_context(group: str) -> bool:
@@ -144,8 +145,3 @@ def _reservations(row: Row) -> Iterator[str]:
         yield f"{clusters} {what} are few: the intervals are wide, and say nothing of {what} of another kind."
     if seeds == 1:
         yield "With one seed, the noise of training is not in the intervals."
-
-
-def _listed(names: Sequence[str]) -> str:
-    labels = [LABELS[name] for name in names]
-    return " and ".join(filter(None, [", ".join(labels[:-1]), labels[-1]]))

@@ -69,6 +69,32 @@ def short_context_nll(
 
 
 @torch.no_grad()
+def windows_nll(model: nn.Module, input_ids: torch.Tensor, windows: Sequence[ScoringWindow]) -> torch.Tensor:
+    """Score what some windows of long sequences score, each in a forward pass of its own.
+
+    Args:
+        model: a Hugging Face causal language model.
+        input_ids: [B, T] integer token ids.
+        windows: which tokens go through the model, and which of them are scored.
+
+    Returns:
+        [B, T - 1] float32, nats, on the model's device; entry t belongs to token x_{t+1}, and is NaN where no
+        window scores it.
+
+    Raises:
+        ValueError: input_ids of a wrong form, or a model whose output layer is unknown.
+    """
+    decoder, output_layer = split_model(model)
+    ids_BT = _checked_ids(input_ids, output_layer)
+    nll_BN = _empty_nll(ids_BT)
+    with fastest_attention(ids_BT.device):
+        for row in range(len(ids_BT)):
+            for window in windows:
+                _score_windows(decoder, output_layer, ids_BT, [(row, window)], None, nll_BN)
+    return nll_BN
+
+
+@torch.no_grad()
 def long_context_nll(
     model: nn.Module, input_ids: torch.Tensor, *, sequences_per_batch: int = 1
 ) -> torch.Tensor:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from longspan.store.tables import Manifest, RowReader, require_same
+from longspan.tokens.spans import token_spans
 
 _DOCUMENT_COLUMNS = ("document_id", "title", "source", "license", "text")
 
@@ -127,6 +128,21 @@ class Shard:
         # A character that the window's edge cuts is a part of its text.
         places[-1] = window["char_stop"] - window["char_start"]
         return places if self.bos_token_id is None else np.concatenate([[0], places])
+
+    def token_spans(self, data_id: str) -> np.ndarray:
+        """First character and end of each of a window's tokens in its text, int64 [T, 2], without BOS.
+
+        Tokens that share a character both have it; one that a window's edge cuts off is outside the text.
+        """
+        window = self.rows[data_id]
+        row = self._token_places[self._token_row_of[window["document_id"]]]
+        spans_T2 = token_spans(*(row[name].values.to_numpy() for name in ("char_deltas", "split_positions")))
+        return spans_T2[window["token_start"] : window["token_stop"]] - window["char_start"]
+
+    @cached_property
+    def _token_places(self) -> RowReader:
+        self.open_tokens()
+        return RowReader(self._path("tokens"), "tokens", ["document_id", "char_deltas", "split_positions"])
 
     # Documents
 

@@ -97,6 +97,7 @@ class Estimates:
         jobs: list[Callable] = [partial(checked.scoring, *store, None) for store in self._stores()]
         jobs += [partial(checked.training, run, loss) for run in runs for loss in run.losses]
         jobs += [partial(checked.evaluation, run, task, None) for run, task, _ in self._evaluations()]
+        jobs += [partial(checked.preparation, *pair, None) for pair in self._used.prepared]
         found = []
         for job in jobs:
             try:
@@ -163,6 +164,9 @@ class Estimates:
             )
 
     def _runs(self) -> Iterator[Estimate]:
+        for evaluation, windowing in self._used.prepared:
+            needs = self._needs.preparation(evaluation, windowing, self._held_out_tokens(windowing))
+            yield _estimate("prepare_task", f"{evaluation.key}/{windowing.key}", 1, None, needs)
         for name, run in self._settings.runs.items():
             size, seeds = run.windowing.window_tokens, len(run.seeds)
             sequences = run.train.max_steps * run.train.windows_per_update

@@ -15,6 +15,7 @@ from longspan.scoring.kind import SCORER_KINDS
 from longspan.store.shards import HELD_OUT
 from longspan.training.needs import training_needs
 from longspan_workflow.settings.blocks import (
+    EvaluationBlock,
     Export,
     KeepRule,
     LossBlock,
@@ -96,6 +97,10 @@ class JobNeeds:
                 return self.export(export, self._tokens(export.windowing, wildcards.shard))
             case "train":
                 return self.training(settings.runs[wildcards.run], settings.losses[wildcards.loss])
+            case "prepare_task":
+                windowing = settings.windowings[wildcards.windowing]
+                evaluation = settings.evaluations[wildcards.evaluation]
+                return self.preparation(evaluation, windowing, self.tokens_of_shard(windowing, HELD_OUT))
             case "evaluate":
                 run = settings.runs[wildcards.run]
                 task = self._wiring.evaluations.named()[wildcards.evaluation]
@@ -234,6 +239,29 @@ class JobNeeds:
         return self._fitting(
             needs, f"runs.{run.key} (its evaluation)", "take dtype bfloat16 or a smaller model"
         )
+
+    def preparation(
+        self, evaluation: EvaluationBlock, windowing: WindowingBlock, held_out_tokens: float | None
+    ) -> Needs | None:
+        """What an evaluator makes of the held-out windows; None if the model's shape is not known.
+
+        Raises:
+            SettingsError: it needs more memory than a device has.
+        """
+        evaluator = evaluation.evaluator
+        if (shape := self.shape(evaluator)) is None:
+            return None
+        windows = None if held_out_tokens is None else held_out_tokens / _step(windowing)
+        needs = evaluation.preparation_needs(
+            shape,
+            evaluation.windows_measured(windows, windowing.corpus.held_out_works),
+            window_tokens=windowing.window_tokens,
+            dtype=evaluator.dtype,
+            compile_layers=evaluator.compile_layers,
+            device_flops=self._device_flops,
+        )
+        where = f"evaluations.{evaluation.key} (its evaluator)"
+        return self._fitting(needs, where, "take dtype bfloat16 or a smaller evaluator")
 
     def evaluated(self, run: Run, task: EvaluationTask, held_out_tokens: float | None) -> float | None:
         """Held-out windows that an evaluation of a run measures on."""

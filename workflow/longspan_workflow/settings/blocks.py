@@ -758,8 +758,24 @@ class Export(Block):
 class EvaluationBlock(Block):
     """What every evaluation has beside the options of its task: its name."""
 
+    @property
+    def evaluator(self) -> Model | None:
+        """The fixed model that it measures by, if its task needs one."""
+        name = getattr(self, "evaluator_name", None)
+        return None if name is None else self._find("models", name)
 
-EVALUATIONS = _combined(EVALUATION_TASKS, "task", EvaluationBlock)
+
+def _evaluator_of(task: type[PlugIn]) -> tuple | None:
+    if task.prepared_table is None:
+        return None
+    description = (
+        "A name under models: the fixed model that says what is measured, once for all models; none that a "
+        "loss under test scores by."
+    )
+    return (Annotated[str, Ref("models")], option(alias="evaluator", description=description))
+
+
+EVALUATIONS = _combined(EVALUATION_TASKS, "task", EvaluationBlock, evaluator_name=_evaluator_of)
 Evaluation = one_of("task", EVALUATIONS)
 
 

@@ -23,6 +23,7 @@ def checks_of(settings: Settings) -> Iterator[Iterator[str]]:
     for run in settings.runs.values():
         yield from (_run_faults(run), _execution_faults(run), _mixture_faults(run))
         yield _evaluation_faults(settings, run)
+        yield _evaluator_faults(settings, run)
         yield _control_faults(run)
         yield from _self_scoring_faults(run)
     yield _emptiness(settings)
@@ -172,6 +173,30 @@ def _evaluation_faults(settings: Settings, run: Run) -> Iterator[str]:
             task.check_window(run.windowing.window_tokens)
         except ValueError as error:
             yield f"{where} (of run '{run.key}'): {error}"
+
+
+def _evaluator_faults(settings: Settings, run: Run) -> Iterator[str]:
+    for name in run.evaluations:
+        evaluation = settings.find("evaluations", name)
+        if (evaluator := evaluation.evaluator) is None:
+            continue
+        where = f"evaluations.{name}.evaluator (of run '{run.key}')"
+        for loss in run.losses:
+            if loss.scorer is not None and _same_model(loss.scorer.model, evaluator):
+                yield (
+                    f"{where}: '{evaluator.key}' is the model that loss '{loss.key}' scores by, so it would "
+                    "judge what it chose; take another model"
+                )
+            elif loss.self_scoring is not None and _same_model(run.model, evaluator):
+                yield (
+                    f"{where}: '{evaluator.key}' is the model that loss '{loss.key}' trains and scores by, "
+                    "so it would judge what it chose; take another model"
+                )
+        yield from _position_faults(evaluator, run.windowing.window_tokens, None, where)
+
+
+def _same_model(first: Model, second: Model) -> bool:
+    return first.key == second.key or first.source == second.source
 
 
 def _execution_faults(run: Run) -> Iterator[str]:

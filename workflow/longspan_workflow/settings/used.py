@@ -5,6 +5,7 @@ from functools import cached_property
 
 from longspan_workflow.settings.blocks import (
     Corpus,
+    EvaluationBlock,
     LossBlock,
     Model,
     Run,
@@ -57,8 +58,15 @@ class Used:
 
     @cached_property
     def selections(self) -> list[SelectionBlock]:
-        """Selections of runs and exports."""
-        blocks = [*self._settings.runs.values(), *self._settings.exports.values()]
+        """Selections of runs and exports, those of controls behind them."""
+        controls = [run for run in self._settings.runs.values() if run.control_of is not None]
+        return _each_once([*self.own_selections, *(run.selection for run in controls if run.selection)])
+
+    @cached_property
+    def own_selections(self) -> list[SelectionBlock]:
+        """Selections of exports, and of runs that are no control."""
+        runs = [run for run in self._settings.runs.values() if run.control_of is None]
+        blocks = [*runs, *self._settings.exports.values()]
         return _each_once(block.selection for block in blocks if block.selection is not None)
 
     @cached_property
@@ -109,13 +117,24 @@ class Used:
         return list(dict.fromkeys([*selecting, *self.frozen_stores]))
 
     @cached_property
+    def prepared(self) -> list[tuple[EvaluationBlock, WindowingBlock]]:
+        """Evaluations that runs name and that an evaluator prepares, with the windowings that they are of."""
+        pairs = {
+            (name, run.windowing_name): (self._settings.find("evaluations", name), run.windowing)
+            for run in self._settings.runs.values()
+            for name in run.evaluations
+        }
+        return [pair for pair in pairs.values() if pair[0].evaluator is not None]
+
+    @cached_property
     def models(self) -> list[Model]:
-        """Models of tokenizers, scorers and runs."""
+        """Models of tokenizers, scorers, runs and evaluators."""
         return _each_once(
             [
                 *(windowing.tokenizer for windowing in self.windowings),
                 *(self._settings.find("scorers", scorer).model for _, scorer in self.stores),
                 *(run.model for run in self._settings.runs.values()),
+                *(evaluation.evaluator for evaluation, _ in self.prepared),
             ]
         )
 

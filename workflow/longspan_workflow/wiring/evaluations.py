@@ -63,6 +63,43 @@ class Evaluations:
             "seed": derive_seed(self._settings.seed, "evaluate", run.windowing_name),
         }
 
+    # What an evaluator makes once, for all models
+
+    def prepared(self, wildcards) -> list[str]:
+        """The table that an evaluator made for an evaluation, if its task has one."""
+        if self.named()[wildcards.evaluation].prepared_table is None:
+            return []
+        names = {"evaluation": wildcards.evaluation, "windowing": self._run(wildcards).windowing_name}
+        return [self._places.prepared_task.format(**names)]
+
+    def prepared_arguments(self, wildcards, input) -> list[str]:
+        """That table, for the command line."""
+        return [argument for path in input.prepared for argument in ("--prepared", path)]
+
+    def evaluator(self, wildcards) -> str:
+        """Manifest of an evaluation's evaluator."""
+        evaluator = self._settings.evaluations[wildcards.evaluation].evaluator
+        return self._places.model.format(model=evaluator.key)
+
+    def preparation_tables(self, wildcards) -> dict[str, str]:
+        """Held-out windows with their tokens and documents."""
+        windowing = self._settings.windowings[wildcards.windowing]
+        documents = self._places.documents.format(corpus=windowing.corpus_name, shard=HELD_OUT)
+        return {
+            "tokens": self._windows.tokens_of(windowing, HELD_OUT),
+            "windows": self._windows.windows_of(windowing, HELD_OUT),
+            "documents": documents,
+        }
+
+    def preparation_settings(self, wildcards) -> dict:
+        """How an evaluator makes its table."""
+        evaluation = self._settings.evaluations[wildcards.evaluation]
+        return {
+            **evaluation.as_settings("task"),
+            **evaluation.evaluator.forward(None),
+            "seed": derive_seed(self._settings.seed, "evaluate", wildcards.windowing),
+        }
+
     def path(self, run: Run, trained: str, name: str) -> str:
         """Table of an evaluation; the base model of a control is that of its run."""
         if trained == BASE and run.control_of is not None:

@@ -43,6 +43,7 @@ class Places:
         self.publication = f"{self.export}/published.json"
         self.run = f"{results}/runs/{{run}}/{{loss}}/seed{{seed}}"
         self.evaluation = f"{results}/evaluations/{{run}}/{{trained}}/{{evaluation}}.parquet"
+        self.prepared_task = f"{results}/tasks/{{evaluation}}/{{windowing}}.parquet"
         self.evaluation_table = f"{results}/evaluation.tsv"
         self.evaluation_markdown = f"{results}/evaluation.md"
         self.verdict = f"{results}/verdict.txt"

@@ -211,8 +211,8 @@ class Reports:
         }
 
     def _comparisons(self) -> dict[str, list[str]]:
-        """Selections in use, each with the later ones and with the report's over the same windowing."""
-        blocks, own = self._used.compared_selections, {block.key for block in self._used.selections}
+        """Selections in use but controls', each with later ones and the report's over the same windowing."""
+        blocks, own = self._used.compared_selections, {block.key for block in self._used.own_selections}
         return {
             f"{first.key}, {second.key}": [self._selection(first.key), self._selection(second.key)]
             for place, first in enumerate(blocks)
