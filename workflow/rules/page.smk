@@ -111,6 +111,6 @@ rule build_report:
         in_job("""
         python "$SCRIPTS"/build_report.py --settings {params.settings:q} --record {input.settings:q} \
             --summary {input.summary:q} --funnel {input.funnel:q} --costs {input.costs:q} \
-            --evaluation {input.evaluation:q} --verdict {input.verdict:q} \
+            --evaluation {input.evaluation:q} --markdown {input.markdown:q} --verdict {input.verdict:q} \
             --page {output:q} 2>&1 | tee {log:q}
         """)
