@@ -116,6 +116,6 @@ rule build_report:
         printf %s {params.settings:q} > {log:q}.settings.json
         python "$SCRIPTS"/build_report.py --settings {log:q}.settings.json --record {input.settings:q} \
             --summary {input.summary:q} --funnel {input.funnel:q} --costs {input.costs:q} \
-            --evaluation {input.evaluation:q} --verdict {input.verdict:q} \
+            --evaluation {input.evaluation:q} --markdown {input.markdown:q} --verdict {input.verdict:q} \
             --page {output:q} 2>&1 | tee {log:q}
         """)

@@ -20,10 +20,11 @@ def main(argv=None):
     for name in ("summary", "funnel", "costs"):
         parser.add_argument(f"--{name}", type=Path, required=True, help=f"table of the {name}")
     parser.add_argument("--evaluation", nargs="?", type=Path, help="table of evaluations, if there are any")
+    parser.add_argument("--markdown", nargs="?", type=Path, help="the same in Markdown")
     parser.add_argument("--verdict", nargs="?", type=Path, help="verdict, if there is one")
     parser.add_argument("--page", type=Path, required=True, help="page to write")
     arguments = parser.parse_args(argv)
-    names = ("record", "summary", "funnel", "costs", "evaluation", "verdict")
+    names = ("record", "summary", "funnel", "costs", "evaluation", "markdown", "verdict")
     files = {name: path for name in names if (path := getattr(arguments, name)) is not None}
     data = page_data(arguments.settings, files)
     page = render_page(arguments.settings["title"], data)

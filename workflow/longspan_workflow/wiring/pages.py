@@ -150,10 +150,11 @@ class Pages:
         }
 
     def verdict_inputs(self) -> dict[str, list[str]]:
-        """Table of the evaluations and verdict, if any model is measured."""
+        """Tables of the evaluations and verdict, if any model is measured."""
         is_measured = bool(self._evaluations.all())
         return {
             "evaluation": [self._places.evaluation_table] if is_measured else [],
+            "markdown": [self._places.evaluation_markdown] if is_measured else [],
             "verdict": [self._places.verdict] if is_measured else [],
         }
 

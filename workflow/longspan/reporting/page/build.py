@@ -38,7 +38,7 @@ def page_data(settings: Mapping, files: Mapping[str, Path]) -> dict:
     Args:
         settings: names, and the tables that each is in.
         files: record of the settings, tables of summary, funnel and costs and, where models were trained,
-            evaluation and verdict, by these names.
+            evaluation, markdown and verdict, by these names.
 
     Raises:
         ValueError: a table that is missing or damaged.
@@ -240,7 +240,7 @@ def _downloads(files: Mapping[str, Path]) -> dict[str, str]:
     tables = {f"{name}.tsv": _text(files[name]) for name in ("summary", "funnel", "costs")}
     if "evaluation" in files:
         tables |= {"evaluation.tsv": _text(files["evaluation"]), "verdict.txt": _text(files["verdict"])}
-        tables["evaluation.md"] = _text(files["evaluation"].with_suffix(".md"))
+        tables["evaluation.md"] = _text(files["markdown"])
     return {
         **tables,
         "summary.md": _markdown(_rows(files["summary"])),
