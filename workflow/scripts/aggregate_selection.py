@@ -30,7 +30,11 @@ def main(argv=None):
     table, manifest = read_table(arguments.selection, "selection")
     method = SELECTION_METHODS.of_settings("method", manifest.settings)
     rows, inputs = table.to_pandas(), {"selection": manifest.data_digest}
-    if method.axes:
+    # A stage of a cascade has no score of what fell before it, and its store has no numbers of them.
+    scored = rows.dropna(subset=["score"])
+    axes = method.axes if len(scored) == len(rows) else ()
+    rows = scored
+    if axes:
         folders = {"windows": arguments.windows, "scores": arguments.scores}
         paths = {name: shard_files(folder, arguments.shards) for name, folder in folders.items()}
         shards = (
@@ -38,10 +42,10 @@ def main(argv=None):
             for shard in paths["windows"]
         )
         numbers = own_numbers(method, shards, manifest.inputs)
-        rows = rows.merge(numbers[["data_id", *method.axes]], on="data_id", validate="one_to_one")
+        rows = rows.merge(numbers[["data_id", *axes]], on="data_id", validate="one_to_one")
     write_aggregate(
         arguments.aggregate,
-        selection_counts(rows, method.axes, method.label),
+        selection_counts(rows, axes, method.label),
         settings=manifest.settings,
         inputs=inputs,
         code_digest=code_digest(Path(__file__), SELECTION_METHODS.source_file(method.name)),

@@ -6,7 +6,13 @@ import yaml
 
 from longspan.store.shards import HELD_OUT
 from longspan.weighting.variant import LOSS_VARIANTS, loss_of_settings
-from longspan_workflow.settings.blocks import LossBlock, SelectionBlock, Settings, WindowingBlock
+from longspan_workflow.settings.blocks import (
+    Cascade,
+    LossBlock,
+    SelectionBlock,
+    Settings,
+    WindowingBlock,
+)
 from longspan_workflow.settings.changes import beyond_defaults
 from longspan_workflow.settings.used import Used
 from longspan_workflow.wiring.evaluations import Evaluations
@@ -195,7 +201,8 @@ class Pages:
             ],
         }
 
-    def _selection(self, block: SelectionBlock) -> dict:
+    def _selection(self, block: SelectionBlock | Cascade) -> dict:
+        last = block.stages[-1]
         return {
             "name": block.key,
             "windowing": block.windowing_name,
@@ -205,8 +212,8 @@ class Pages:
             "exports": [
                 export.key for export in self._settings.exports.values() if export.selection_name == block.key
             ],
-            "keep": block.keep.as_settings(),
-            "method": block.method,
+            "keep": last.keep.as_settings(),
+            "method": last.method,
         }
 
     def _losses(self) -> list[dict]:

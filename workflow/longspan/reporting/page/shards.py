@@ -163,7 +163,7 @@ def weights_of(
         ValueError: as `token_weights`.
     """
     nll = {"short_nll": np.asarray(short_N, np.float32), "long_nll": np.asarray(long_N, np.float32)}
-    return frozen_weights({data_id: nll}, loss, seed, data_id)[1:].astype(np.float64)
+    return frozen_weights({data_id: nll}, loss, seed, len(short_N) + 1, data_id)[1:].astype(np.float64)
 
 
 def _weight_counts(weights_BN: np.ndarray, gain_BN: np.ndarray) -> dict:
