@@ -103,7 +103,7 @@ class Pages:
 
     def selection_inputs(self, wildcards) -> dict[str, str | list[str]]:
         """Table of a selection; also what its own numbers are read from, if it is drawn by such."""
-        block = self._settings.selections[wildcards.selection]
+        block = self._settings.stages[wildcards.selection]
         return {
             "selection": self._places.selection.format(selection=block.key),
             "windows": self._windows.all_windows(block.windowing),
@@ -262,5 +262,5 @@ class Pages:
         return self._places.here(path)
 
 
-def _is_mapped(block: SelectionBlock) -> bool:
-    return block.scorer is not None and bool(block.axes)
+def _is_mapped(block: Stage) -> bool:
+    return block.before is None and block.scorer is not None and bool(block.axes)
