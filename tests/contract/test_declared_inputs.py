@@ -48,8 +48,8 @@ def settings() -> dict:
     found["scorers"]["tiny-32"] = found["scorers"]["gpt2-32"] | {"model": "tiny"}
     found["report"]["compare_selections"] = ["drawn", "gain", "packed"]
     found["exports"]["kept"]["repo"] = "owner/kept"
-    found["evaluations"] = {"codes": {"task": "needle", "lengths": [256], "depths": [0.5], "samples": 2}}
-    found["runs"]["main"]["evaluations"] = ["codes"]
+    found["evaluations"] |= {"codes": {"task": "needle", "lengths": [256], "depths": [0.5], "samples": 2}}
+    found["runs"]["main"]["evaluations"] += ["codes"]
     return found
 
 
@@ -111,7 +111,7 @@ def test_the_report_is_given_all_that_it_waits_for(tmp_path):
     assert {
         f"results/{name}" for name in ("settings.yaml", "summary.tsv", "funnel.tsv", "evaluation.tsv")
     } < set(job.inputs)
-    assert len([path for path in job.inputs if path.startswith("results/figures/")]) == 4
+    assert len([path for path in job.inputs if path.startswith("results/figures/")]) == 5
     assert set(job.inputs) < set(shlex.split(job.command))
 
 
@@ -183,7 +183,7 @@ def home(tmp_path_factory):
 
 
 def test_every_job_gets_by_with_its_inputs_alone(home):
-    assert len(list((home / "results/figures").iterdir())) == 4
+    assert len(list((home / "results/figures").iterdir())) == 5
     rules = {script for script, _ in JOBS}
     assert set(RULES) - rules == {
         "download_texts",

@@ -78,7 +78,7 @@ def served_tales(tmp_path):
 def test_the_pages_own_tests_pass(package):
     folder, environment = package
     output = run("pytest", "-q", "-p", "no:cacheprovider", "tests", cwd=folder, **environment)
-    assert "6 passed" in output
+    assert "7 passed" in output
 
 
 def test_one_run_uses_all_five(package, served_tales):
@@ -123,9 +123,13 @@ def test_one_run_uses_all_five(package, served_tales):
         r"gain of far context +tales/gain/seed0 +-?\d+\.\d{4} → -?\d+\.\d{4} nats a token", summary
     )
     assert "sure, varied" in summary
-    assert {"selections.svg", "trainings.svg", "evaluation-position_nll.svg", "evaluation-far.svg"} == {
-        path.name for path in (results / "figures").iterdir()
-    }
+    assert {
+        "selections.svg",
+        "trainings.svg",
+        "evaluation-position_nll.svg",
+        "evaluation-far.svg",
+        "evaluation-lists.svg",
+    } == {path.name for path in (results / "figures").iterdir()}
     assert "distinct n-grams (share)" in (results / "figures" / "selections.svg").read_text()
     entropies = pq.read_table(results / "scores/tales-2k/unsure/00000.parquet").column("entropy").to_pylist()
     assert entropies
@@ -135,4 +139,6 @@ def test_one_run_uses_all_five(package, served_tales):
     estimated = (results / "estimate.tsv").read_text()
     assert "score_entropy\ttales-2k/unsure" in estimated
     assert "evaluate\ttales/far" in estimated
+    assert "make_task\tlists/mine" in estimated
+    assert "lookup lookup, score" in summary
     assert "Traceback" not in output
