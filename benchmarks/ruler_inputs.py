@@ -6,8 +6,8 @@
 
 longspan makes all 13 tasks at all lengths, as rule make_task does: a process for each length, up to a table.
 The published generators make some tasks at some lengths, twice: with a few samples and with some more. From
-these two follow the seconds before the first sample (start, word lists, the search for the length) and those
-of each sample, so the seconds that as many samples as longspan's would take. No length is extrapolated from
+these two follow the seconds of CPU before the first sample (word lists, the search for the length) and those of
+each sample, so the seconds that as many samples as longspan's would take. No length is extrapolated from
 another, and their import of transformers is not counted. The folder is that of tests/ruler/compare.py.
 """
 
@@ -91,10 +91,10 @@ def main():
             seconds = before + arguments.samples * each
             sum_seconds += seconds
             found = f"{times[few][name]:.1f} s for {few}, {times[more][name]:.1f} s for {more}"
-            rates = f"{before:.1f} s + {each:.2f} s a sample, {seconds:.0f} s for {arguments.samples}"
+            rates = f"{before:.1f} s + {each:.2f} s a sample, {seconds:.0f} s of CPU for {arguments.samples}"
             print(f"published, {name} at {length}: {found}; so {rates}", flush=True)
         print(
-            f"published, {len(arguments.published_tasks)} tasks at {length}: {sum_seconds:.0f} s "
+            f"published, {len(arguments.published_tasks)} tasks at {length}: {sum_seconds:.0f} s of CPU "
             f"for {arguments.samples} samples each (extrapolated over samples)"
         )
 

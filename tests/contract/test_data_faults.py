@@ -145,8 +145,10 @@ def test_these_tests_know_every_script():
         "download_texts",
         "estimate",
         "index_references",
+        "make_task",
         "pin_revisions",
         "plan_shards",
+        "prepare_task",
     }
     others |= {"publish_export", "read_documents", "record_settings", "tabulate_costs", "write_data_card"}
     assert others | INPUTS.keys() == set(RULES)

@@ -42,7 +42,7 @@ class PublishedGenerators:
         word_lists: folder of the words' lists.
         punkt: file of Punkt's parameters.
         site: folder of the packages that they need.
-        seconds: that each task took the last time.
+        seconds: of CPU that each task took the last time.
     """
 
     ruler: Path
@@ -160,16 +160,16 @@ def main(argv=None):
         drawn = (length, arguments.samples, arguments.seed, form)
         own, seconds = {}, {}
         for name in arguments.tasks:
-            start = time.perf_counter()
+            start = time.process_time()
             own |= own_samples(published, encode, [name], *drawn)
-            seconds[name] = time.perf_counter() - start
+            seconds[name] = time.process_time() - start
         theirs = generators.samples(published, arguments.model, arguments.tasks, *drawn)
         for name in arguments.tasks:
             same = sum(one == other for one, other in zip(own[name], theirs[name], strict=True))
             different += arguments.samples - same
             print(
                 f"{name} at {length}: {same} of {arguments.samples} samples are the same; "
-                f"longspan {seconds[name]:.1f} s, published {generators.seconds[name]:.1f} s",
+                f"longspan {seconds[name]:.1f} s of CPU, published {generators.seconds[name]:.1f}",
                 flush=True,
             )
     if different:

@@ -183,8 +183,11 @@ def test_repeated_scoring_is_bitwise_the_same():
 def test_only_positions_that_count_reach_the_output_layer(monkeypatch):
     # The released code makes full logits of every window, and an entropy that nobody reads.
     seen = []
+    exact = token_nll_module.exact_logits
     monkeypatch.setattr(
-        token_nll_module, "_logits", lambda h, *a, f=token_nll_module._logits: seen.append(len(h)) or f(h, *a)
+        token_nll_module,
+        "exact_logits",
+        lambda hidden, *rest: seen.append(len(hidden)) or exact(hidden, *rest),
     )
     monkeypatch.setitem(token_nll_module.CHUNK_LOGITS, "cpu", 5 * VOCABULARY)
     short_context_nll(tiny_model("llama"), random_ids(1, 40), **BASE)

@@ -11,6 +11,13 @@ from longspan_workflow.settings.blocks import (
     LossBlock,
     SelectionBlock,
     Settings,
+    Stage,
+    WindowingBlock,
+)
+    Cascade,
+    LossBlock,
+    SelectionBlock,
+    Settings,
     WindowingBlock,
 )
 from longspan_workflow.settings.changes import beyond_defaults
