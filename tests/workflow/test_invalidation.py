@@ -29,6 +29,7 @@ TINY = yaml.safe_load((ROOT / "configs" / "tiny.yaml").read_text())
 REPORT = {
     "all",
     "record_settings",
+    "compare_models",
     "summarize_results",
     "draw_figures",
     "tabulate_costs",
@@ -112,8 +113,11 @@ def base_settings() -> dict:
         "mixed": {"short": [{"corpus": "short", "token_share": 0.25, "document_tokens": 64}]},
     }
     settings["runs"]["ends"]["mixture"] = "mixed"
-    settings["evaluations"] = {"coarse": {"task": "position_nll", "position_bins": 2}}
-    settings["runs"]["main"]["evaluations"] = ["coarse"]
+    settings["evaluations"] = {
+        "coarse": {"task": "position_nll", "position_bins": 2},
+        "key": {"task": "longppl", "evaluator": "hub", "short_context": 64},
+    }
+    settings["runs"]["main"] |= {"evaluations": ["coarse", "key"], "controls": ["shuffled"]}
     settings["exports"] = {
         "kept": {"selection": "half", "format": "jsonl", "repo": "owner/kept"},
         "all": {"windowing": "short-128"},
@@ -316,6 +320,7 @@ CHANGES: dict[str, dict[str, object]] = {
     "losses.*.sparsification": {"losses/shifted/sparsification": 0.2},
     "losses.*.normalization": {"losses/parts/normalization": "softmax"},
     "losses.*.interpolation": {"losses/dense/interpolation": 0.5},
+    "losses.*.shuffle_weights": {"losses/dense/shuffle_weights": True, "runs/main/controls": None},
     "losses.*.shift": {"losses/shifted/shift": 2},
     "losses.*.scorer": {"losses/dense/scorer": "wheel-32"},
     "losses.*.self_scoring.base_length": {"losses/itself/self_scoring/base_length": 80},
@@ -377,6 +382,15 @@ CHANGES: dict[str, dict[str, object]] = {
     "evaluation.position_bins": {"evaluation": {"position_bins": 4}},
     "evaluations.*.windows_per_document": {"evaluations/coarse/windows_per_document": 1},
     "evaluations.*.position_bins": {"evaluations/coarse/position_bins": 4},
+    "evaluations.*.task": {
+        "evaluations/coarse": {"task": "longppl", "evaluator": "hub", "short_context": 64}
+    },
+    "evaluations.*.evaluator": {"evaluations/key/evaluator": "wheel"},
+    "evaluations.*.short_context": {"evaluations/key/short_context": 32},
+    "evaluations.*.shared_tokens": {"evaluations/key/shared_tokens": 32},
+    "evaluations.*.min_gain": {"evaluations/key/min_gain": 1},
+    "evaluations.*.max_nll": {"evaluations/key/max_nll": 1},
+    "runs.*.controls": {"runs/main/controls": ["shuffled", "plain"]},
     "runs.*.evaluations": {"runs/each/evaluations": ["coarse"]},
     "report.title": {"report": {"title": "other"}},
     "report.compare_selections": {"report": {"compare_selections": ["half", "each"]}},
@@ -384,7 +398,7 @@ CHANGES: dict[str, dict[str, object]] = {
 
 
 # Keys with one valid value.
-FIXED = {"runs.*.train.context_parallel_size", "evaluations.*.task"}
+FIXED = {"runs.*.train.context_parallel_size"}
 
 
 def settings_table() -> list[tuple[str, str, str]]:
