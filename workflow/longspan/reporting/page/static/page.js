@@ -495,7 +495,9 @@
       about.replaceChildren(el("dl", { class: "facts" }, facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])));
     }
 
-    // One block a line, so that the browser lays out only what is in sight.
+    // One block a line, so that the browser lays out only what is in sight; a very long line is broken between
+    // words, where no sign of a line's end stands.
+    const LONG_LINE = 300;
     function write() {
       const { content } = shown;
       const fragment = document.createDocumentFragment();
@@ -504,6 +506,11 @@
       content.lengths.forEach((length, token) => {
         const part = content.text.slice(start, start + length);
         start += length;
+        if (block.childElementCount >= LONG_LINE && (part.startsWith(" ") || block.childElementCount >= 4 * LONG_LINE)) {
+          fragment.append(block);
+          block = document.createElement("div");
+          block.dir = "auto";
+        }
         const node = document.createElement("span");
         node.token = token;
         node.textContent = visible(part);
