@@ -296,6 +296,16 @@ def every_key():
                 "evidence_tokens": 48,
             },
             "evaluations/words": {"task": "cloze", "lengths": [128], "samples": 2, "foils": 1},
+            "evaluations/synthetic": {
+                "task": "ruler",
+                "corpus": "other",
+                "lengths": [1024],
+                "tasks": ["niah_single_1", "vt"],
+                "samples": 2,
+                "haystack": "noise",
+                "prompt": "chat",
+                "draw_seed": 1,
+            },
             "evaluations/harness": {
                 "task": "lm_eval",
                 "tasks": ["arc_easy"],

@@ -14,12 +14,6 @@ from longspan_workflow.settings.blocks import (
     Stage,
     WindowingBlock,
 )
-    Cascade,
-    LossBlock,
-    SelectionBlock,
-    Settings,
-    WindowingBlock,
-)
 from longspan_workflow.settings.changes import beyond_defaults
 from longspan_workflow.settings.used import Used
 from longspan_workflow.wiring.evaluations import Evaluations
