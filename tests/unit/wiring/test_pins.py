@@ -65,7 +65,7 @@ def test_the_gpu_environment_is_the_cpu_one_with_flash_attention():
     assert environment("gpu.yaml").keys() - environment("cpu.yaml").keys() == {"flash-attn"}
 
 
-@pytest.mark.parametrize("extra", ["", "fast", "slurm", "dev"])
+@pytest.mark.parametrize("extra", ["", "fast", "slurm", "dev", "examples"])
 def test_the_constraints_fit_the_projects_ranges(extra):
     requirements = project()["optional-dependencies"][extra] if extra else project()["dependencies"]
     pins = constraints()
@@ -87,7 +87,7 @@ def test_every_pin_has_hashes_of_its_files():
 
 def test_the_pins_are_all_that_the_project_needs_with_its_extras():
     """They are installed without looking at what they need themselves."""
-    reached, todo = set(), [("longspan", {"dev", "fast", "slurm"})]
+    reached, todo = set(), [("longspan", {"dev", "fast", "slurm", "examples"})]
     while todo:
         name, extras = todo.pop()
         for text in metadata.requires(name) or []:
