@@ -44,7 +44,7 @@ def test_a_token_across_the_answers_beginning_is_refused(tokenizer, works, words
     # Inside the last token of several characters.
     token = max(number for number in range(1, len(firsts)) if firsts[number] - firsts[number - 1] > 2)
     cut = int(firsts[token]) - 1
-    with pytest.raises(ValueError, match="merges the end of the prompt .* with the beginning of the answer"):
+    with pytest.raises(ValueError, match=r"merges the end of the prompt .* with the beginning of the answer"):
         tokenizer.answer(tokenizer.prompt(text[:cut]), text[cut:])
 
 
