@@ -44,6 +44,12 @@ def code_of(rule, *plug_ins):
     return code_digest(script(rule), *plug_ins)
 
 
+def code_of_task(script_name, evaluation):
+    """Digest of a rule's code, the task of an evaluation among it."""
+    task = wiring.evaluations.named()[evaluation].name
+    return code_of(script_name, EVALUATION_TASKS.source_file(task))
+
+
 def of_user(paths):
     """Files of the user, which lie where they are whatever a module's prefix."""
     return [local(path) for path in paths] if IS_MODULE else list(paths)

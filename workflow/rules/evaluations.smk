@@ -13,12 +13,6 @@ OUTPUTS: results/tasks/{evaluation}/{tokenizer}/{length}.parquet
 evaluations = wiring.evaluations
 
 
-def code_of_task(job, evaluation):
-    """Digest of a rule's code, a task's among it."""
-    task = evaluations.named()[evaluation].name
-    return code_of(job, EVALUATION_TASKS.source_file(task))
-
-
 rule make_task:
     """A task's prompts of one length, which all models with their tokenizer answer."""
     input:
