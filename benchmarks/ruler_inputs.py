@@ -6,8 +6,8 @@
 
 longspan makes all 13 tasks at all lengths, as rule make_task does: a process for each length, up to a table.
 The published generators make some tasks at some lengths, twice: with a few samples and with some more. From
-these two follow the seconds of CPU before the first sample (word lists, the search for the length) and those of
-each sample, so the seconds that as many samples as longspan's would take. No length is extrapolated from
+these two follow the seconds of CPU before the first sample (word lists, the search for the length) and those
+of each sample, so the seconds that as many samples as longspan's would take. No length is extrapolated from
 another, and their import of transformers is not counted. The folder is that of tests/ruler/compare.py.
 """
 
