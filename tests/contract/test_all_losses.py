@@ -56,6 +56,7 @@ def test_all_six_losses_train_frozen_and_self_scoring_to_the_report(chain):
         if loss != "longce":
             assert metrics[loss]["weight_mean"].to_numpy() == pytest.approx(1, rel=1e-6)
 
+    every.make("compare_models")
     every.make("summarize_results")
     every.make("draw_figures")
     names = [line.split("\t")[:2] for line in every.path("summary_table").read_text().splitlines()]

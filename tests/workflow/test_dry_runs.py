@@ -65,8 +65,8 @@ def test_all_losses_train_from_one_store_of_scores(checkout):
     assert {rule: jobs[rule] for rule in ("score_short", "collect_weights", "train", "evaluate")} == {
         "score_short": "2",
         "collect_weights": "1",
-        "train": "6",
-        "evaluate": "7",
+        "train": "7",
+        "evaluate": "8",
     }
 
 

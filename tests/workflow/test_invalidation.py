@@ -26,7 +26,15 @@ SCHEMA = Settings.model_json_schema(by_alias=True)
 PAGE = ROOT / "docs" / "invalidation.md"
 TINY = yaml.safe_load((ROOT / "configs" / "tiny.yaml").read_text())
 # Of these every change makes the report anew; the table leaves them out.
-REPORT = {"all", "record_settings", "summarize_results", "draw_figures", "tabulate_costs", "report"}
+REPORT = {
+    "all",
+    "record_settings",
+    "compare_models",
+    "summarize_results",
+    "draw_figures",
+    "tabulate_costs",
+    "report",
+}
 
 
 def keys_under(schema: dict = SCHEMA, path: str = "") -> list[str]:
@@ -102,8 +110,11 @@ def base_settings() -> dict:
         "mixed": {"short": [{"corpus": "short", "token_share": 0.25, "document_tokens": 64}]},
     }
     settings["runs"]["ends"]["mixture"] = "mixed"
-    settings["evaluations"] = {"coarse": {"task": "position_nll", "position_bins": 2}}
-    settings["runs"]["main"]["evaluations"] = ["coarse"]
+    settings["evaluations"] = {
+        "coarse": {"task": "position_nll", "position_bins": 2},
+        "key": {"task": "longppl", "evaluator": "hub", "short_context": 64},
+    }
+    settings["runs"]["main"] |= {"evaluations": ["coarse", "key"], "controls": ["shuffled"]}
     settings["exports"] = {
         "kept": {"selection": "half", "format": "jsonl", "repo": "owner/kept"},
         "all": {"windowing": "short-128"},
@@ -306,6 +317,7 @@ CHANGES: dict[str, dict[str, object]] = {
     "losses.*.sparsification": {"losses/shifted/sparsification": 0.2},
     "losses.*.normalization": {"losses/parts/normalization": "softmax"},
     "losses.*.interpolation": {"losses/dense/interpolation": 0.5},
+    "losses.*.shuffle_weights": {"losses/dense/shuffle_weights": True, "runs/main/controls": None},
     "losses.*.shift": {"losses/shifted/shift": 2},
     "losses.*.scorer": {"losses/dense/scorer": "wheel-32"},
     "losses.*.self_scoring.base_length": {"losses/itself/self_scoring/base_length": 80},
@@ -367,6 +379,15 @@ CHANGES: dict[str, dict[str, object]] = {
     "evaluation.position_bins": {"evaluation": {"position_bins": 4}},
     "evaluations.*.windows_per_document": {"evaluations/coarse/windows_per_document": 1},
     "evaluations.*.position_bins": {"evaluations/coarse/position_bins": 4},
+    "evaluations.*.task": {
+        "evaluations/coarse": {"task": "longppl", "evaluator": "hub", "short_context": 64}
+    },
+    "evaluations.*.evaluator": {"evaluations/key/evaluator": "wheel"},
+    "evaluations.*.short_context": {"evaluations/key/short_context": 32},
+    "evaluations.*.shared_tokens": {"evaluations/key/shared_tokens": 32},
+    "evaluations.*.min_gain": {"evaluations/key/min_gain": 1},
+    "evaluations.*.max_nll": {"evaluations/key/max_nll": 1},
+    "runs.*.controls": {"runs/main/controls": ["shuffled", "plain"]},
     "runs.*.evaluations": {"runs/each/evaluations": ["coarse"]},
     "report.title": {"report": {"title": "other"}},
     "report.compare_selections": {"report": {"compare_selections": ["half", "each"]}},
@@ -374,7 +395,7 @@ CHANGES: dict[str, dict[str, object]] = {
 
 
 # Keys with one valid value.
-FIXED = {"runs.*.train.context_parallel_size", "evaluations.*.task"}
+FIXED = {"runs.*.train.context_parallel_size"}
 
 
 def settings_table() -> list[tuple[str, str, str]]:

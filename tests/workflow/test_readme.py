@@ -81,8 +81,15 @@ def test_the_last_lines_are_those_that_the_default_settings_give():
     named += [("rank correlation", name) for name in summary["comparisons"]]
     named += [("training loss", name) for name in summary["trainings"]]
     named += [("held-out perplexity", evaluation["name"]) for evaluation in summary["evaluations"]]
-    *rows, look_next = README.split("ends like this:\n\n```\n")[1].split("```")[0].splitlines()
-    assert [tuple(re.split(r"  +", row)[:2]) for row in rows] == named
+    shown = README.split("ends like this:\n\n```\n")[1].split("```")[0]
+    table, heading, last = shown.split("\n\n")
+    rows = [tuple(re.split(r"  +", row)[:2]) for row in table.splitlines()]
+    assert rows == named[-len(rows) :]
+    assert len(rows) > 1
+    *verdict, look_next = last.splitlines()
+    # One paragraph for each training that is no control, and each evaluation.
+    assert heading == "Verdict"
+    assert "\n".join(verdict).startswith("classics/dense by position_nll: ")
     assert f'@echo "{look_next}"' in (ROOT / "Makefile").read_text()
 
 

@@ -25,7 +25,7 @@ from longspan.process.command_line import parser_for, run_script
 from longspan.process.ranks import join_processes, process_count
 from longspan.scoring.vocabulary import require_embeddings
 from longspan.store.code import code_digest
-from longspan.store.tables import digest_file, read_table, require_same, write_table
+from longspan.store.tables import digest_file, digest_of, read_table, require_same, write_table
 from longspan.windows.store import WindowStore
 
 
@@ -77,9 +77,13 @@ def main(argv=None):
         return
     if task.reads == "model":
         rows = task.measure(load(), arguments.model, seed=settings["seed"])
-        files = {f"files/{path}": digest_file(path) for path in task.files}
+        files = [digest_file(path) for path in task.files]
         write_table(
-            arguments.evaluation, task.table, rows, **about, inputs={"model": manifest["digest"]} | files
+            arguments.evaluation,
+            task.table,
+            rows,
+            **about,
+            inputs={"model": manifest["digest"], "files": digest_of(files)},
         )
         return
     windows = WindowStore({"held_out": (arguments.tokens, arguments.windows)})

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from longspan.costs.needs import ATTENTION_BYTES, NLL_BYTES, TEXT_STAGES, requested_minutes
+from longspan.costs.needs import ATTENTION_BYTES, NLL_BYTES, TEXT_STAGES, answering_needs, requested_minutes
+from longspan.costs.shape import DecoderShape
 
 
 def test_bytes_a_token_are_those_of_the_page():
@@ -30,3 +31,32 @@ def test_unknown_tokens_give_no_time():
         assert stage.needs(None).seconds is None
     assert requested_minutes(0) == 60
     assert requested_minutes(3600) == 240
+
+
+SMALL = DecoderShape(49152, 576, 1536, 30, 9, 3, 64, tie_word_embeddings=True)
+
+
+def answers(lengths, tokens_per_batch=32768, dtype="bfloat16"):
+    return answering_needs(
+        SMALL, lengths, tokens_per_batch=tokens_per_batch, dtype=dtype, device_flops=798e12
+    )
+
+
+def test_answers_take_longer_for_more_samples_lengths_passes_and_words():
+    seconds = answers({4096: (1000, 2, 8)}).seconds
+    for more in ({4096: (2000, 2, 8)}, {8192: (1000, 2, 8)}, {4096: (1000, 4, 8)}, {4096: (1000, 2, 64)}):
+        assert answers(more).seconds > seconds
+    both = answers({4096: (1000, 2, 8), 8192: (1000, 2, 8)}).seconds
+    start = answers({}).seconds
+    assert both - start == pytest.approx(
+        seconds - start + answers({8192: (1000, 2, 8)}).seconds - start, rel=1e-9
+    )
+
+
+def test_a_batch_shares_the_steps_of_writing_and_takes_memory():
+    few, many = (answers({4096: (64, 1, 128)}, tokens) for tokens in (4096, 65536))
+    assert few.seconds > many.seconds
+    assert few.device_bytes < many.device_bytes
+    # A prompt goes through whole, however few tokens a batch has.
+    assert answers({65536: (1, 1, 0)}, 1).device_bytes == answers({65536: (1, 1, 0)}, 65536).device_bytes
+    assert answers({4096: (64, 1, 8)}, dtype="float32").seconds > answers({4096: (64, 1, 8)}).seconds

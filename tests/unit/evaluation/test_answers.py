@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from longspan.evaluation.answers import AnsweringModel, NotFiniteError
 from tiny_models import ARCHITECTURES, VOCABULARY, random_ids, tiny_model
@@ -87,6 +88,39 @@ def test_whether_a_cache_is_exact_is_seen_on_the_model(monkeypatch, capsys):
     assert answering(model).write(prompts, [5] * 4) == expected
     assert not any(caching[-5:])
     assert "keeps no keys and values; each token reads all before it again" in capsys.readouterr().out
+
+
+_SIZES = {"vocab_size": VOCABULARY, "hidden_size": 16, "num_hidden_layers": 2}
+_HEADS = {"num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 24}
+OTHER_TYPES = {
+    # A state, positions as biases, and windows of 16 tokens; a state is kept under another name.
+    "mamba": (lambda: transformers.MambaConfig(**_SIZES, state_size=4), False),
+    "bloom": (
+        lambda: transformers.BloomConfig(vocab_size=VOCABULARY, hidden_size=16, n_layer=2, n_head=2),
+        True,
+    ),
+    "mistral": (lambda: transformers.MistralConfig(**_SIZES, **_HEADS, sliding_window=16), True),
+    "gemma3": (
+        lambda: transformers.Gemma3TextConfig(**_SIZES, **_HEADS, head_dim=8, sliding_window=16),
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_TYPES)
+def test_other_types_keep_a_cache_where_it_is_exact(name):
+    config, keeps = OTHER_TYPES[name]
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(config()).double().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(std=0.3)
+    prompts = [prompt for prompt, _ in pairs(3)]
+    by_itself = answering(model)
+    found = by_itself.write(prompts, [6] * 4)
+    assert by_itself.keeps_cache is keeps
+    assert found == answering(model, keeps_cache=False).write(prompts, [6] * 4)
 
 
 def test_beyond_the_length_of_one_table_of_angles_nothing_is_kept():

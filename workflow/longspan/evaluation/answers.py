@@ -66,7 +66,7 @@ class AnsweringModel:
         self._model, self._tokenizer = model, tokenizer
         self._decoder, self._output_layer = split_model(model)
         self._tokens_per_batch = tokens_per_batch
-        self._keeps_cache = keeps_cache
+        self.keeps_cache = keeps_cache
         # Beyond this, angles of keys that are kept would be those of a shorter text.
         self._one_table = tokens_of_one_table(model.config)
 
@@ -188,9 +188,9 @@ class AnsweringModel:
         return Written(tuple(written), text, "length") if len(written) >= new_tokens else None
 
     def _caches(self, tokens: int) -> bool:
-        if self._keeps_cache is None:
-            self._keeps_cache = caches_exactly(self._model)
-        return self._keeps_cache and (self._one_table is None or tokens <= self._one_table)
+        if self.keeps_cache is None:
+            self.keeps_cache = caches_exactly(self._model)
+        return self.keeps_cache and (self._one_table is None or tokens <= self._one_table)
 
 
 class NotFiniteError(ValueError):

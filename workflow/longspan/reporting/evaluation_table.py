@@ -310,9 +310,8 @@ def with_interval(value: float, low: float, high: float, *, unit: str = "", sign
     digits = min(6, max(0, 1 - math.floor(math.log10(widths[0])))) if widths else 2
     sign = "+" if signed else ""
     shown = f"{value:{sign}.{digits}f}{unit}"
-    if math.isnan(low):
-        return f"{shown} [no interval]"
-    return f"{shown} [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]".replace("-", "−")
+    interval = "no interval" if math.isnan(low) else f"{low:{sign}.{digits}f}, {high:{sign}.{digits}f}"
+    return f"{shown} [{interval}]".replace("-", "−")
 
 
 def p_text(p: float) -> str:
