@@ -95,6 +95,8 @@ def base_settings() -> dict:
     settings["scorers"]["wheel-32"] = settings["scorers"]["tiny-32"] | {"model": "wheel"}
     settings["scorers"]["hub-layer0"] = {"kind": "attention", "model": "hub"}
     settings["scorers"]["wheel-layer0"] = {"kind": "attention", "model": "wheel"}
+    settings["scorers"]["tiny-spans"] = {"kind": "ladm", "model": "tiny", "span_tokens": 8, "first_span": 8}
+    settings["scorers"]["tiny-pairs"] = {"kind": "prolong", "model": "tiny", "segment_tokens": 16}
     settings["selections"] |= {
         "funnel": {
             "windowing": "ends",
@@ -110,18 +112,21 @@ def base_settings() -> dict:
             ],
         },
         "ends": {"windowing": "ends", "method": "longattn", "scorer": "hub-layer0", "keep": {"ratio": 0.5}},
+        "spans": settings["selections"]["half"] | {"method": "ladm", "scorer": "tiny-spans"},
+        "pairs": settings["selections"]["half"] | {"method": "prolong", "scorer": "tiny-pairs"},
         "each": settings["selections"]["half"] | {"keep": {"per_category": {"prose": {"ratio": 0.5}}}},
     }
     settings["losses"] |= {
         "parts": {"comparison": "difference", "transforms": ["absolute"], "scorer": "wheel-32"},
         "shifted": {"variant": "ppmi", "shift": 1, "sparsification": 0.5, "scorer": "tiny-32"},
         "itself": {"variant": "dense", "self_scoring": {"base_length": 32, "base_stride": 24}},
+        "exact": {"variant": "exact"},
     }
     train = {"max_steps": 4, "learning_rate": 1.0e-3}
     common = {"model": "tiny", "windowing": "short-128", "train": train}
     settings["runs"] = {
         "main": common | {"selection": "half", "loss": "dense"},
-        "each": common | {"selection": "each", "loss": ["parts", "shifted", "itself"]},
+        "each": common | {"selection": "each", "loss": ["parts", "shifted", "itself", "exact"]},
         "ends": common | {"windowing": "ends", "selection": "ends", "loss": "itself"},
     }
     settings["mixtures"] = {
@@ -131,8 +136,15 @@ def base_settings() -> dict:
     settings["evaluations"] = {
         "coarse": {"task": "position_nll", "position_bins": 2},
         "key": {"task": "longppl", "evaluator": "hub", "short_context": 64},
+        "codes": {"task": "needle", "lengths": [256]},
+        "far": {"task": "evidence", "lengths": [256], "distances": [128]},
+        "words": {"task": "cloze"},
+        "synthetic": {"task": "ruler", "lengths": [1024]},
+        "harness": {"task": "lm_eval", "tasks": ["arc_easy"]},
     }
-    settings["runs"]["main"] |= {"evaluations": ["coarse", "key"], "controls": ["shuffled"]}
+    settings["models"]["tiny"]["max_position_embeddings"] = 2048
+    settings["runs"]["main"] |= {"evaluations": list(settings["evaluations"]), "controls": ["shuffled"]}
+    settings["report"]["compare_selections"] += ["spans", "pairs"]
     settings["exports"] = {
         "kept": {"selection": "half", "format": "jsonl", "repo": "owner/kept"},
         "all": {"windowing": "short-128"},
@@ -316,6 +328,15 @@ CHANGES: dict[str, dict[str, object]] = {
     "scorers.*.store_long": {"scorers/tiny-32/store_long": False},
     "scorers.*.windows_per_batch": {"scorers/tiny-32/windows_per_batch": 2},
     "scorers.*.rope_theta": {"scorers/tiny-layer0/rope_theta": 1.0e6},
+    "scorers.*.span_tokens": {"scorers/tiny-spans/span_tokens": 4},
+    "scorers.*.skipped_spans": {"scorers/tiny-spans/skipped_spans": 2},
+    "scorers.*.near_spans": {"scorers/tiny-spans/near_spans": 2},
+    "scorers.*.first_span": {"scorers/tiny-spans/first_span": 9},
+    "scorers.*.layers": {"scorers/tiny-spans/layers": [1]},
+    "scorers.*.mode": {"scorers/tiny-spans/mode": "released"},
+    "scorers.*.segment_tokens": {"scorers/tiny-pairs/segment_tokens": 32},
+    "scorers.*.pairs": {"scorers/tiny-pairs/pairs": 5},
+    "scorers.*.pairs_per_batch": {"scorers/tiny-pairs/pairs_per_batch": 2},
     "selections.*.windowing": {"selections/ends/windowing": "short-128", "runs/ends/windowing": "short-128"},
     "selections.*.method": {
         "selections/half": {"windowing": "short-128", "method": "random", "keep": {"ratio": 0.5}}
@@ -323,6 +344,14 @@ CHANGES: dict[str, dict[str, object]] = {
     "selections.*.scorer": {"selections/half/scorer": "hub-layer0"},
     "selections.*.mode": {"selections/half/mode": "released"},
     "selections.*.alpha": {"selections/half/alpha": 0.1},
+    "selections.*.threshold": {"selections/pairs/threshold": 0.2},
+    "selections.*.strength_weight": {"selections/pairs/strength_weight": 0.5},
+    "selections.*.distance_weight": {"selections/pairs/distance_weight": 0.5},
+    "selections.*.specificity": {"selections/pairs/specificity": False},
+    "selections.*.keep.band": {"selections/half/keep": {"band": [0.2, 0.8]}},
+    "selections.*.keep.per_category.*.band": {
+        "selections/each/keep/per_category/prose": {"band": [0.2, 0.8]}
+    },
     "selections.*.keep.ratio": {"selections/half/keep": {"ratio": 0.25}},
     "selections.*.keep.windows": {"selections/half/keep": {"windows": 3}},
     "selections.*.keep.tokens": {"selections/half/keep": {"tokens": 900}},
@@ -337,6 +366,12 @@ CHANGES: dict[str, dict[str, object]] = {
     "losses.*.normalization": {"losses/parts/normalization": "softmax"},
     "losses.*.interpolation": {"losses/dense/interpolation": 0.5},
     "losses.*.shuffle_weights": {"losses/dense/shuffle_weights": True, "runs/main/controls": None},
+    "losses.*.alpha": {"losses/exact/alpha": 0.3},
+    "losses.*.gamma": {"losses/exact/gamma": 1},
+    "losses.*.min_context_tokens": {"losses/exact/min_context_tokens": 16},
+    "losses.*.exposure.alpha": {"losses/itself/exposure": {"alpha": 0.3}},
+    "losses.*.exposure.gamma": {"losses/itself/exposure": {"gamma": 1}},
+    "losses.*.exposure.min_context_tokens": {"losses/itself/exposure": {"min_context_tokens": 16}},
     "losses.*.shift": {"losses/shifted/shift": 2},
     "losses.*.scorer": {"losses/dense/scorer": "wheel-32"},
     "losses.*.self_scoring.base_length": {"losses/itself/self_scoring/base_length": 80},
@@ -406,6 +441,33 @@ CHANGES: dict[str, dict[str, object]] = {
     "evaluations.*.shared_tokens": {"evaluations/key/shared_tokens": 32},
     "evaluations.*.min_gain": {"evaluations/key/min_gain": 1},
     "evaluations.*.max_nll": {"evaluations/key/max_nll": 1},
+    "evaluations.*.corpus": {"evaluations/codes/corpus": "other"},
+    "evaluations.*.devices": {"evaluations/codes/devices": 2},
+    "evaluations.*.lengths": {"evaluations/codes/lengths": [256, 512]},
+    "evaluations.*.tokens_per_batch": {"evaluations/codes/tokens_per_batch": 1024},
+    "evaluations.*.variants": {"evaluations/codes/variants": ["multi_key"]},
+    "evaluations.*.depths": {"evaluations/codes/depths": [0.5]},
+    "evaluations.*.samples": {"evaluations/codes/samples": 2},
+    "evaluations.*.codes": {"evaluations/codes/codes": 3},
+    "evaluations.*.form": {"evaluations/codes/form": "words"},
+    "evaluations.*.prompt": {"evaluations/codes/prompt": "chat"},
+    "evaluations.*.distances": {
+        "evaluations/far": {"task": "evidence", "lengths": [512], "distances": [256]}
+    },
+    "evaluations.*.passage_tokens": {"evaluations/far/passage_tokens": 32},
+    "evaluations.*.evidence_tokens": {"evaluations/far/evidence_tokens": 32},
+    "evaluations.*.foils": {"evaluations/words/foils": 1},
+    "evaluations.*.tasks": {"evaluations/synthetic/tasks": ["vt"]},
+    "evaluations.*.haystack": {"evaluations/synthetic/haystack": "noise"},
+    "evaluations.*.draw_seed": {"evaluations/synthetic/draw_seed": 1},
+    "evaluations.*.task_folder": {"evaluations/harness/task_folder": "."},
+    "evaluations.*.data_folder": {"evaluations/harness/data_folder": "."},
+    "evaluations.*.num_fewshot": {"evaluations/harness/num_fewshot": 2},
+    "evaluations.*.limit": {"evaluations/harness/limit": 3},
+    "evaluations.*.apply_chat_template": {"evaluations/harness/apply_chat_template": True},
+    "evaluations.*.batch_size": {"evaluations/harness/batch_size": 2},
+    "evaluations.*.max_length": {"evaluations/harness/max_length": 64},
+    "evaluations.*.guard": {"evaluations/harness/guard": True},
     "runs.*.controls": {"runs/main/controls": ["shuffled", "plain"]},
     "runs.*.evaluations": {"runs/each/evaluations": ["coarse"]},
     "report.title": {"report": {"title": "other"}},
@@ -419,6 +481,9 @@ for key, change in list(CHANGES.items()):
     if key.startswith("selections.*.") and key != "selections.*.windowing":
         ((path, value),) = change.items()
         number = 2 if path.startswith("selections/each") else 1
+        if path.startswith("selections/pairs"):
+            stage = {"method": "prolong", "scorer": "tiny-pairs", "keep": {"windows": 1}}
+            path, value = f"{_STAGE}/3", stage | {path.rpartition("/")[2]: value}
         if isinstance(value, dict):
             value = {name: item for name, item in value.items() if name != "windowing"}
         CHANGES[key.replace("*.", "*.stages.[].", 1)] = {
