@@ -137,7 +137,7 @@ def base_settings() -> dict:
         "coarse": {"task": "position_nll", "position_bins": 2},
         "key": {"task": "longppl", "evaluator": "hub", "short_context": 64},
         "codes": {"task": "needle", "lengths": [256]},
-        "far": {"task": "evidence", "lengths": [256], "distances": [128]},
+        "far": {"task": "evidence", "lengths": [1024], "distances": [128]},
         "words": {"task": "cloze"},
         "synthetic": {"task": "ruler", "lengths": [1024]},
         "harness": {"task": "lm_eval", "tasks": ["arc_easy"]},
@@ -333,7 +333,9 @@ CHANGES: dict[str, dict[str, object]] = {
     "scorers.*.near_spans": {"scorers/tiny-spans/near_spans": 2},
     "scorers.*.first_span": {"scorers/tiny-spans/first_span": 9},
     "scorers.*.layers": {"scorers/tiny-spans/layers": [1]},
-    "scorers.*.mode": {"scorers/tiny-spans/mode": "released"},
+    "scorers.*.mode": {
+        "scorers/tiny-spans": {"kind": "ladm", "model": "tiny", "span_tokens": 8, "mode": "released"}
+    },
     "scorers.*.segment_tokens": {"scorers/tiny-pairs/segment_tokens": 32},
     "scorers.*.pairs": {"scorers/tiny-pairs/pairs": 5},
     "scorers.*.pairs_per_batch": {"scorers/tiny-pairs/pairs_per_batch": 2},
@@ -452,7 +454,7 @@ CHANGES: dict[str, dict[str, object]] = {
     "evaluations.*.form": {"evaluations/codes/form": "words"},
     "evaluations.*.prompt": {"evaluations/codes/prompt": "chat"},
     "evaluations.*.distances": {
-        "evaluations/far": {"task": "evidence", "lengths": [512], "distances": [256]}
+        "evaluations/far/distances": [256]
     },
     "evaluations.*.passage_tokens": {"evaluations/far/passage_tokens": 32},
     "evaluations.*.evidence_tokens": {"evaluations/far/evidence_tokens": 32},
