@@ -334,7 +334,7 @@ CHANGES: dict[str, dict[str, object]] = {
     "scorers.*.first_span": {"scorers/tiny-spans/first_span": 9},
     "scorers.*.layers": {"scorers/tiny-spans/layers": [1]},
     "scorers.*.mode": {
-        "scorers/tiny-spans": {"kind": "ladm", "model": "tiny", "span_tokens": 8, "mode": "released"}
+        "scorers/tiny-spans": {"kind": "ladm", "model": "tiny", "span_tokens": 4, "mode": "released"}
     },
     "scorers.*.segment_tokens": {"scorers/tiny-pairs/segment_tokens": 32},
     "scorers.*.pairs": {"scorers/tiny-pairs/pairs": 5},
