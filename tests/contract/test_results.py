@@ -310,6 +310,9 @@ def test_the_summary_says_what_the_tables_hold(chain):
         f"{losses[0]:.4f} → {losses[-1]:.4f} ({len(losses)} updates)"
     )
 
+    # Of 127 targets of a window of 128 tokens those with 1 to 31 tokens of context.
+    assert table["short context", "main/dense/seed0"] == "24.4% of the targets under 32 tokens of context"
+
     def perplexity(trained):
         found = rows(chain.path("evaluation", trained=trained), "evaluation")
         tokens = sum(row["position_stop"] - row["position_start"] for row in found)
@@ -319,7 +322,7 @@ def test_the_summary_says_what_the_tables_hold(chain):
     assert table["held-out perplexity", "main/dense/seed0"] == (
         f"{perplexity('base'):.3f} → {perplexity('dense/seed0'):.3f} ({count} windows of 2 works)"
     )
-    assert len(table) == 9
+    assert len(table) == 10
     # The text says the same, in columns.
     text = chain.path("summary").read_text().splitlines()
     assert [line.split()[-1] for line in text] == [line.split()[-1] for line in lines[1:]]
@@ -328,7 +331,7 @@ def test_the_summary_says_what_the_tables_hold(chain):
 
 def test_figures_are_drawn_for_what_is_there(chain):
     drawn = {path.stem: path.read_text() for path in Path("results/figures").iterdir()}
-    assert sorted(drawn) == ["evaluation-position_nll", "selections", "trainings"]
+    assert sorted(drawn) == ["evaluation-position_nll", "exposure", "selections", "trainings"]
     for content in drawn.values():
         assert content.startswith("<?xml")
         assert content.rstrip().endswith("</svg>")
@@ -339,6 +342,7 @@ def test_figures_are_drawn_for_what_is_there(chain):
     Chain(settings).make("draw_figures")
     assert sorted(path.stem for path in Path("results/figures").iterdir()) == [
         "evaluation-position_nll",
+        "exposure",
         "trainings",
     ]
 
