@@ -100,7 +100,7 @@ JOBS = [
     ("draw_figures", {}),
     ("record_settings", {}),
     *(("aggregate_shard", {"shard": shard}) for shard in ALL_SHARDS),
-    *(("aggregate_selection", {"selection": name}) for name in ("half", "drawn", "gain", "packed")),
+    *(("aggregate_selection", {"selection": name}) for name in ("half", *COMPARED)),
     ("tabulate_costs", {}),
     ("build_report", {}),
 ]

@@ -100,7 +100,15 @@ def test_windows_to_read_hold_text_scores_and_weights_of_every_loss(chain):
         assert found["lengths"].sum() == len(found["text"].encode("utf-16-le")) // 2
         for name in ("short", "long"):
             np.testing.assert_allclose(found[name], row[f"{name}_nll"], atol=NLL_STEP / 2 + 1e-9)
-        assert [loss["name"] for loss in window["losses"]] == ["dense", "longce", "npmi", "plain", "ppmi"]
+        assert [loss["name"] for loss in window["losses"]] == [
+            "dense",
+            "exact",
+            "longce",
+            "longfilter",
+            "npmi",
+            "plain",
+            "ppmi",
+        ]
         for loss in window["losses"]:
             exact = weights_of(row, {"variant": loss["name"]})
             positive = exact > 0

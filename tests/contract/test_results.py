@@ -311,6 +311,9 @@ def test_the_summary_says_what_the_tables_hold(chain):
         f"{losses[0]:.4f} → {losses[-1]:.4f} ({len(losses)} updates)"
     )
 
+    # Of 127 targets of a window of 128 tokens those with 1 to 31 tokens of context.
+    assert table["short context", "main/dense/seed0"] == "24.4% of the targets under 32 tokens of context"
+
     def perplexity(trained):
         found = rows(chain.path("evaluation", trained=trained), "evaluation")
         tokens = sum(row["position_stop"] - row["position_start"] for row in found)
@@ -320,7 +323,7 @@ def test_the_summary_says_what_the_tables_hold(chain):
     assert table["held-out perplexity", "main/dense/seed0"] == (
         f"{perplexity('base'):.3f} → {perplexity('dense/seed0'):.3f} ({count} windows of 2 works)"
     )
-    assert len(table) == 9
+    assert len(table) == 10
     # The text says the same, in columns.
     summary, verdict = chain.path("summary").read_text().split("\n\nVerdict\n\n")
     assert "".join(verdict.split()) == "".join(chain.path("verdict").read_text().split())
@@ -350,7 +353,7 @@ def test_the_table_of_evaluations_and_the_verdict_are_of_the_tables(chain):
 
 def test_figures_are_drawn_for_what_is_there(chain):
     drawn = {path.stem: path.read_text() for path in Path("results/figures").iterdir()}
-    assert sorted(drawn) == ["evaluation-position_nll", "selections", "trainings"]
+    assert sorted(drawn) == ["evaluation-position_nll", "exposure", "selections", "trainings"]
     for content in drawn.values():
         assert content.startswith("<?xml")
         assert content.rstrip().endswith("</svg>")
@@ -361,6 +364,7 @@ def test_figures_are_drawn_for_what_is_there(chain):
     Chain(settings).make("draw_figures")
     assert sorted(path.stem for path in Path("results/figures").iterdir()) == [
         "evaluation-position_nll",
+        "exposure",
         "trainings",
     ]
 

@@ -5,9 +5,10 @@ from longspan.models.layers import compile_layers
 from longspan.models.token_nll import token_nll
 from longspan.scoring.nll import long_context_nll, short_context_nll, short_nll_beside_long
 from longspan.scoring.self_scoring import SelfScoring
+from longspan.weighting.exposure import ContextWeights
 from longspan.weighting.loss import WeightedLM
 from longspan.weighting.variant import weighting_from_settings
-from longspan.weighting.weights import token_weights
+from longspan.weighting.weights import shuffled_weights, token_weights, weights_by_context
 from tiny_models import ARCHITECTURES, random_ids, tiny_model
 
 pytestmark = [
@@ -128,6 +129,30 @@ def test_kept_tokens_are_the_same_on_every_device(variant):
     }
     on_cuda = token_weights(long_nll.cuda(), short_nll.cuda(), **options)
     assert torch.equal(on_cuda.cpu(), token_weights(long_nll, short_nll, **options))
+
+
+def test_weights_by_context_and_the_control_are_the_same_on_every_device():
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.rand(3, 999, generator=generator) * 3
+    counted = torch.rand(3, 999, generator=generator) > 0.1
+    places = torch.cat([torch.arange(300), torch.arange(100), torch.arange(600)])[1:].expand(3, -1)
+    documents = torch.repeat_interleave(torch.arange(3), torch.tensor([300, 100, 600]))[1:].expand(3, -1)
+    context = ContextWeights(
+        (0, 8, 16, 32, 64, 128, 256), (1.0, 1.0, 1.0, 1.0, 1.2, 1.5, 1.4), keeps_sum=True
+    )
+
+    def weigh(device):
+        on = {"counted": counted.to(device)}
+        found = weights_by_context(weights.to(device), context, context_tokens=places.to(device), **on)
+        control = shuffled_weights(
+            weights.to(device), seed=5, sequence_ids=["a", "b", "c"], documents=documents.to(device), **on
+        )
+        return found.cpu(), control.cpu()
+
+    (found, control), (expected, order) = weigh("cuda"), weigh("cpu")
+    # Sums add up in another order.
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
+    assert torch.equal(control, order)
 
 
 def test_a_self_scoring_step_equals_the_cpu():

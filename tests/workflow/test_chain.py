@@ -70,6 +70,7 @@ def test_the_chain_runs_and_then_has_nothing_to_do(workflow):
         "windows kept",
         "rank correlation",
         "training loss",
+        "short context",
         "held-out perplexity",
     ):
         assert re.search(rf"^{quantity} ", summary, re.MULTILINE), summary

@@ -453,9 +453,7 @@ CHANGES: dict[str, dict[str, object]] = {
     "evaluations.*.codes": {"evaluations/codes/codes": 3},
     "evaluations.*.form": {"evaluations/codes/form": "words"},
     "evaluations.*.prompt": {"evaluations/codes/prompt": "chat"},
-    "evaluations.*.distances": {
-        "evaluations/far/distances": [256]
-    },
+    "evaluations.*.distances": {"evaluations/far/distances": [256]},
     "evaluations.*.passage_tokens": {"evaluations/far/passage_tokens": 32},
     "evaluations.*.evidence_tokens": {"evaluations/far/evidence_tokens": 32},
     "evaluations.*.foils": {"evaluations/words/foils": 1},

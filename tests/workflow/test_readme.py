@@ -80,6 +80,7 @@ def test_the_last_lines_are_those_that_the_default_settings_give():
     named += [("windows kept", name) for name, *_ in summary["selections"]]
     named += [("rank correlation", name) for name in summary["comparisons"]]
     named += [("training loss", name) for name in summary["trainings"]]
+    named += [("short context", name) for name in summary["exposures"]]
     named += [("held-out perplexity", evaluation["name"]) for evaluation in summary["evaluations"]]
     shown = README.split("ends like this:\n\n```\n")[1].split("```")[0]
     table, heading, last = shown.split("\n\n")
