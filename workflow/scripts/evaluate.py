@@ -77,6 +77,7 @@ def main(argv=None):
         return
     if task.reads == "model":
         rows = task.measure(load(), arguments.model, seed=settings["seed"])
+        task.require_columns(rows)
         files = [digest_file(path) for path in task.files]
         write_table(
             arguments.evaluation,
@@ -102,6 +103,7 @@ def main(argv=None):
         )
         prepared, digests["prepared"] = {"prepared": table.to_pylist()}, made.data_digest
     rows = task.measure(load(), windows, seed=settings["seed"], **prepared)
+    task.require_columns(rows)
     write_table(
         arguments.evaluation,
         task.table,

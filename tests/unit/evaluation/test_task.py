@@ -4,6 +4,8 @@ import pandas as pd
 import pytest
 
 from longspan.evaluation.task import VALUE_COLUMNS, EvaluationTask, Measure
+from longspan.store.contracts import CONTRACTS
+from refusals import refused
 
 
 class Plain(EvaluationTask):
@@ -16,6 +18,12 @@ class Plain(EvaluationTask):
 
     def values(self, rows):
         return rows
+
+    def summary(self, base, trained):
+        return []
+
+    def draw(self, axes, tables):
+        pass
 
 
 def rows(**columns):
@@ -56,3 +64,11 @@ def test_what_is_no_value_is_refused_by_name(columns, message):
 def test_a_missing_column_is_named():
     with pytest.raises(ValueError, match="here: values of task 'plain' lack cluster, weight"):
         Plain().checked_values(rows().drop(columns=["cluster", "weight"]), "here")
+
+
+def test_rows_without_a_column_or_with_a_foreign_one_are_refused_when_they_are_measured():
+    row = dict.fromkeys(CONTRACTS["evaluation"].columns.names)
+    Plain().require_columns([row])
+    misspelt = {("extra" if name == min(row) else name): None for name in row}
+    with refused(f"rows of task 'plain' lack {min(row)} and have extra, no columns of its table"):
+        Plain().require_columns([row, misspelt])

@@ -166,3 +166,16 @@ def test_a_member_without_a_name_is_refused(package):
     package({"mine": "longspan.selection.method:SelectionMethod"})
     with pytest.raises(ValueError, match=r"with name = 'mine'$"):
         SELECTION_METHODS["mine"]
+
+
+@pytest.mark.parametrize(
+    ("lacking", "misspelt"),
+    [("label", MINE.replace("label:", "lable:")), ("score", MINE.replace("score(", "scores("))],
+)
+def test_a_member_that_lacks_what_every_one_has_is_refused(package, lacking, misspelt):
+    # Before any job starts, not when a figure is drawn behind a training.
+    package({"mine": "some_package:Mine"}, content=misspelt)
+    with refused(
+        f"selection method 'mine' lacks {lacking}, which longspan.selection.method.SelectionMethod describes"
+    ):
+        SELECTION_METHODS["mine"]

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from longspan.scoring.kind import SCORER_KINDS
 from longspan.selection.method import SelectionMethod
 from longspan.selection.scores import ShardTables, score_windows
 from longspan.store.tables import read_table, write_table
@@ -86,6 +87,8 @@ class Stores:
         )
 
     def _write_scores(self, folder: str, kind: str, shard: str, columns: Callable[[str], dict]) -> None:
+        # The kind of table is known once its scorer is.
+        assert kind in {scorer.table for scorer in SCORER_KINDS}
         windows = window_store(self._folder, shard)
         rows = [
             {"data_id": data_id, "tokens_digest": windows.tokens_digest_of[data_id]} | columns(data_id)

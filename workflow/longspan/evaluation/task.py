@@ -1,5 +1,6 @@
 """What a task of evaluation is: a plug-in that measures a model on what was held out."""
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -8,6 +9,7 @@ import numpy as np
 
 from longspan.plugins.registry import PlugInKind
 from longspan.plugins.tables import WithTable
+from longspan.store.contracts import CONTRACTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,6 +134,22 @@ class EvaluationTask(WithTable):
         """
         raise NotImplementedError
 
+    def require_columns(self, rows: Sequence[Mapping]) -> None:
+        """Refuse rows of `measure` that do not have the columns of the task's table.
+
+        Raises:
+            ValueError: naming the columns.
+        """
+        contract = CONTRACTS[self.table]
+        known = set(contract.columns.names)
+        keys = {key for row in rows for key in row}
+        lacking = {key for row in rows for key in known - contract.optional - row.keys()}
+        faults = [f"lack {', '.join(sorted(lacking))}"] if lacking else []
+        faults += [f"have {', '.join(sorted(keys - known))}, no columns of its table"] if keys - known else []
+        if faults:
+            raise ValueError(f"rows of task '{self.name}' {' and '.join(faults)}")
+
+    @abstractmethod
     def values(self, rows: "pd.DataFrame") -> "pd.DataFrame":
         """What of the task's rows is a number of a sample: the one input of all statistics.
 
@@ -190,10 +208,12 @@ class EvaluationTask(WithTable):
             raise ValueError(f"{where}: sample {sample} stands twice in {measure} of task '{self.name}'")
         return found
 
+    @abstractmethod
     def summary(self, base: Sequence[Mapping], trained: Sequence[Mapping]) -> list[tuple[str, str]]:
         """(quantity, value) of the summary's lines, from the rows of base and trained model."""
         raise NotImplementedError
 
+    @abstractmethod
     def draw(self, axes: "Axes", tables: "Mapping[str, pd.DataFrame]") -> None:
         """Draw the tables of several models, by their names, into one panel."""
         raise NotImplementedError

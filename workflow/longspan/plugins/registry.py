@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_origin
 
 from longspan.plugins.options import Options, own_options
 
@@ -74,7 +74,7 @@ class PlugInKind:
         """The member of a name.
 
         Raises:
-            ValueError: there is none, or two, or what its entry point gives cannot be used.
+            ValueError: there is none, or two, or what its entry point gives cannot be used or is not whole.
         """
         members = self._members()
         if name not in members:
@@ -133,10 +133,26 @@ class PlugInKind:
                 f"{self.base.__module__}.{self.base.__name__} "
                 f"with name = '{name}'"
             )
+        if lacking := [*_unset_attributes(found), *sorted(found.__abstractmethods__)]:
+            raise ValueError(
+                f"{self.what} '{name}' lacks {', '.join(lacking)}, which "
+                f"{self.base.__module__}.{self.base.__name__} describes"
+            )
         return found
 
     def _is_member(self, value: Any) -> bool:
         return inspect.isclass(value) and issubclass(value, self.base) and hasattr(value, "name")
+
+
+def _unset_attributes(member: type[PlugIn]) -> list[str]:
+    """Class attributes that its bases declare, and none gives a value."""
+    declared = [
+        name
+        for cls in reversed(member.__mro__)
+        for name, kind in vars(cls).get("__annotations__", {}).items()
+        if get_origin(kind) is ClassVar and not name.startswith("_")
+    ]
+    return [name for name in dict.fromkeys(declared) if not hasattr(member, name)]
 
 
 @functools.cache

@@ -1,5 +1,6 @@
 """What a kind of scorer is: a plug-in by which a frozen model scores the windows of a shard."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -69,6 +70,7 @@ class ScorerKind(WithTable):
         """What of the windows belongs to the settings of a store."""
         return {}
 
+    @abstractmethod
     def load(
         self, model: Path, windows: "WindowStore", *, forward: Mapping, threads: int | None = None
     ) -> Score:
@@ -82,6 +84,7 @@ class ScorerKind(WithTable):
         """
         raise NotImplementedError
 
+    @abstractmethod
     def needs(
         self,
         shape: "DecoderShape",

@@ -1,5 +1,6 @@
 """What a method of selection is: a plug-in that gives each window a score, the higher the better."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -70,6 +71,7 @@ class SelectionMethod(PlugIn):
         """
         return {}
 
+    @abstractmethod
     def score(self, windows: "pd.DataFrame", *, seed: int | None) -> np.ndarray:
         """Score of each window, float64 [N].
 

@@ -4,6 +4,7 @@ Imports no torch, so that settings can be checked anywhere; the arithmetic is in
 :mod:`longspan.weighting.weights`.
 """
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -46,6 +47,7 @@ class Loss(GivenOptions):
         "drawn by the seed and the window's id.",
     )
 
+    @abstractmethod
     def weighting(self) -> Weighting:
         """The parts that weigh its tokens.
 

@@ -202,7 +202,10 @@ class Shard:
 
     def _path(self, kind: str) -> Path | str:
         path = self._paths[kind]
-        assert path is not None, f"shard {self.name} was opened without {kind}"
+        if path is None:
+            raise ValueError(
+                f"shard {self.name} was opened without {kind}; a selection method names them in `needs`"
+            )
         return path
 
 
