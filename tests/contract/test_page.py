@@ -12,8 +12,9 @@ import torch
 from longspan.reporting.page.counts import GAIN_EDGES, NLL_EDGES
 from longspan.reporting.page.reader import NLL_STEP
 from longspan.store.tables import read_table
-from longspan.weighting.variant import weighting_from_settings
-from longspan.weighting.weights import token_weights
+from longspan.weighting.exposure import ContextHistogram
+from longspan.weighting.variant import loss_of_settings
+from longspan.weighting.weights import token_weights, weights_by_context
 from tiny_chain import TINY
 
 
@@ -30,8 +31,12 @@ def stored(shard):
 def weights_of(row, block=None):
     block = {"variant": "dense"} if block is None else block
     nll = [torch.tensor(row[name], dtype=torch.float32)[None] for name in ("long_nll", "short_nll")]
-    parts = vars(weighting_from_settings(block))
-    return token_weights(*nll, **parts, sequence_ids=[row["data_id"]])[0].double().numpy()
+    loss, window_tokens = loss_of_settings(block), nll[0].shape[1] + 1
+    weights = token_weights(*nll, **vars(loss.weighting()), sequence_ids=[row["data_id"]])
+    whole = ContextHistogram.of_documents({window_tokens: 1})
+    if (context := loss.context_weights(whole, window_tokens)) is not None:
+        weights = weights_by_context(weights, context, context_tokens=torch.arange(1, window_tokens)[None])
+    return weights[0].double().numpy()
 
 
 def test_counts_of_a_shard_are_those_of_its_store(chain):
