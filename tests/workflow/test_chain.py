@@ -12,6 +12,9 @@ import yaml
 
 README = Path(__file__).parents[2] / "README.md"
 REPORT_RULES = {
+    "aggregate_selection",
+    "aggregate_shard",
+    "build_report",
     "record_settings",
     "compare_models",
     "summarize_results",

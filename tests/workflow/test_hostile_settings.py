@@ -129,7 +129,7 @@ def test_a_card_shows_them_as_text(finished):
 
 
 def test_the_report_shows_its_title_and_runs_nothing(finished):
-    page = (results(finished) / "report.html").read_text(encoding="utf-8")
+    page = (results(finished) / "report-snakemake.html").read_text(encoding="utf-8")
     assert "alert(1)</script>" not in page
     assert "root:x:0" not in page
     found = re.search(r'<h1 class=\\"title\\">(.*?)</h1>', page)

@@ -125,4 +125,4 @@ def test_nothing_is_left_to_do(workflow, results):
     assert "Nothing to be done" in workflow.run("all").stdout
 
 
-FIGURES = ["evaluation-key", "evaluation-position_nll", "selections", "trainings"]
+FIGURES = ["evaluation-key", "evaluation-position_nll", "exposure", "selections", "trainings"]
