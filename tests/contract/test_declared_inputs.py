@@ -198,7 +198,7 @@ def home(tmp_path_factory):
 
 
 def test_every_job_gets_by_with_its_inputs_alone(home):
-    assert len(list((home / "results/figures").iterdir())) == 5
+    assert len(list((home / "results/figures").iterdir())) == 6
     rules = {script for script, _ in JOBS}
     assert set(RULES) - rules == {
         "download_texts",

@@ -171,8 +171,9 @@ def test_gpu_rules_have_gpus_and_cpu_rules_none(finished):
     for line in probes:
         gpu = line["CUDA_VISIBLE_DEVICES"]
         assert bool(gpu) == (line["script"] in GPU_RULES), line
+    used = GPU_RULES - {"score_ladm", "score_prolong"}  # the tiny chain has no such scorer
     scripts = {line["script"] for line in probes}
-    assert scripts >= GPU_RULES | {"plan_shards", "read_documents", "tokenize_documents", "assign_windows"}
+    assert scripts >= used | {"plan_shards", "read_documents", "tokenize_documents", "assign_windows"}
 
 
 def test_four_shards_are_scored_on_four_gpus_of_two_nodes_at_once(finished):
