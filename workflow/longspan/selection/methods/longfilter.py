@@ -5,9 +5,9 @@ from typing import ClassVar
 import numpy as np
 
 from longspan.plugins.citations import LONGFILTER
-from longspan.scoring.index import nll_batches
 from longspan.selection.finite import require_finite
-from longspan.selection.method import Needs, SelectionMethod, aligned
+from longspan.selection.gains import of_each_window, short_and_long
+from longspan.selection.method import Needs, SelectionMethod
 
 
 class LongFilter(SelectionMethod):
@@ -20,11 +20,7 @@ class LongFilter(SelectionMethod):
 
     def measure(self, shard, scores):
         """Information gain of each window."""
-        ids, gains = [], []
-        for data_ids, nll in nll_batches(scores):
-            ids += data_ids
-            gains.extend(information_gain(nll["short_nll"], nll["long_nll"]))
-        return {"information_gain": aligned(shard.data_ids, ids, np.array(gains, np.float64))}
+        return {"information_gain": of_each_window(information_gain, shard, scores)}
 
     def score(self, windows, *, seed):
         """The information gain itself."""
@@ -47,10 +43,5 @@ def information_gain(short_nll_BT: np.ndarray, long_nll_BT: np.ndarray) -> np.nd
     Raises:
         ValueError: unequal shapes.
     """
-    short_nll_BT = np.asarray(short_nll_BT, dtype=np.float64)
-    long_nll_BT = np.asarray(long_nll_BT, dtype=np.float64)
-    if short_nll_BT.shape != long_nll_BT.shape or short_nll_BT.ndim != 2:
-        raise ValueError(
-            f"short and long NLL must both be [B, T-1], got {short_nll_BT.shape} and {long_nll_BT.shape}"
-        )
+    short_nll_BT, long_nll_BT = short_and_long(short_nll_BT, long_nll_BT)
     return (np.exp(-long_nll_BT) * (short_nll_BT - long_nll_BT)).mean(axis=1)
